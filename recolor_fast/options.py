@@ -1,0 +1,182 @@
+"""The settings of a run: one flat, frozen dataclass. A preset is a named value of it (presets.py)."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+AUTO_SPLIT = {"imagenette": (50, 15)}  # photographs per class to train on and to validate on: 500 and 150
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every setting of a run. Lengths and intervals are counted in photographs seen ("images"), never in steps."""
+
+    preset: str = "pix2pix"
+    """Named row of the preset table that gives every default below."""
+
+    # --- photographs -------------------------------------------------------------------------------------------
+    data: str = "auto"
+    """auto (Imagenette, or the sample where it cannot be had), imagenette, sample, or a folder of images."""
+    per_class: int | None = None
+    """Photographs per class (folder) to train on; none set: 50 of Imagenette, all of any other data."""
+    val_per_class: int | None = None
+    """Photographs per class to validate on; none set: 15 of Imagenette, one in ten of any other data."""
+    size: int = 256
+    """Side of the square the networks see, pixels: a power of two, 64 to 512."""
+    equalize: Literal["none", "source", "both"] = "source"
+    """Histogram equalisation of: nothing, the gray source, or source and target (per channel)."""
+    blur: Literal["none", "source", "both"] = "source"
+    """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
+    flip: bool = False
+    """Mirror each photograph left to right with probability 1/2."""
+    loader: Literal["auto", "dali", "host"] = "auto"
+    """Decoding backend; auto: dali on a CUDA device, host (simplejpeg, OpenCV, torchvision) without one."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Decode once and keep uint8 photographs on the device; auto: if they take under a quarter of its free memory."""
+
+    # --- networks ----------------------------------------------------------------------------------------------
+    space: str = "rgb"
+    """Network space of the target: rgb (channels / 127.5 - 1)."""
+    generator: str = "unet"
+    """Generator architecture."""
+    critic: str = "patch"
+    """Critic architecture; empty: no adversary."""
+    width: int = 64
+    """Filters of the first layer of generator and critic; deeper layers have up to 8 times as many."""
+    generator_norm: str = "batch"
+    """Normalisation inside the generator."""
+    critic_norm: str = "batch"
+    """Normalisation inside the critic; not batch with a gradient penalty (Gulrajani et al. 2017, section 4)."""
+    critic_layers: int = 3
+    """Stride-2 layers of the critic; 3 give the 70x70 PatchGAN."""
+    critic_scales: int = 1
+    """Number of critics, on the image at 1x, 1/2x, 1/4x, ..."""
+    critic_bias: bool = True
+    """Bias of the critic's last convolution; off for wgan, where its gradient is zero and Adam amplifies noise."""
+    dropout: float = 0.5
+    """Dropout probability of the decoder's inner blocks while training."""
+    init_sigma: float = 0.02
+    """Standard deviation of the initial convolution weights."""
+
+    # --- losses ------------------------------------------------------------------------------------------------
+    adversary: str = "bce"
+    """Adversarial loss."""
+    adversary_weight: float = 1.0
+    """Weight of the adversary in the generator's loss."""
+    terms: tuple[tuple[str, float], ...] = (("l1", 100.0),)
+    """Other losses of the generator: name, weight, name, weight, ... A weight of 0 is off."""
+    gradient_penalty: float = 0.0
+    """Weight of the critic's gradient penalty; 0 is off."""
+    critic_steps: int = 1
+    """Critic updates per generator update, all on the same batch."""
+    lpips: str = "auto"
+    """LPIPS term: auto (the preset's, dropped with a warning where its weights cannot be had), off, or a term's name."""
+    lpips_weights: str = ""
+    """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""
+
+    # --- optimiser ---------------------------------------------------------------------------------------------
+    learning_rate: float = 2e-4
+    """Adam's step size, both networks."""
+    beta1: float = 0.5
+    """Adam's decay of the first moment."""
+    beta2: float = 0.999
+    """Adam's decay of the second moment."""
+    weight_decay: float = 0.0
+    """Adam's L2 weight."""
+
+    # --- length ------------------------------------------------------------------------------------------------
+    batch: int = 1
+    """Photographs per step."""
+    images: int = 5000
+    """Length of training, photographs seen."""
+    seed: int = 0
+    """Seed of initial weights, split, order, dropout and penalty points."""
+
+    # --- machine -----------------------------------------------------------------------------------------------
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to train on."""
+    amp: bool = False
+    """Automatic mixed precision: bfloat16 convolutions; penalty norm and reductions stay float32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile the step; auto: on with CUDA."""
+    compile_backend: str = "inductor"
+    """torch.compile backend: inductor (needs a C++ compiler on the CPU), aot_eager or eager."""
+    channels_last: bool = True
+    """Keep activations as NHWC in memory."""
+
+    # --- run folder --------------------------------------------------------------------------------------------
+    runs: str = "runs"
+    """Folder of run folders."""
+    name: str = ""
+    """Name of the run folder; empty: <preset>-<n>."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the run --name (or of the newest run of the preset); start if there is none."""
+    save_every: int = 1000
+    """Photographs seen between checkpoints, with a sample grid and a validation row each."""
+    log_every: int = 100
+    """Photographs seen between rows of results.csv."""
+    samples: int = 8
+    """Validation photographs in the sample grid."""
+    dry_run: bool = False
+    """Print the resolved options as JSON and stop."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming the value and what was expected, for anything that no run can use."""
+        if self.size not in SIZES:
+            raise ValueError(
+                f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it down to 1x1)"
+            )
+        for name in (
+            "width",
+            "critic_layers",
+            "critic_scales",
+            "critic_steps",
+            "batch",
+            "images",
+            "save_every",
+            "log_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more")
+        for name in ("per_class", "val_per_class"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
+        if self.samples < 0:
+            raise ValueError(f"samples {self.samples}: expected 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
+        if self.gradient_penalty and self.critic_norm == "batch" and self.batch > 1:
+            raise ValueError(
+                f"gradient_penalty {self.gradient_penalty} with critic_norm batch and batch {self.batch}: the penalty is "
+                "per photograph and batch norm mixes photographs; use critic_norm none or instance, or batch 1"
+            )
+        if self.size // 2**self.critic_layers // 2 ** (self.critic_scales - 1) < 3 and self.critic:
+            raise ValueError(
+                f"size {self.size} leaves no score map with critic_layers {self.critic_layers} and "
+                f"critic_scales {self.critic_scales}: use fewer of either, or a larger size"
+            )
+
+
+SIZES = (64, 128, 256, 512)
+CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
+    "images device amp compile compile_backend channels_last loader cache "
+    "runs name resume save_every log_every samples dry_run lpips_weights".split()
+)
+
+
+def to_json(options: Options) -> str:
+    """Options as indented JSON, one key a field."""
+    return json.dumps(asdict(options), indent=2)
+
+
+def from_dict(values: dict[str, Any]) -> Options:
+    """Inverse of `dataclasses.asdict`, also after a round trip through JSON (lists for tuples).
+
+    Raises ValueError naming any key that is no option.
+    """
+    unknown = sorted(set(values) - {field.name for field in fields(Options)})
+    if unknown:
+        raise ValueError(
+            f"unknown options {', '.join(unknown)}: the file was written by another version of recolor_fast"
+        )
+    return Options(**values | {"terms": tuple((name, float(weight)) for name, weight in values.get("terms", ()))})
