@@ -70,7 +70,7 @@ class Options:
     critic_steps: int = 1
     """Critic updates per generator update, all on the same batch."""
     lpips: str = "auto"
-    """LPIPS term: auto (the preset's, dropped with a warning where its weights cannot be had), off, or a term's name."""
+    """LPIPS term: auto (the preset's, dropped with a warning where its weights cannot be had), off, or a term."""
     lpips_weights: str = ""
     """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""
 
@@ -110,7 +110,7 @@ class Options:
     name: str = ""
     """Name of the run folder; empty: <preset>-<n>."""
     resume: bool = False
-    """Go on from the newest checkpoint of the run --name (or of the newest run of the preset); start if there is none."""
+    """Go on from the newest checkpoint of the run --name (else the preset's newest run); start it if there is none."""
     save_every: int = 1000
     """Photographs seen between checkpoints, with a sample grid and a validation row each."""
     log_every: int = 100
@@ -147,8 +147,8 @@ class Options:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and self.critic_norm == "batch" and self.batch > 1:
             raise ValueError(
-                f"gradient_penalty {self.gradient_penalty} with critic_norm batch and batch {self.batch}: the penalty is "
-                "per photograph and batch norm mixes photographs; use critic_norm none or instance, or batch 1"
+                f"gradient_penalty {self.gradient_penalty} with critic_norm batch and batch {self.batch}: the penalty "
+                "is per photograph and batch norm mixes photographs; use critic_norm none or instance, or batch 1"
             )
         if self.size // 2**self.critic_layers // 2 ** (self.critic_scales - 1) < 3 and self.critic:
             raise ValueError(
@@ -159,8 +159,8 @@ class Options:
 
 SIZES = (64, 128, 256, 512)
 CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
-    "images device amp compile compile_backend channels_last loader cache "
-    "runs name resume save_every log_every samples dry_run lpips_weights".split()
+    "images device compile compile_backend channels_last loader cache lpips_weights "
+    "runs name resume save_every log_every samples dry_run".split()
 )
 
 
