@@ -1,0 +1,73 @@
+"""The generator's losses beside the adversary: a table of f(fake, real) -> scalar, and which image they compare."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from recolor_fast.losses.features import LPIPS, build_lpips, missing
+from recolor_fast.networks.layers import pick
+from recolor_fast.options import Options
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Term(NamedTuple):
+    """How a term is built; `image`: it compares RGB in [-1, 1], whatever the network space."""
+
+    build: Callable[[Options], Loss]
+    image: bool
+
+
+TERMS = {
+    "l1": Term(lambda options: F.l1_loss, False),
+    **{name: Term(lambda options, name=name: build_lpips(name, options.lpips_weights), True) for name in LPIPS},
+}
+
+
+class WeightedTerm(NamedTuple):
+    """A built term of a run."""
+
+    name: str
+    weight: float
+    loss: Loss
+    image: bool
+
+
+def build_terms(options: Options) -> list[WeightedTerm]:
+    """The terms of `options` with a weight other than 0. ValueError for an unknown name or weights that do not fit."""
+    terms = [(name, weight, pick(TERMS, name, "terms")) for name, weight in options.terms if weight]
+    return [WeightedTerm(name, weight, term.build(options), term.image) for name, weight, term in terms]
+
+
+def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) -> Options:
+    """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
+
+    "auto" keeps the preset's term if its weights can be had and drops it with one warning if not; a term's name takes
+    the place of the preset's at its weight, and weights that cannot be had are then a ValueError, as is a name where
+    the terms have none to replace.
+    """
+    ours = [name for name, weight in options.terms if name in LPIPS and weight]
+    if options.lpips == "off" or (options.lpips == "auto" and not ours):
+        return replace(options, lpips="off", terms=tuple(t for t in options.terms if t[0] not in LPIPS))
+    wanted = ours[0] if options.lpips == "auto" else options.lpips
+    pick({"auto": 0, "off": 0, **LPIPS}, wanted, "lpips")
+    if not ours:
+        raise ValueError(
+            f"lpips {wanted}: the terms {options.terms} hold no LPIPS weight to use it with; "
+            f"choose a preset with LPIPS, or add it: --terms l1 100 {wanted} 50"
+        )
+    reason = probe(wanted, options.lpips_weights)
+    if reason and (options.lpips != "auto" or options.lpips_weights):
+        raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
+    if reason:
+        advice = "--lpips-weights FILE takes a backbone, --lpips off is quiet"
+        print(f"warning: training without {wanted}: {reason}; {advice}", file=sys.stderr)
+        return replace(options, lpips="off", terms=tuple(t for t in options.terms if t[0] not in LPIPS))
+    if options.lpips_weights == "random":
+        print(f"warning: {wanted} has random weights: structure only, not a perceptual distance", file=sys.stderr)
+    terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)
+    return replace(options, lpips=wanted, terms=terms)

@@ -1,0 +1,208 @@
+"""One iteration of the pair generator/critic: the only place that knows compile, autocast and channels-last.
+
+An iteration is four pure pieces. Each is eager or compiled, the same lines either way:
+
+    fake            = forward(generator, source)                        once
+    parts, gradient = critic_update(critic parameters, ..., fake, mix)  critic_steps times, Adam after each
+    parts, at_fake  = generator_update(critic parameters, ..., fake)    d loss / d fake
+    gradient        = vector-Jacobian product of `forward` with at_fake, then Adam
+"""
+
+from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.losses.penalty import at_least_float32, gradient_penalty
+from recolor_fast.losses.terms import WeightedTerm
+from recolor_fast.networks.critics import build_critic
+from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks.layers import pick
+from recolor_fast.options import Options
+
+Parts = dict[str, Tensor]
+Parameters = dict[str, Tensor]
+
+
+def critic_update(
+    critic: nn.Module, options: Options, parameters: Parameters, source: Tensor, real: Tensor, fake: Tensor, mix: Tensor
+) -> tuple[Parts, Parameters]:
+    """The critic's loss by parts and its gradient by parameter name.
+
+    source (N,1,H,W), real and fake (N,C,H,W) in network space, mix (N,1,1,1) in [0, 1] for the penalty's points.
+    A faster implementation (the critic step fused by hand) takes this function's place behind the same signature.
+    """
+    adversary = ADVERSARIES[options.adversary]
+
+    def loss(parameters: Parameters) -> tuple[Tensor, Parts]:
+        def scores(source: Tensor, image: Tensor) -> list[Tensor]:
+            return functional_call(critic, parameters, (source, image))
+
+        parts = {
+            "critic/real": _over_scales(adversary.critic_real, scores(source, real)),
+            "critic/fake": _over_scales(adversary.critic_fake, scores(source, fake)),
+        }
+        total = parts["critic/real"] + parts["critic/fake"]
+        if options.gradient_penalty:
+            parts["critic/penalty"] = gradient_penalty(scores, source, real, fake, mix)
+            total = total + options.gradient_penalty * parts["critic/penalty"]
+        return total, parts
+
+    gradients, (_, parts) = grad_and_value(loss, has_aux=True)(parameters)
+    return parts, gradients
+
+
+def generator_update(
+    critic: nn.Module | None,
+    options: Options,
+    terms: list[WeightedTerm],
+    parameters: Parameters,
+    source: Tensor,
+    real: Tensor,
+    real_image: Tensor,
+    fake: Tensor,
+) -> tuple[Parts, Tensor]:
+    """The generator's loss by parts and its gradient at the fake (N,C,H,W).
+
+    real_image is RGB (N,3,H,W) in [-1, 1]. Beside each part `generator/X` stands `gradient/X`, the norm of its weighted
+    gradient at the fake: what each part really pulls with.
+    """
+
+    def image(fake: Tensor) -> Tensor:
+        return SPACES[options.space].decode(fake, source) * 2 - 1
+
+    losses: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
+    if critic is not None:
+        adversary = ADVERSARIES[options.adversary]
+        losses["adversary"] = (
+            options.adversary_weight,
+            lambda fake: _over_scales(adversary.generator, functional_call(critic, parameters, (source, fake))),
+        )
+    for term in terms:
+        if term.image:
+            losses[term.name] = (term.weight, lambda fake, loss=term.loss: loss(image(fake), real_image))
+        else:
+            losses[term.name] = (term.weight, lambda fake, loss=term.loss: loss(fake, real))
+
+    parts, at_fake = {}, torch.zeros_like(fake)
+    for name, (weight, loss) in losses.items():
+        gradient, parts[f"generator/{name}"] = grad_and_value(loss)(fake)
+        parts[f"gradient/{name}"] = abs(weight) * gradient.norm()
+        at_fake = at_fake + weight * gradient
+    return parts, at_fake
+
+
+def _over_scales(loss: Callable[[Tensor], Tensor], scores: list[Tensor]) -> Tensor:
+    return torch.stack([loss(at_least_float32(score)) for score in scores]).sum()
+
+
+class Step:
+    """Both networks, both optimisers, and the iteration that updates them."""
+
+    def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
+        """Build from resolved options (device and compile decided). ValueError for a name that no table has."""
+        self.options, self.device, self.terms = options, device, terms
+        layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        torch.manual_seed(options.seed)
+        self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.critic: nn.Module | None = None
+        if options.critic:
+            pick(ADVERSARIES, options.adversary, "adversary")
+            self.critic = build_critic(options).to(device, memory_format=layout)  # type: ignore[call-overload]
+        for term in terms:
+            if isinstance(term.loss, nn.Module):
+                term.loss.to(device, memory_format=layout)  # type: ignore[call-overload]
+        networks = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
+        self.optimizers = {
+            name: torch.optim.Adam(
+                network.parameters(),
+                lr=options.learning_rate,
+                betas=(options.beta1, options.beta2),
+                weight_decay=options.weight_decay,
+                fused=True,
+            )
+            for name, network in networks.items()
+        }
+        # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
+        self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
+        self._layout = layout
+        self._forward = self._prepare(lambda source: self.generator(source).float())
+        self._generator_update = self._prepare(partial(generator_update, self.critic, options, terms))
+        if self.critic:
+            self._critic_update = self._prepare(partial(critic_update, self.critic, options))
+
+    def _prepare(self, piece: Callable) -> Callable:
+        """Autocast around a piece, and one compiled graph of it if the options say so."""
+
+        def run(*tensors: Any) -> Any:
+            # The cache of cast weights outlives functorch's levels and captured graphs: casting again is cheap.
+            with torch.autocast(self.device.type, torch.bfloat16, self.options.amp, cache_enabled=False):
+                return piece(*tensors)
+
+        if self.options.compile == "off":
+            return run
+        extra = {}
+        if self.device.type == "cpu" and self.options.compile_backend == "inductor":
+            extra = {"options": {"layout_optimization": False}}  # its layout round trips cost more than they gain
+        return torch.compile(run, fullgraph=True, dynamic=False, backend=self.options.compile_backend, **extra)
+
+    def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
+        """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.
+
+        `images` is the progress before this step; with the seed it determines dropout and penalty points, so a resumed
+        run repeats an unbroken one. Returns the loss parts as float32 scalars on the device: nothing synchronises.
+        """
+        options = self.options
+        torch.manual_seed(step_seed(options.seed, images))
+        rgb01 = to_rgb01(rgb).contiguous(memory_format=self._layout)
+        source = to_unit(gray).contiguous(memory_format=self._layout)
+        real = SPACES[options.space].encode(rgb01)
+        mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
+
+        fake = self._forward(source)
+        parts: Parts = {}
+        with torch.no_grad():
+            if self.critic:
+                for step in range(options.critic_steps):
+                    found, gradients = self._critic_update(self._parameters, source, real, fake.detach(), mix[step])
+                    parts |= found
+                    self._apply("critic", self.critic, [gradients[name] for name in self._parameters])
+            found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
+            parts |= found
+        self._apply(
+            "generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake)
+        )
+        return parts
+
+    def _apply(self, name: str, network: nn.Module, gradients: Any) -> None:
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[name].step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks and both optimisers, for a checkpoint."""
+        state: dict[str, Any] = {"generator": self.generator.state_dict()}
+        if self.critic:
+            state["critic"] = self.critic.state_dict()
+        return state | {f"optimizer/{name}": optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`, in place. RuntimeError where the networks differ."""
+        self.generator.load_state_dict(state["generator"])
+        if self.critic:
+            self.critic.load_state_dict(state["critic"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[f"optimizer/{name}"])
+
+
+def step_seed(seed: int, images: int) -> int:
+    """The seed of one step's randomness: a 64-bit hash of the run's seed and the photographs seen."""
+    return int(np.random.SeedSequence((seed, images)).generate_state(1, np.uint64)[0])
