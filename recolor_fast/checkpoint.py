@@ -46,4 +46,6 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({error}); delete it to go on from the one before") from error
+        raise ValueError(
+            f"{path}: not a readable checkpoint ({error}); delete it to go on from the one before"
+        ) from error

@@ -6,17 +6,18 @@ from recolor_fast.options import Options
 
 # pix2pix as the Padova paper trains it (section V): U-Net-256, 70x70 PatchGAN, BCE + 100 L1, 500 photographs, 10
 # epochs, batch 1; sigma 0.02 and Adam betas (0.5, 0.999) from the reference code (the paper's 0.2 and "weight decay
-# 0.5" are misprints); equalised and blurred source only is our choice: equalising the target changes its colours.
+# 0.5" are misprints); equalised and blurred source only is our choice: equalising the target changes its colors.
 _pix2pix = Options(preset="pix2pix")
 # WGAN with gradient penalty 10 and 5 critic steps (paper, section V-B and eq. 1); a linear critic without batch norm
-# and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice).
+# and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice). Instance norm
+# is our choice too: without any norm, Adam at 2e-4 and batch 1 runs away within some hundred steps (bench/LOG.md).
 _wgan_gp = replace(
     _pix2pix,
     preset="wgan-gp",
     adversary="wgan",
     gradient_penalty=10.0,
     critic_steps=5,
-    critic_norm="none",
+    critic_norm="instance",
     critic_bias=False,
 )
 _lpips = (("l1", 100.0), ("lpips_alex", 50.0))  # paper, section V-A; AlexNet from its code

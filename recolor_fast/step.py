@@ -21,11 +21,11 @@ from torch.func import functional_call, grad_and_value
 
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.losses.adversaries import ADVERSARIES
-from recolor_fast.losses.penalty import at_least_float32, gradient_penalty
+from recolor_fast.losses.penalty import gradient_penalty
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import pick
+from recolor_fast.networks.layers import at_least_float32, pick
 from recolor_fast.options import Options
 
 Parts = dict[str, Tensor]
@@ -177,9 +177,7 @@ class Step:
                     self._apply("critic", self.critic, [gradients[name] for name in self._parameters])
             found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
             parts |= found
-        self._apply(
-            "generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake)
-        )
+        self._apply("generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake))
         return parts
 
     def _apply(self, name: str, network: nn.Module, gradients: Any) -> None:

@@ -68,7 +68,7 @@ class Lpips(nn.Module):
         return total
 
     def load(self, weights: dict[str, Tensor], origin: str) -> None:
-        """Load the backbone from a torchvision state_dict; ValueError naming `origin` and the first key that misfits."""
+        """Load the backbone of a torchvision state_dict; ValueError naming `origin` and the first key that misfits."""
         own = self.slices.state_dict()
         found = {}
         for key, value in own.items():  # "0.3.squeeze.weight" is features.3.squeeze.weight there

@@ -53,7 +53,7 @@ CRITICS: dict[str, Callable[[Options], nn.Module]] = {"patch": _patch}
 
 
 def build_critic(options: Options) -> nn.Module:
-    """The critic of `options`, with initial weights from torch's global random state. ValueError for unknown names."""
+    """The critic of `options`, initial weights from torch's global random state. ValueError for unknown names."""
     critic = pick(CRITICS, options.critic, "critic")(options)
     initialize(critic, options.init_sigma)
     return critic

@@ -11,10 +11,10 @@ from recolor_fast.options import Options
 
 
 class UNet(nn.Module):
-    """The U-Net of pix2pix (Isola et al. 2017, section 6.1.1): `halvings` 4x4 stride-2 convolutions and back, with skips.
+    """The U-Net of pix2pix (Isola et al. 2017, section 6.1.1): `halvings` 4x4 stride-2 convolutions and back, skips.
 
-    At 256 pixels, width 64 and 3 output channels it has 8 halvings and 54.41 M parameters. Dropout sits on the decoder's
-    inner blocks of full width, the innermost apart. Convolutions that a batch norm follows have no bias.
+    At 256 pixels, width 64 and 3 output channels it has 8 halvings and 54.41 M parameters. Dropout sits on the
+    decoder's inner blocks of full width, the innermost apart. Convolutions that a batch norm follows have no bias.
     """
 
     def __init__(self, channels: int, width: int, halvings: int, norm: str, dropout: float) -> None:
@@ -69,7 +69,7 @@ GENERATORS: dict[str, Callable[[Options], nn.Module]] = {"unet": _unet}
 
 
 def build_generator(options: Options) -> nn.Module:
-    """The generator of `options`, with initial weights from torch's global random state. ValueError for unknown names."""
+    """The generator of `options`, initial weights from torch's global random state. ValueError for unknown names."""
     generator = pick(GENERATORS, options.generator, "generator")(options)
     initialize(generator, options.init_sigma)
     return generator

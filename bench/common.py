@@ -1,0 +1,77 @@
+"""What the benchmarks share: versions and device beside every number, alternating runs, a table and a line of JSON."""
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "recolor-fast torch torchvision nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
+    "onnx onnxruntime onnxruntime-gpu"
+).split()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(device: str = "cpu") -> str:
+    """The GPU's name for a torch device "cuda" or "cuda:n", else the processor's."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:
+    """Median seconds of each case over `runs` rounds A B C A B C ..., after one untimed round.
+
+    In turns, so that a machine that grows slower or busier does so for all of them. A case on a GPU waits for it.
+    """
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(runs + 1):
+        for name, case in cases.items():
+            started = time.perf_counter()
+            case()
+            if turn:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def report(bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], note: str = "") -> None:
+    """Print `rows` as a table and `note` on stderr, and everything as one line of JSON on stdout.
+
+    `n`: how many images or steps each timed run had. The columns are the keys of all rows, in order.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = [columns, *([_text(row.get(key)) for key in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    for line in table:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), file=sys.stderr)
+    if note:
+        print(note, file=sys.stderr)
+    print(json.dumps({"bench": bench, "device": device, "versions": versions(), "n": n, "rows": [*map(dict, rows)]}))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

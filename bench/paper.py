@@ -1,0 +1,94 @@
+"""The training step as the papers' code writes it: the baseline of the benchmarks and the reference of the tests.
+
+Float32 (float64 in tests), eager, nn.LeakyReLU, one critic forward each for real, fake and penalty points, the penalty
+by autograd's double-backward, torch.optim.Adam's own defaults. The fake is computed once per step. Same presets,
+networks, initial weights, batches and penalty points as recolor_fast.step.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.losses.terms import WeightedTerm
+from recolor_fast.networks.layers import LeakyReLU
+from recolor_fast.options import Options
+from recolor_fast.step import Parts, Step, step_seed
+
+
+def with_plain_activations(network: nn.Module) -> nn.Module:
+    """A copy of a network with nn.LeakyReLU in the place of ours."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LeakyReLU):
+                setattr(module, name, nn.LeakyReLU(0.2))
+    return network
+
+
+def critic_loss(
+    critic: nn.Module, options: Options, source: Tensor, real: Tensor, fake: Tensor, mix: Tensor
+) -> tuple[Tensor, Parts]:
+    """The critic's loss with a graph that can be differentiated, and its parts."""
+    adversary = ADVERSARIES[options.adversary]
+    parts = {
+        "critic/real": sum(adversary.critic_real(score) for score in critic(source, real)),
+        "critic/fake": sum(adversary.critic_fake(score) for score in critic(source, fake)),
+    }
+    total = parts["critic/real"] + parts["critic/fake"]
+    if options.gradient_penalty:
+        points = (mix * real + (1 - mix) * fake).requires_grad_()
+        value = sum(score.mean((1, 2, 3)).sum() for score in critic(source, points))
+        (gradient,) = torch.autograd.grad(value, points, create_graph=True)
+        norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
+        parts["critic/penalty"] = (norm - 1).square().mean()
+        total = total + options.gradient_penalty * parts["critic/penalty"]
+    return total, parts
+
+
+class PaperStep:
+    """One iteration with the signature of recolor_fast.step.Step, from the same initial weights."""
+
+    def __init__(self, options: Options, terms: list[WeightedTerm], step: Step) -> None:
+        self.options, self.terms, self.device = options, terms, step.device
+        self.generator = copy.deepcopy(step.generator).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.critic = with_plain_activations(step.critic) if step.critic else None
+        adam: dict[str, Any] = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2)}
+        self.generator_adam = torch.optim.Adam(self.generator.parameters(), **adam)
+        if self.critic:
+            self.critic.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            self.critic_adam = torch.optim.Adam(self.critic.parameters(), **adam)
+
+    def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
+        """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S)."""
+        options = self.options
+        torch.manual_seed(step_seed(options.seed, images))
+        source, rgb01 = to_unit(gray), to_rgb01(rgb)
+        real = SPACES[options.space].encode(rgb01)
+        mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
+        fake = self.generator(source)
+        parts: Parts = {}
+        total = torch.zeros((), device=self.device)
+        if self.critic:
+            for step in range(options.critic_steps):
+                self.critic_adam.zero_grad()
+                loss, found = critic_loss(self.critic, options, source, real, fake.detach(), mix[step])
+                parts |= found
+                loss.backward()
+                self.critic_adam.step()
+            self.generator_adam.zero_grad()
+            scores = self.critic(source, fake)
+            parts["generator/adversary"] = sum(ADVERSARIES[options.adversary].generator(score) for score in scores)
+            total = options.adversary_weight * parts["generator/adversary"]
+        for term in self.terms:
+            pair = (fake, real)
+            if term.image:
+                pair = (SPACES[options.space].decode(fake, source) * 2 - 1, rgb01 * 2 - 1)
+            parts[f"generator/{term.name}"] = term.loss(*pair)
+            total = total + term.weight * parts[f"generator/{term.name}"]
+        total.backward()
+        self.generator_adam.step()
+        return {name: part.detach() for name, part in parts.items()}

@@ -1,0 +1,137 @@
+"""A run's newest checkpoint -> one self-contained ONNX file, proven against torch on real photographs.
+
+`python export/to_onnx.py RUN` prints the artefact's path as its last line on stdout. Exit codes: 0 done, 1 the artefact
+differs from torch by more than 1 level, 2 a run or data that cannot be used.
+"""
+
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import onnx
+import torch
+import tyro
+from torch import Tensor
+
+from recolor_fast import checkpoint, runtime
+from recolor_fast.data import index, loader, sources
+from recolor_fast.environment import versions
+from recolor_fast.networks.generators import Chroma, build_generator
+from recolor_fast.options import Options, from_dict, to_json
+
+OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
+BOUND = 1  # levels
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Export the newest checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as train printed it."""
+    graph: Literal["chroma"] = "chroma"
+    """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S)."""
+    out: Path | None = None
+    """File to write; none set: RUN/<name>-<graph>.onnx."""
+    photographs: int = 16
+    """Validation photographs the artefact is proven on."""
+
+
+def trained(run: Path) -> tuple[Options, torch.nn.Module, int]:
+    """A run's options, its generator of the newest checkpoint in eval mode, and the photographs it had seen.
+
+    ValueError where there is no such run or checkpoint.
+    """
+    found = checkpoint.list_checkpoints(run / "checkpoints")
+    if not found:
+        raise ValueError(f"{run} holds no checkpoint: expected a run folder as train prints it")
+    state = checkpoint.load(found[-1])
+    options = from_dict(json.loads(state["options"]))
+    generator = build_generator(options)
+    generator.load_state_dict(state["step"]["generator"])
+    return options, generator.eval(), state["images"]
+
+
+def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) -> onnx.ModelProto:
+    """The artefact: uint8 in and out, dynamic batch, batch norm folded, the options in its metadata."""
+    example = torch.zeros(
+        (2, 1, options.size, options.size), dtype=torch.uint8
+    )  # of 1, the batch would become a constant
+    with warnings.catch_warnings():  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Chroma(generator, options.space).eval(),
+            (example,),
+            input_names=["gray"],
+            output_names=["cbcr"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    model.ir_version = min(model.ir_version, IR)
+    onnx.helper.set_model_props(
+        model,
+        {
+            "recolor_fast.graph": graph,
+            "recolor_fast.options": to_json(options),
+            "recolor_fast.images": str(seen),
+            "recolor_fast.versions": json.dumps(versions()),
+        },
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def difference(path: Path, options: Options, generator: torch.nn.Module, gray: Tensor) -> tuple[int, float]:
+    """Largest and mean difference, levels, between the artefact in onnxruntime (CPU) and torch, one by one."""
+    artefact, graph = runtime.load(path, "cpu"), Chroma(generator, options.space).eval()
+    largest, total = 0, 0.0
+    for one in gray.split(1):
+        with torch.no_grad():
+            expected = graph(one).numpy().astype(np.int16)
+        levels = np.abs(expected - artefact.run(one.numpy()).astype(np.int16))
+        largest, total = max(largest, int(levels.max())), total + float(levels.mean())
+    return largest, total / len(gray)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
+    try:
+        options, generator, seen = trained(arguments.run)
+        paths, _ = index.usable(sources.photographs(options).val[: arguments.photographs])
+        gray, _ = loader.load(options, paths)
+        out = arguments.out or arguments.run / f"{arguments.run.resolve().name}-{arguments.graph}.onnx"
+        temporary = out.with_suffix(".tmp")
+        try:
+            onnx.save(export(options, generator, seen, arguments.graph), temporary)
+            largest, mean = difference(temporary, options, generator, gray)
+            print(
+                f"onnxruntime against torch on {len(gray)} photographs: largest difference {largest} "
+                f"of 255 levels, mean {mean:.5f}",
+                file=sys.stderr,
+            )
+            if largest > BOUND:
+                print(f"error: the artefact differs by more than {BOUND} level: not written", file=sys.stderr)
+                return 1
+            os.replace(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Decoding by NVIDIA DALI, on a GPU or, the same graph, on the processor. DALI itself may be absent.
+
+The bytes are fed from Python: the order, resuming and what to do about bad files stay ours, and the same for both
+backends. Only plain JPEG reaches DALI's decoders as it is; anything else is decoded here and handed over as PNM, since
+DALI lacks formats, scales 16 bits differently and has crashed on truncated files.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recolor_fast import images
+from recolor_fast.data.index import in_order, jpeg_header, naming, threads
+from recolor_fast.options import Options
+
+# OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
+# to even). All products and sums are exact in float32, so gray is OpenCV's to the bit on every device: equalizing
+# would make several levels of one.
+GRAY = [9798 / 32768, 19235 / 32768, 3735 / 32768]
+HALF_UP = 2.0**-16
+
+
+def available() -> bool:
+    """Whether DALI is installed."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
+
+
+def encoded(path: Path) -> np.ndarray:
+    """A file's bytes as DALI gets them, uint8 (n,): a plain JPEG's own, any other image's as binary PPM.
+
+    Raises ValueError naming a file that cannot be read.
+    """
+    with naming(path):
+        data = path.read_bytes()
+        header = jpeg_header(data)
+        if header is None or not header.plain or header.width * header.height > images.MAX_PIXELS:
+            rgb = images.read_rgb(data)
+            data = b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
+    return np.frombuffer(data, np.uint8)
+
+
+def stream(
+    paths: Sequence[Path],
+    chunks: Iterable[Sequence[int] | np.ndarray],
+    options: Options,
+    batch: int,
+    device_id: int | None = None,
+    workers: int | None = None,
+    ahead: int = 2,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
+
+    On the GPU `device_id`, or on the CPU without one, by `workers` threads (all processors). `chunks` may be endless.
+    `ahead` batches are under way at a time; 1 works only while it is asked. The tensors share DALI's memory, which
+    stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be decoded, or
+    where DALI is not installed.
+    """
+    require()
+    fed: deque[list[Path]] = deque()
+    pipe = None
+
+    def asked() -> Iterator[list[Path]]:
+        for chunk in chunks:
+            fed.append([paths[i] for i in chunk])
+            yield fed[-1]
+
+    def read(some: list[Path]) -> list[np.ndarray]:
+        return [encoded(path) for path in some]
+
+    with closing(in_order(read, asked(), ahead)) as batches:  # type: ignore[type-var]
+        try:
+            pipe = _pipeline(batches, options, batch, device_id, workers or threads(), ahead)
+            while True:
+                try:
+                    gray, rgb = pipe.run()
+                except StopIteration:
+                    return
+                except RuntimeError as error:
+                    raise _culprit(fed[0], error) from error
+                fed.popleft()
+                yield torch.from_dlpack(gray.as_tensor()), torch.from_dlpack(rgb.as_tensor())
+        finally:
+            del pipe
+
+
+def require() -> None:
+    """Raise ValueError, saying what to do, where DALI is not installed."""
+    if not available():
+        raise ValueError(
+            "loader dali: NVIDIA DALI is not installed; pip install 'recolor-fast[train]' on x86-64 Linux, "
+            "or use --loader host"
+        )
+
+
+def _pipeline(
+    batches: Iterator[list[np.ndarray]], options: Options, batch: int, device_id: int | None, workers: int, ahead: int
+) -> Any:
+    """The graph: decode, gray, equalize, blur, resize, channels first. Outputs gray, rgb."""
+    module = import_module("nvidia.dali")
+    fn, types = module.fn, module.types
+    # The default, dynamic executor: with the other one, tensors handed out are overwritten by later batches.
+    pipe = module.Pipeline(batch, workers, device_id, prefetch_queue_depth=ahead, exec_dynamic=True)
+    with pipe:
+        data = fn.external_source(source=batches, dtype=types.UINT8, ndim=1, batch=True)
+        rgb = fn.decoders.image(
+            data,
+            device="cpu" if device_id is None else "mixed",
+            output_type=types.RGB,
+            jpeg_fancy_upsampling=True,  # nvJPEG's default repeats chroma pixels; libjpeg-turbo interpolates
+            hw_decoder_load=0.0,  # the JPEG engine of some GPUs would get part of a batch: pixels would depend on it
+        )
+        gray = fn.coord_transform(rgb, M=GRAY, T=[HALF_UP], dtype=types.UINT8)
+        settings: tuple[tuple[str, Any], ...] = (
+            (options.equalize, fn.equalize),
+            (options.blur, lambda image: fn.gaussian_blur(image, window_size=5, sigma=0.7)),
+        )
+        for value, function in settings:
+            gray = gray if value == "none" else function(gray)
+            rgb = function(rgb) if value == "both" else rgb
+        size = [options.size, options.size]
+        small = [fn.resize(image, size=size, interp_type=types.INTERP_LINEAR) for image in (gray, rgb)]
+        pipe.set_outputs(*(fn.transpose(image, perm=[2, 0, 1]) for image in small))
+    pipe.build()
+    return pipe
+
+
+def _culprit(batch: list[Path], error: RuntimeError) -> ValueError:
+    """The error to raise for a batch that DALI could not decode, naming the file: DALI's own does not."""
+    for path in batch:
+        try:
+            with naming(path):
+                images.read_rgb(path.read_bytes())
+        except ValueError as named:
+            return named
+    return ValueError(
+        f"DALI failed on a batch of {', '.join(map(str, batch))}, which other decoders read; "
+        f"use --loader host, or remove them: {error}"
+    )

@@ -1,0 +1,67 @@
+"""Decoding on the processor: libjpeg-turbo, OpenCV and torchvision's uint8 resize, by threads (they drop the GIL).
+
+Measured on 2 cores at 500x375 to 256x256, it is about twice as fast as DALI's CPU backend, which does the same.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import resize
+
+from recolor_fast import images
+from recolor_fast.data.index import in_order, naming, threads
+from recolor_fast.options import Options
+
+
+def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:
+    """A file as (gray (1,size,size), rgb (3,size,size)), uint8: equalized, then blurred, then resized to the square.
+
+    Gray is Rec. 601 of the decoded RGB. `equalize` and `blur`: "none", "source" (gray only) or "both". Safe to call
+    from several threads. Raises ValueError naming a file that cannot be read.
+    """
+    with naming(path):
+        rgb = images.read_rgb(path.read_bytes())
+    gray = images.gray(rgb)
+    for value, function in ((equalize, images.equalize), (blur, images.blur)):
+        gray = gray if value == "none" else function(gray)
+        rgb = function(rgb) if value == "both" else rgb
+    # All four planes at once, interleaved: torchvision has a vectorized path for 4 uint8 channels in this layout,
+    # four times as fast as planes, which the result is then split into.
+    stacked = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
+    stacked[..., 3] = gray
+    small = resize(torch.from_numpy(stacked).permute(2, 0, 1), [size, size], antialias=True).permute(1, 2, 0)
+    planes = np.empty((4, size, size), np.uint8)
+    cv2.split(small.numpy(), list(planes))
+    return torch.from_numpy(planes[3:]), torch.from_numpy(planes[:3])
+
+
+def stream(
+    paths: Sequence[Path], chunks: Iterable[Sequence[int] | np.ndarray], options: Options, batch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(gray (n,1,S,S), rgb (n,3,S,S)), uint8 on the CPU, for each chunk of n <= `batch` positions in `paths`, in order.
+
+    `chunks` may be endless. About two batches are decoded ahead. Closing the generator ends its threads.
+    """
+    cv2.setNumThreads(1)  # one photograph a thread: OpenCV's own threads would only get in each other's way
+    lengths: deque[int] = deque()
+
+    def asked() -> Iterator[Path]:
+        for chunk in chunks:
+            lengths.append(len(chunk))
+            yield from (paths[i] for i in chunk)
+
+    def one(path: Path) -> tuple[Tensor, Tensor]:
+        return decode(path, options.size, options.equalize, options.blur)
+
+    with closing(in_order(one, asked(), 2 * batch + 2 * threads())) as decoded:  # type: ignore[type-var]
+        for first in decoded:
+            pairs = [first, *islice(decoded, lengths.popleft() - 1)]
+            gray, rgb = zip(*pairs)
+            yield torch.stack(gray), torch.stack(rgb)

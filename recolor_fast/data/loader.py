@@ -1,0 +1,166 @@
+"""The loader: an endless, resumable stream of batches (gray, rgb), uint8, on the training device.
+
+What comes n-th depends on the seed, the number of photographs and n, and on nothing else: not on the backend, the
+cache, the batch before it or where the stream was resumed. So the state of the loader is one number, photographs seen.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recolor_fast.data import dali, host
+from recolor_fast.options import Options
+
+CHUNK = 16  # photographs decoded at a time where there is no batch
+
+
+def batches(
+    options: Options, paths: Sequence[Path], device: torch.device | str, images: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
+
+    N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
+    Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Raises ValueError naming a file
+    that cannot be decoded, with the cache before the first batch, else in its turn.
+    """
+    device = torch.device(device)
+    options = resolve(options, len(paths), device)
+    order = indices(options.seed, len(paths), options.batch, images)
+    if options.cache == "on":
+        stream = _cached(*load(options, paths, device), order)
+    else:
+        stream = _decoded(options, paths, order, options.batch, device)
+    flips = mirrored(options.seed, len(paths), options.batch, images)
+    with closing(stream):  # type: ignore[type-var]  # a generator, which has close()
+        for (gray, rgb), flip in zip(stream, flips):
+            yield (mirror(gray, flip), mirror(rgb, flip)) if options.flip else (gray, rgb)
+
+
+def load(options: Options, paths: Sequence[Path], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """All of `paths`, in order and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
+
+    The progress bar is on stderr, and silent where that is no terminal. Raises ValueError naming a file that cannot be
+    decoded.
+    """
+    device = torch.device(device)
+    options = resolve(options, len(paths), device)
+    size = options.size
+    gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
+    rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
+    chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
+    bar = tqdm(desc="decoding", total=len(paths), unit="img", disable=None, file=sys.stderr, leave=False)
+    with bar, closing(_decoded(options, paths, chunks, CHUNK, device)) as stream:  # type: ignore[type-var]
+        for chunk, (some_gray, some_rgb) in zip(chunks, stream):
+            gray[chunk.start : chunk.stop] = some_gray
+            rgb[chunk.start : chunk.stop] = some_rgb
+            bar.update(len(chunk))
+    return gray, rgb
+
+
+def resolve(options: Options, count: int, device: torch.device | str | None = None) -> Options:
+    """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
+
+    Raises ValueError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
+    """
+    device = torch.device(device or ("cpu" if options.device == "auto" else options.device))
+    if options.loader == "dali":
+        dali.require()
+    loader, cache = options.loader, options.cache
+    if loader == "auto":
+        loader = "dali" if device.type == "cuda" and dali.available() else "host"
+        if device.type == "cuda" and loader == "host":
+            print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
+    if cache == "auto":
+        cache = "on" if count * 4 * options.size**2 < free_bytes(device) / 4 else "off"
+    return replace(options, loader=loader, cache=cache)
+
+
+def indices(seed: int, count: int, batch: int, images: int = 0) -> Iterator[np.ndarray]:
+    """Endless integer arrays (batch,), 0..count-1: the permutations of all epochs end to end, from place `images` on.
+
+    Epoch e is numpy's default_rng((seed, e)).permutation(count); batches run across the ends of epochs. Raises
+    ValueError without photographs.
+    """
+    return _slices(lambda epoch: np.random.default_rng((seed, epoch)).permutation(count), count, batch, images)
+
+
+def mirrored(seed: int, count: int, batch: int, images: int = 0) -> Iterator[np.ndarray]:
+    """Endless boolean arrays (batch,) beside those of `indices`: whether the photograph is mirrored this time."""
+    return _slices(lambda epoch: np.random.default_rng((seed, epoch, 1)).random(count) < 0.5, count, batch, images)
+
+
+def mirror(image: Tensor, flip: np.ndarray) -> Tensor:
+    """(N,C,H,W) with the images chosen by `flip`, boolean (N,), mirrored left to right."""
+    return torch.where(_on(torch.from_numpy(flip), image.device)[:, None, None, None], image.flip(-1), image)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device in bytes; 2**31 for a host that does not say (macOS, Windows)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 2**31
+
+
+def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images: int) -> Iterator[np.ndarray]:
+    """The arrays (count,) of all epochs end to end, cut into arrays (batch,), from place `images` on."""
+    if count < 1:
+        raise ValueError("no photographs to draw batches from: expected 1 or more")
+
+    def endless() -> Iterator[np.ndarray]:
+        epoch, start = divmod(images, count)
+        rest = values(epoch)[start:]
+        while True:
+            while len(rest) < batch:
+                epoch += 1
+                rest = np.concatenate((rest, values(epoch)))
+            yield rest[:batch]
+            rest = rest[batch:]
+
+    return endless()
+
+
+def _cached(gray: Tensor, rgb: Tensor, order: Iterator[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in order:
+        chosen = _on(torch.from_numpy(index), gray.device)
+        yield gray[chosen], rgb[chosen]
+
+
+def _decoded(
+    options: Options,
+    paths: Sequence[Path],
+    chunks: Iterable[Sequence[int] | np.ndarray],
+    batch: int,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device."""
+    if options.loader == "dali":
+        stream = dali.stream(paths, chunks, options, batch, _device_id(device))
+    else:
+        stream = host.stream(paths, chunks, options, batch)
+    with closing(stream):  # type: ignore[type-var]
+        for gray, rgb in stream:
+            yield _on(gray, device), _on(rgb, device)
+
+
+def _device_id(device: torch.device) -> int | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def _on(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; from pinned memory, as a plain copy to a GPU waits for all work queued there."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

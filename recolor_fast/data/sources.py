@@ -1,0 +1,279 @@
+"""Which photographs: Imagenette, any folder, or the sample that comes with scikit-image; split by class and seed."""
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from http.client import HTTPException
+from importlib.util import find_spec
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recolor_fast import images
+from recolor_fast.options import AUTO_SPLIT, Options
+
+SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+"""The natural color photographs among the files of scikit-image."""
+URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
+IMAGENETTE = "imagenette2-320"  # the folder in that archive: short side 320 pixels
+VALIDATION = ("val", "valid", "validation", "test")  # names of a folder of validation photographs, first one wins
+LARGEST_VALIDATION = 150  # photographs, where one in ten is validated on
+DAY = 24 * 3600  # seconds
+
+
+class Split(NamedTuple):
+    """Photographs to train on and to validate on. The first of `val` come from different classes."""
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+
+
+def resolve(data: str) -> str:
+    """The value of `options.data` with "auto" replaced by what can be had, "imagenette" or "sample".
+
+    Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
+    on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist.
+    """
+    if data == "auto":
+        if (cache_folder() / IMAGENETTE).is_dir() or reachable(URL):
+            return "imagenette"
+        print(
+            f"warning: Imagenette cannot be had ({URL} does not answer, and {cache_folder()} holds no copy): the "
+            f"{len(SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER takes your own",
+            file=sys.stderr,
+        )
+        return "sample"
+    if data not in ("imagenette", "sample") and not Path(data).is_dir():
+        what = "is a file" if Path(data).exists() else "does not exist"
+        raise ValueError(f"data {data}: the folder {what}; expected a folder of images, auto, imagenette or sample")
+    return data
+
+
+def photographs(options: Options) -> Split:
+    """The photographs of `options.data`; the same `options.seed` gives the same split on every file system.
+
+    imagenette: `per_class` (50) photographs of each class of its training part, `val_per_class` (15) of its validation
+    part, chosen by the seed. Downloaded if it is not cached (340 MB).
+
+    A folder with folders `train` and `val` (or valid, validation, test) has that split: all of each, or the given
+    number per class. Any other folder is split by the seed, first validation, then training: `val_per_class`
+    photographs of each class, or one in ten of all, evenly over the classes, 150 at most; then `per_class` of each
+    class, or all the rest. Both parts are disjoint, but for a folder of a single photograph. The class of a photograph
+    is the folder it lies in.
+
+    sample: all of its photographs, for training and validation alike, whatever the numbers per class.
+
+    Raises ValueError for a folder without images, a class with fewer photographs than asked for, and a failed download.
+    """
+    data = resolve(options.data)
+    if data == "sample":
+        return Split(sample(), sample())
+    if data == "imagenette":
+        root, (per_class, val_per_class) = imagenette(), AUTO_SPLIT["imagenette"]
+        per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
+        return _given_split(root / "train", root / "val", per_class, val_per_class, options.seed)
+    folders = {path.name.lower(): path for path in Path(data).iterdir() if path.is_dir()}
+    validation = next((folders[name] for name in VALIDATION if name in folders), None)
+    if "train" in folders and validation:
+        return _given_split(folders["train"], validation, options.per_class, options.val_per_class, options.seed)
+    return _seeded_split(Path(data), options.per_class, options.val_per_class, options.seed)
+
+
+def sample() -> tuple[Path, ...]:
+    """The files of SAMPLE inside the installed scikit-image, which is not imported. Raises ValueError without it."""
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            "data sample: scikit-image is not installed, whose photographs these are; pip install 'recolor-fast[train]'"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    missing = [name for name in SAMPLE if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"data sample: {folder} lacks {', '.join(missing)}; install scikit-image again")
+    return tuple(folder / name for name in SAMPLE)
+
+
+# --- Imagenette ----------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache."""
+    if own := os.environ.get("RECOLOR_FAST_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
+
+
+def reachable(url: str, seconds: float = 4.0) -> bool:
+    """Whether the server answers a HEAD request for `url` within `seconds`."""
+    answered = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+                answered.append(True)
+        except (OSError, ValueError, HTTPException):  # no network, no such name, an error page; a mistyped proxy
+            return
+
+    # A thread of its own, as the timeout above does not hold for looking up the name.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(answered)
+
+
+def imagenette() -> Path:
+    """Folder of Imagenette (fast.ai, 10 classes of ImageNet, short side 320 pixels), downloaded if it is not cached.
+
+    It is unpacked beside its place in the cache and moved there whole, so an interrupted download leaves nothing that
+    a later start would take for the data. Raises ValueError where the download fails.
+    """
+    folder = cache_folder() / IMAGENETTE
+    if folder.is_dir():
+        return folder
+    from torchvision.datasets import Imagenette
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder.parent)
+        with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as part:
+            Imagenette(part, split="train", size="320px", download=True)
+            if not folder.is_dir():  # a run started at the same time may have been faster
+                os.rename(Path(part) / IMAGENETTE, folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong checksum
+        raise ValueError(
+            f"data imagenette: {URL} could not be downloaded to {folder.parent}: {error}; "
+            "use --data sample or --data FOLDER, or set RECOLOR_FAST_CACHE to a folder that can be written"
+        ) from error
+    return folder
+
+
+def _remove_stale(cache: Path) -> None:
+    """Remove what downloads that were killed outright left in the cache, a day later: none takes that long."""
+    for part in cache.glob("download-*"):
+        if part.stat().st_mtime < time.time() - DAY:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+# --- a folder ------------------------------------------------------------------------------------------------------
+
+
+def _given_split(train: Path, val: Path, per_class: int | None, val_per_class: int | None, seed: int) -> Split:
+    """All photographs of two folders, or a seeded choice of so many per class."""
+    parts = []
+    for folder, number, option in ((train, per_class, "per_class"), (val, val_per_class, "val_per_class")):
+        classes = _classes(folder, seed)
+        for name, paths in classes.items():
+            _enough(folder, name, len(paths), number or 0, option, number)
+        parts.append(_interleaved(paths[:number] for paths in classes.values()))
+    return Split(*parts)
+
+
+def _seeded_split(folder: Path, per_class: int | None, val_per_class: int | None, seed: int) -> Split:
+    """Disjoint parts of one folder; validation first, so that it does not depend on `per_class`."""
+    classes = _classes(folder, seed)
+    count = sum(len(paths) for paths in classes.values())
+    if count == 1:
+        only = _interleaved(classes.values())
+        print(f"warning: {only[0]} is the only photograph: trained and validated on alike", file=sys.stderr)
+        return Split(only, only)
+    taken = dict.fromkeys(classes, val_per_class) if val_per_class is not None else _one_in_ten(classes, seed)
+    for name, paths in classes.items():
+        if val_per_class is not None:
+            _enough(folder, name, len(paths), val_per_class + (per_class or 1), "val_per_class", val_per_class)
+        _enough(folder, name, len(paths), taken[name] + (per_class or 0), "per_class", per_class)
+    val = _interleaved(paths[: taken[name]] for name, paths in classes.items())
+    rest = {name: paths[taken[name] :] for name, paths in classes.items()}
+    return Split(_interleaved(paths[:per_class] for paths in rest.values()), val)
+
+
+def _one_in_ten(classes: dict[str, list[Path]], seed: int) -> dict[str, int]:
+    """How many photographs of each class make one in ten of all, at least 1 and at most 150, in proportion.
+
+    Every photograph is given its place in its class, from 0 to 1, the first one at random; the lowest places win.
+    """
+    count = sum(len(paths) for paths in classes.values())
+    number = min(max(count // 10, 1), LARGEST_VALIDATION)
+    first = np.random.default_rng((seed, len(classes))).random(len(classes))
+    places = sorted(
+        ((i + offset) / len(paths), name)
+        for offset, (name, paths) in zip(first, classes.items())
+        for i in range(len(paths))
+    )
+    taken = dict.fromkeys(classes, 0)
+    for _, name in places[:number]:
+        taken[name] += 1
+    return taken
+
+
+def _enough(folder: Path, name: str, found: int, needed: int, option: str, value: int | None) -> None:
+    """Raise ValueError naming the class (folder) that has too few photographs for an option."""
+    if found < needed:
+        raise ValueError(
+            f"{option} {value}: class {name} of {folder} has {found} photographs, expected {needed} or more (training "
+            f"and validation together, where they share a folder); lower per_class or val_per_class, or add photographs"
+        )
+
+
+def _classes(folder: Path, seed: int) -> dict[str, list[Path]]:
+    """The images under a folder by class, both in the order of their names, each class shuffled by the seed.
+
+    A class's order depends on nothing but the seed, its name and its files. Raises ValueError if there is no image.
+    """
+    classes = defaultdict(list)
+    for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
+        if _is_image(path):
+            classes[path.parent.relative_to(folder).as_posix()].append(path)
+    if not classes:
+        raise ValueError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
+    shuffled = {}
+    for name, paths in sorted(classes.items()):
+        order = np.random.default_rng((seed, zlib.crc32(name.encode()))).permutation(len(paths))
+        shuffled[name] = [paths[i] for i in order]
+    return shuffled
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, each once whatever links lead to it; hidden ones (.git, ._copy.jpg) are left out."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_say_skipped):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above or beside
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            real_file = os.path.realpath(path) if path.is_symlink() else os.path.join(real, name)
+            if not name.startswith(".") and real_file not in seen:
+                seen.add(real_file)
+                yield path
+
+
+def _say_skipped(error: OSError) -> None:
+    print(f"warning: {error.filename} is left out: {error.strerror}", file=sys.stderr)
+
+
+def _is_image(path: Path) -> bool:
+    """By suffix, which is quick; a file without one is looked into."""
+    if path.suffix:
+        return path.suffix.lower() in images.SUFFIXES
+    try:
+        with open(path, "rb") as file:
+            return images.sniff(file, trust_suffix=False) is not None
+    except OSError:
+        return False
+
+
+def _interleaved(classes: Iterable[list[Path]]) -> tuple[Path, ...]:
+    """The first of every class, then the second of every class, and so on."""
+    return tuple(path for path in chain.from_iterable(zip_longest(*classes)) if path is not None)

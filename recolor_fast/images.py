@@ -1,0 +1,364 @@
+"""Image files and the pixel arithmetic that loader, graphs and folder tool share: numpy, OpenCV, Pillow; no torch.
+
+Arrays are uint8, 0..255, rows from the top: gray (H,W), rgb (H,W,3), cbcr (2,H,W).
+Luminance is Y' of JFIF YCbCr (ITU-T T.871, section 7: Rec. 601 weights, full range, chroma 128 is neutral).
+"""
+
+import io
+import logging
+import os
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
+
+# Formats whose content begins with a signature, then those that only a suffix makes likely.
+# Left out: EPS and WMF, which start other programs, and what Pillow can name but not decode.
+SIGNED = "JPEG PNG TIFF WEBP GIF BMP AVIF JPEG2000 PPM PSD QOI DDS SGI SUN ICNS FITS BLP FTEX DCX XPM".split()
+UNSIGNED = "ICO CUR DIB FLI GBR IM IMT MCIDAS MSP PCD PCX PIXAR SPIDER TGA XBM XVTHUMB".split()
+WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF, which has 256 colors
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "AVIF": ".avif",
+    "JPEG2000": ".jp2",
+    "PPM": ".ppm",
+    "QOI": ".qoi",
+    "SGI": ".sgi",
+    "TGA": ".tga",
+}
+WITH_ALPHA = frozenset({"PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "SGI", "TGA"})  # of WRITABLE
+SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .webp .gif .bmp .dib .avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c "
+    ".ppm .pgm .pbm .pnm .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .tga .xpm .xbm".split()
+)
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
+
+
+class UnreadableImage(ValueError):
+    """Bytes that are no usable picture; the text is one sentence saying why."""
+
+
+class Picture(NamedTuple):
+    """A picture to color: its luminance, and what has to survive."""
+
+    gray: np.ndarray
+    """uint8 (H,W), Rec. 601 gray of the decoded RGB; a gray file's own values."""
+    alpha: np.ndarray | None
+    """uint8 (H,W), 255 is opaque; None where the file has no transparency."""
+    format: str
+    """Pillow's name of the file format: JPEG, PNG, ..."""
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def read_rgb(data: bytes) -> np.ndarray:
+    """A file's bytes as upright RGB, uint8 (H,W,3), without its alpha. Raises UnreadableImage."""
+    pixels, _, _ = _decode(data)
+    return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+
+
+def read_picture(data: bytes) -> Picture:
+    """A file's bytes as an upright picture to color. Raises UnreadableImage."""
+    pixels, alpha, name = _decode(data)
+    return Picture(pixels if pixels.ndim == 2 else gray(pixels), alpha, name)
+
+
+def sniff(file: BinaryIO, trust_suffix: bool = True) -> str | None:
+    """Pillow's name of the format that a file's header shows, or None; reads no more than the header.
+
+    Without `trust_suffix`, only formats with a signature count: some of the others match nearly any bytes.
+    """
+    try:
+        with _quiet(), Image.open(file, formats=SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
+            return _format(image)
+    except Image.DecompressionBombError:
+        return "too large"  # an image, and one that read_picture will refuse with a reason
+    except Exception:  # Pillow's plugins raise whatever their parsing runs into
+        return None
+
+
+def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Upright pixels (H,W) or (H,W,3), alpha (H,W) or None, format. Raises UnreadableImage and nothing else."""
+    if not data:
+        raise UnreadableImage("the file is empty")
+    try:
+        with _quiet(), Image.open(io.BytesIO(data), formats=SIGNED + UNSIGNED) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage(
+                    f"too many pixels: {image.width} x {image.height}, expected at most {MAX_PIXELS:,} in all"
+                )
+            pixels = _fast_jpeg(data, image)
+            alpha = None
+            if pixels is None:
+                image.load()
+                pixels, alpha = _planes(image)
+            turn = _orientation(image)  # after load(): Pillow turns TIFF itself, and then says so
+            return _upright(pixels, turn), None if alpha is None else _upright(alpha, turn), _format(image)
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(f"not an image, or cut off in its header: it begins with {data[:8]!r}") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"too many pixels: expected at most {MAX_PIXELS:,} in all") from None
+    except Exception as error:  # Pillow's plugins raise whatever their parsing runs into
+        reason = " ".join(str(error).split()) or type(error).__name__
+        kind = "truncated" if "truncated" in reason.lower() else "damaged or unsupported"
+        raise UnreadableImage(f"{kind}: {reason}") from error
+
+
+def _format(image: Image.Image) -> str:
+    return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more JPEGs behind it
+
+
+def _fast_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """Pixels of a gray or RGB JPEG by libjpeg-turbo, None where Pillow should try; `image` is its parsed header.
+
+    In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
+    (stray bytes between segments) leave good pixels: Pillow decodes those.
+    """
+    if _format(image) != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB")
+    except ValueError as error:
+        if "Premature end" in str(error):
+            raise UnreadableImage("truncated: the JPEG data stops before its end marker") from None
+        return None
+    if pixels.shape[:2] != (image.height, image.width):
+        return None
+    return pixels[..., 0] if image.mode == "L" else pixels
+
+
+def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels (H,W) or (H,W,3) and alpha of a loaded image of any Pillow mode."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.asarray(image)
+        clear = image.info.get("transparency")
+        alpha = np.where(values == clear, 0, 255).astype(np.uint8) if isinstance(clear, int) else None
+        return _to_uint8(values, image), alpha
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.array(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), None
+    is_gray = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        planes = np.asarray(image.convert("LA" if is_gray else "RGBA"))
+        return np.ascontiguousarray(planes[..., 0] if is_gray else planes[..., :3]), planes[..., -1].copy()
+    return np.array(image.convert("L" if is_gray else "RGB")), None
+
+
+def _to_uint8(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Deep gray (H,W) scaled to 0..255 (Pillow's convert() clips it to white).
+
+    Integers are 16-bit (12-bit where a TIFF says so) and floats 0..1 or 0..255, if they keep to that range; other
+    values are stretched from their minimum to their maximum. NaN is black; infinities are the nearest finite extreme.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if values.dtype.kind == "f":
+        whites = [1.0, 255.0]
+    else:
+        bits = image.tag_v2.get(258) if image.format == "TIFF" else None  # type: ignore[attr-defined]  # BitsPerSample
+        whites = [4095.0] if bits == (12,) else [65535.0]
+    white = next((white for white in whites if high <= white), None)
+    black, white = (0.0, white) if low >= 0 and white else (low, max(high, np.nextafter(low, np.inf)))
+    values = np.nan_to_num(values.astype(np.float64), nan=black, posinf=high, neginf=low)
+    return np.rint(np.clip((values - black) * (255 / (white - black)), 0, 255)).astype(np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation (tag 274), 1..8; 1 where it is missing or nonsense."""
+    try:
+        value = image.getexif().get(274)
+    except Exception:  # a broken EXIF block is no reason to refuse the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """(H,W,...) turned and mirrored as EXIF 2.32, tag 274, asks: the eight ways to lay a rectangle."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ignore warnings inside: Pillow warns of what we judge ourselves (large images, odd metadata).
+
+    `catch_warnings` alone is not safe with threads, which would restore each other's filters: here the first thread
+    in sets the filters and the last one out restores them.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        _quiet_depth += 1
+        if _quiet_depth == 1:
+            _quiet_filters = warnings.catch_warnings(action="ignore")
+            _quiet_filters.__enter__()
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
+
+
+# --- pixel arithmetic ----------------------------------------------------------------------------------------------
+
+
+def gray(rgb: np.ndarray) -> np.ndarray:
+    """Rec. 601 luminance of uint8 (H,W,3), rounded: uint8 (H,W)."""
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+
+
+def equalize(image: np.ndarray) -> np.ndarray:
+    """Histogram equalization (OpenCV's, up to 38 levels from PIL's) of uint8 (H,W), or each channel of (H,W,3)."""
+    if image.ndim == 2:
+        return cv2.equalizeHist(image)
+    return cv2.merge([cv2.equalizeHist(np.ascontiguousarray(image[..., channel])) for channel in range(3)])
+
+
+def blur(image: np.ndarray) -> np.ndarray:
+    """Gaussian blur, 5x5, sigma 0.7 pixels, mirrored border (torchvision's gaussian_blur): uint8 (H,W) or (H,W,3)."""
+    return cv2.GaussianBlur(image, (5, 5), 0.7, borderType=cv2.BORDER_REFLECT_101)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Antialiased bilinear resize (torchvision's antialias=True) of uint8 (H,W) or (H,W,3) to height x width pixels."""
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+_equalized, _blurred = equalize, blur  # the arguments of source() hide their names
+
+
+def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarray:
+    """What a generator sees of uint8 gray (H,W): equalized, then blurred, then resized to uint8 (size, size).
+
+    The order matters: another one differs by three levels and more.
+    """
+    if equalize:
+        gray = _equalized(gray)
+    if blur:
+        gray = _blurred(gray)
+    return resize(gray, size, size)
+
+
+BAND = 2**17  # pixels merged at a time: the float planes stay in the cache and memory stays bounded
+
+
+def merge(gray: np.ndarray, cbcr: np.ndarray) -> np.ndarray:
+    """uint8 luminance (H,W) with uint8 JFIF chroma (2,h,w) of any other size: uint8 RGB (H,W,3).
+
+    Chroma is upsampled bilinearly, half-pixel-centred. Rec. 601 Y' of every result pixel is its gray within 1 level:
+    where the color would leave the RGB cube, it is drawn toward gray as far as needed and no further. Chroma 128
+    gives R = G = B = gray exactly. Raises ValueError for other shapes.
+    """
+    if gray.ndim != 2 or cbcr.ndim != 3 or len(cbcr) != 2:
+        raise ValueError(f"merge got gray {gray.shape} and cbcr {cbcr.shape}: expected (H,W) and (2,h,w)")
+    height, width = gray.shape
+    chroma = [Image.fromarray(plane.astype(np.float32) - 128) for plane in cbcr]
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = slice(top, min(top + rows, height))
+        cb, cr = (_rows(plane, band, height, width) for plane in chroma)
+        _merge_band(gray[band].astype(np.float32), cb, cr, rgb[band])
+    return rgb
+
+
+def _rows(plane: Image.Image, band: slice, height: int, width: int) -> np.ndarray:
+    """The rows `band` of a float plane resized to height x width, without making the others."""
+    scale = plane.height / height
+    box = (0, band.start * scale, plane.width, min(band.stop * scale, plane.height))
+    return np.asarray(plane.resize((width, band.stop - band.start), Image.Resampling.BILINEAR, box))
+
+
+def _merge_band(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray, rgb: np.ndarray) -> None:
+    """Fill uint8 rgb (n,W,3) from float luma (n,W), 0..255, and cb, cr (n,W) around 0.
+
+    T.871 with exact coefficients: each channel is luma + offset, offsets linear in (cb, cr) and 0 in their Rec. 601
+    sum. So scaling chroma by k scales every offset by k and keeps luma, and luma + k * offset stays in 0..255 for all
+    channels up to k = min(1, (255 - luma) / highest offset, luma / -lowest offset).
+    """
+    offsets = (1.402 * cr, (-0.114 * 1.772 / 0.587) * cb + (-0.299 * 1.402 / 0.587) * cr, 1.772 * cb)
+    highest = np.maximum(np.maximum(offsets[0], offsets[1]), offsets[2])  # >= 0, as the weighted sum is 0
+    lowest = np.minimum(np.minimum(offsets[0], offsets[1]), offsets[2])  # <= 0
+    tiny = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
+    k = np.minimum((255 - luma) / np.maximum(highest, tiny), luma / np.maximum(-lowest, tiny))
+    np.minimum(k, 1, out=k)
+    for channel, offset in enumerate(offsets):
+        offset *= k
+        offset += luma
+        rgb[..., channel] = np.rint(offset)
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def encode(rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int) -> bytes:
+    """uint8 (H,W,3), and alpha (H,W) where the format holds it, as the bytes of a file.
+
+    `format` is a key of WRITABLE; `quality` 1..100 is for JPEG, WebP and AVIF, the others are lossless. JPEG is
+    4:2:0: the chroma was predicted at a few hundred pixels and upsampled, so full resolution would only store more
+    bytes of the same. Raises ValueError for another format or for sizes the format cannot hold.
+    """
+    if format not in WRITABLE:
+        raise ValueError(f"format {format}: expected one of {', '.join(WRITABLE)}")
+    if format == "JPEG":
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420")
+    planes = np.dstack([rgb, alpha]) if alpha is not None and format in WITH_ALPHA else rgb
+    if format == "PNG":  # OpenCV: six times faster than Pillow's default, a little larger
+        order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        return cv2.imencode(".png", cv2.cvtColor(planes, order))[1].tobytes()
+    settings: dict[str, Any] = {"quality": quality} if format in ("WEBP", "AVIF") else {}
+    if format == "TIFF":
+        settings = {"compression": "tiff_adobe_deflate"}
+    file = io.BytesIO()
+    try:
+        Image.fromarray(planes).save(file, format, **settings)
+    except Exception as error:  # encoders refuse sizes with errors of many types
+        raise ValueError(f"{rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written as {format}: {error}") from error
+    return file.getvalue()
+
+
+def write(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int) -> None:
+    """Encode (see there) and replace `path` in one step: whatever fails, it is the old file or the new one.
+
+    Raises ValueError from encode and OSError from the file system; the folder must exist.
+    """
+    data = encode(rgb, alpha, format, quality)
+    path = Path(path)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,54 @@
+"""Tiny artefacts for tests: real ONNX files whose chroma is known in advance."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from recolor_fast.options import Options
+
+SEPIA = (110, 148)  # Cb, Cr of a warm brown
+OPTIONS = Options(size=64)
+
+
+def constant(path: Path, cbcr: tuple[int, int] = SEPIA, options: Options = OPTIONS) -> Path:
+    """An artefact that paints everything in one color: gray - gray + (Cb, Cr)."""
+    nodes = [
+        helper.make_node("Sub", ["gray", "gray"], ["zero"]),
+        helper.make_node("Add", ["zero", "color"], ["cbcr"]),
+    ]
+    return _save(path, nodes, {"color": np.array(cbcr, np.uint8).reshape(1, 2, 1, 1)}, options)
+
+
+def echo(path: Path, options: Options = OPTIONS) -> Path:
+    """An artefact whose Cb and Cr both are the gray it was given."""
+    return _save(path, [helper.make_node("Concat", ["gray", "gray"], ["cbcr"], axis=1)], {}, options)
+
+
+def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
+    """Edit a saved artefact in place."""
+    model = onnx.load(path, load_external_data=False)
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _save(path: Path, nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray], options: Options) -> Path:
+    side = options.size
+    graph = helper.make_graph(
+        nodes,
+        "chroma",
+        [helper.make_tensor_value_info("gray", TensorProto.UINT8, ["N", 1, side, side])],
+        [helper.make_tensor_value_info("cbcr", TensorProto.UINT8, ["N", 2, side, side])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    metadata = {"recolor_fast.graph": "chroma", "recolor_fast.options": json.dumps(asdict(options))}
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path

@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.common import alternate, report
+from recolor_fast.data import dali
+from tests.photographs import write_jpegs
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = {"paper", "host", "cache"} | ({"dali-cpu"} if dali.available() else set())
+
+
+def run(*arguments: str) -> tuple[dict, str]:
+    command = [sys.executable, str(ROOT / "bench" / "loader.py"), "--quick", "--count", "2", "--runs", "1", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tests", check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 1
+    return json.loads(ended.stdout), ended.stderr
+
+
+def test_the_loader_benchmark_prints_a_table_and_a_line_of_json():
+    found, table = run()
+    assert set(found) == {"bench", "device", "versions", "n", "rows"}
+    assert (found["bench"], found["n"]) == ("loader", 2)
+    assert {"python", "torch", "torchvision", "numpy"} <= set(found["versions"])
+    assert {row["case"] for row in found["rows"]} == {"plain 500x375", "equalize+blur 500x375"}
+    for case in ("plain 500x375", "equalize+blur 500x375"):
+        rows = {row["name"]: row for row in found["rows"] if row["case"] == case}
+        assert set(rows) - {"dali-gpu"} == NAMES
+        assert rows["host"]["max_levels"] == rows["cache"]["max_levels"] == 0
+        for row in rows.values():
+            assert row["ms"] > 0
+            assert row["ratio"] == pytest.approx(rows["paper"]["ms"] / row["ms"])
+            assert row["images_per_s"] == pytest.approx(1e3 / row["ms"])
+            assert row["max_levels"] <= (8 if row["name"] == "dali-gpu" else 2)
+            assert f"{row['ms']:.4g}" in table
+    assert "ratio = ms of paper / ms" in table
+
+
+def test_the_loader_benchmark_takes_a_folder(tmp_path):
+    write_jpegs(tmp_path, 5)
+    found, _ = run("--photographs", str(tmp_path))
+    assert found["n"] == 2
+    assert {row["case"] for row in found["rows"]} == {"plain", "equalize+blur"}
+
+
+def test_alternate_takes_turns_and_does_not_time_the_first(monkeypatch):
+    calls, clock = [], [0.0]
+
+    def case(name: str, *seconds: float):
+        left = iter(seconds)
+
+        def call() -> None:
+            calls.append(name)
+            clock[0] += next(left)
+
+        return call
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    medians = alternate({"a": case("a", 100, 1, 2, 30), "b": case("b", 100, 5, 5, 6)}, 3)
+    assert calls == ["a", "b"] * 4
+    assert medians == {"a": 2, "b": 5}
+
+
+def test_report_aligns_columns_and_keeps_rows(capsys):
+    rows = [{"name": "one", "ms": 1.23456}, {"name": "three", "levels": 3}]
+    report("some", "a device", 4, rows, "a note")
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"] == rows
+    assert err.splitlines() == ["name   ms     levels", "one    1.235  -", "three  -      3", "a note"]

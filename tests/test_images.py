@@ -1,0 +1,441 @@
+"""Image files and pixel arithmetic: what is read is what was drawn, and what is merged keeps its luminance."""
+
+import io
+import struct
+import threading
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+import torch
+import torchvision.transforms.v2.functional as F
+from PIL import Image
+
+from recolor_fast import images
+
+ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd-images"
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """uint8 (H,W,3) of slow gradients, so that lossy formats come close; no two corners alike."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = (40 + 180 * x / width, 60 + 150 * y / height, 90 + 80 * (x + y) / (width + height))
+    return np.stack(planes, axis=-1).round().astype(np.uint8)
+
+
+def encoded(image: Image.Image, format: str, **settings: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **settings)
+    return file.getvalue()
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> int:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == np.uint8
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Rec. 601 Y' in floating point."""
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def jpeg_claiming(width: int, height: int) -> bytes:
+    data = encoded(Image.fromarray(smooth(48, 64)), "JPEG")
+    at = data.index(b"\xff\xc0") + 5  # baseline frame header: length, precision, then height and width
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "BMP", "JPEG", "PPM"])
+def test_content_decides_the_format(format: str) -> None:
+    rgb = smooth(60, 90)
+    settings = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(format, {})
+    data = encoded(Image.fromarray(rgb), format, **settings)
+    assert distance(images.read_rgb(data), rgb) <= (6 if format == "JPEG" else 0)
+    assert images.read_picture(data).format == format
+
+
+def test_jpeg_equals_pillow() -> None:
+    data = encoded(Image.fromarray(smooth(61, 83)), "JPEG", quality=90)
+    assert distance(images.read_rgb(data), np.asarray(Image.open(io.BytesIO(data)))) == 0
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientations_give_the_same_upright_pixels(format: str, orientation: int) -> None:
+    upright = smooth(48, 80)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose() that the orientation undoes
+    stored = Image.fromarray(upright)
+    stored = stored.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else stored
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encoded(stored, format, exif=exif, quality=100)
+    assert distance(images.read_rgb(data), upright) <= 8
+    assert distance(images.read_picture(data).gray, images.gray(upright)) <= 8
+
+
+def test_broken_exif_does_not_lose_the_picture() -> None:
+    image = Image.fromarray(smooth(40, 40))
+    data = encoded(image, "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert images.read_rgb(data).shape == (40, 40, 3)
+    exif = Image.Exif()
+    exif[274] = 9
+    assert distance(images.read_rgb(encoded(image, "PNG", exif=exif)), smooth(40, 40)) == 0
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_not_clipped(format: str) -> None:
+    deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    want = np.rint(deep / 257).astype(np.uint8)
+    data = encoded(Image.fromarray(deep), format)
+    assert distance(images.read_picture(data).gray, want) == 0
+    assert distance(images.read_rgb(data), np.dstack([want] * 3)) == 0
+
+
+def test_sixteen_bit_rgb_is_scaled() -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    data = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+    assert distance(images.read_rgb(data), (deep / 257).round().astype(np.uint8)) <= 1
+
+
+def test_float_images_survive_infinities() -> None:
+    values = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    want = np.rint(values * 255).astype(np.uint8)
+    values[0, 0], values[4, 4], values[9, 9] = np.nan, -np.inf, np.inf
+    want[4, 4] = 3  # the darkest finite value, 1/99
+    got = images.read_picture(encoded(Image.fromarray(values), "TIFF")).gray
+    assert (got[0, 0], got[9, 9]) == (0, 252)  # 98/99 is the brightest finite value
+    got[9, 9] = want[9, 9]
+    assert distance(got, want) == 0
+
+
+def test_a_float_image_without_any_finite_value_is_black() -> None:
+    values = np.full((4, 4), np.nan, np.float32)
+    assert not images.read_picture(encoded(Image.fromarray(values), "TIFF")).gray.any()
+
+
+def test_thirty_two_bits() -> None:
+    values = np.array([[0, 65535], [32768, 257]], np.int32)
+    gray = images.read_picture(encoded(Image.fromarray(values), "TIFF")).gray
+    assert gray.tolist() == [[0, 255], [128, 1]]
+    stretched = images.read_picture(encoded(Image.fromarray(values * 1000 - 5), "TIFF")).gray
+    assert (stretched.min(), stretched.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk(format: str) -> None:
+    image = Image.fromarray(smooth(40, 60)).convert("CMYK")
+    got = images.read_rgb(encoded(image, format))
+    assert distance(got, np.asarray(image.convert("RGB"))) <= 8
+
+
+def test_palette_bilevel_and_gray() -> None:
+    palette = Image.fromarray(smooth(40, 60)).quantize(32)
+    assert distance(images.read_rgb(encoded(palette, "PNG")), np.asarray(palette.convert("RGB"))) == 0
+    bits = Image.fromarray(smooth(40, 60)[..., 0] > 128)
+    assert set(np.unique(images.read_rgb(encoded(bits, "PNG")))) == {0, 255}
+    own = smooth(40, 60)[..., 0]
+    assert distance(images.read_picture(encoded(Image.fromarray(own), "PNG")).gray, own) == 0
+    jpeg = images.read_rgb(encoded(Image.fromarray(own), "JPEG", quality=100))
+    assert distance(jpeg, np.dstack([own] * 3)) <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_kept_for_coloring_and_dropped_for_training(mode: str) -> None:
+    rgb = smooth(30, 50)
+    alpha = np.linspace(0, 255, 1500).astype(np.uint8).reshape(30, 50)
+    pixels = np.dstack([rgb, alpha]) if mode == "RGBA" else np.dstack([rgb[..., 0], alpha])
+    data = encoded(Image.fromarray(pixels), "PNG")
+    picture = images.read_picture(data)
+    assert picture.alpha is not None
+    assert distance(picture.alpha, alpha) == 0
+    assert distance(picture.gray, images.gray(rgb) if mode == "RGBA" else rgb[..., 0]) == 0
+    assert distance(images.read_rgb(data), rgb if mode == "RGBA" else np.dstack([rgb[..., 0]] * 3)) == 0
+
+
+def test_transparent_color_is_alpha() -> None:
+    data = encoded(Image.fromarray(np.array([[10, 20]], np.uint8)), "PNG", transparency=20)
+    alpha = images.read_picture(data).alpha
+    assert alpha is not None
+    assert alpha.tolist() == [[255, 0]]
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_first_frame_of_an_animation(format: str) -> None:
+    frames = [Image.new("RGB", (20, 10), color) for color in ("red", "blue")]
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    assert distance(images.read_rgb(data), np.full((10, 20, 3), (255, 0, 0), np.uint8)) <= 4
+
+
+PNG = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)), "PNG")
+JPEG = encoded(Image.fromarray(smooth(64, 64)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", "empty"),
+        (b"<html>not found</html>", "not an image"),
+        (b"\xff\xd8", "not an image"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:-2], "truncated"),
+        (JPEG[:-1], "truncated"),
+        (png_header(100_000, 100_000), "too many pixels"),
+        (jpeg_claiming(65_500, 65_500), "too many pixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
+    ],
+)
+@pytest.mark.parametrize("read", [images.read_rgb, images.read_picture])
+def test_unreadable_says_why(read, data: bytes, word: str) -> None:
+    with pytest.raises(images.UnreadableImage, match=word) as caught:
+        read(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_trailing_bytes_are_harmless() -> None:
+    assert distance(images.read_rgb(JPEG + b"\xff\xda garbage"), images.read_rgb(JPEG)) == 0
+
+
+@pytest.mark.parametrize("limit", ["Pillow's", "ours"])
+def test_size_is_refused_before_decoding(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoder(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decoder)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoder)
+    if limit == "ours":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    for data in (png_header(20_000, 20_000), jpeg_claiming(20_000, 20_000)):
+        start = time.perf_counter()
+        with pytest.raises(images.UnreadableImage, match="too many pixels"):
+            images.read_rgb(data)
+        assert time.perf_counter() - start < 1
+    with pytest.raises(images.UnreadableImage, match="decoded"):  # the same hooks do see a small file
+        images.read_rgb(PNG)
+
+
+def test_no_warning_leaks_from_threads_and_filters_are_restored() -> None:
+    before = list(warnings.filters)
+    data = png_header(10_000, 10_000)  # Pillow warns of these 100 million pixels
+    results: list[str] = []
+
+    def work() -> None:
+        for _ in range(20):
+            try:
+                images.read_rgb(data)
+            except images.UnreadableImage as error:
+                results.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 80
+    assert not [text for text in results if "bomb" in text]
+    assert warnings.filters == before
+
+
+def test_sniff_reads_headers_only() -> None:
+    assert images.sniff(io.BytesIO(PNG[:100])) == "PNG"
+    assert images.sniff(io.BytesIO(b"plain text")) is None
+    assert images.sniff(io.BytesIO(png_header(100_000, 100_000))) is not None
+    tga = encoded(Image.fromarray(smooth(8, 8)), "TGA")
+    assert images.sniff(io.BytesIO(tga)) == "TGA"
+    assert images.sniff(io.BytesIO(tga), trust_suffix=False) is None
+
+
+@pytest.mark.skipif(not ODD.is_dir(), reason=f"no {ODD.name} beside the repository")
+def test_odd_files_give_a_picture_or_unreadable() -> None:
+    paths = sorted(path for path in ODD.rglob("*") if path.is_file())
+    sample = sorted({*paths[::10], *(path for path in paths if path.parent.name == "made")})
+    pictures = 0
+    for path in sample:
+        try:
+            picture = images.read_picture(path.read_bytes())
+        except images.UnreadableImage:
+            continue
+        pictures += 1
+        assert picture.gray.dtype == np.uint8, path
+        assert picture.gray.ndim == 2, path
+        assert picture.gray.size, path
+        assert picture.alpha is None or picture.alpha.shape == picture.gray.shape, path
+    assert len(sample) / 2 < pictures < len(sample)
+
+
+# --- pixel arithmetic ----------------------------------------------------------------------------------------------
+
+
+NOISE = np.random.default_rng(2).integers(0, 256, (75, 101, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("image", [NOISE, smooth(120, 97), NOISE[..., 0], smooth(120, 97)[..., 1]])
+def test_blur_is_torchvisions(image: np.ndarray) -> None:
+    planes = torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy())
+    want = F.gaussian_blur(planes, [5, 5], [0.7, 0.7]).numpy().transpose(1, 2, 0)
+    assert distance(np.atleast_3d(images.blur(image)), want) <= 1
+    assert distance(images.blur(NOISE), NOISE) > 30  # it does blur
+
+
+@pytest.mark.parametrize("image", [NOISE, smooth(120, 97), NOISE[..., 0], smooth(120, 97)[..., 1]])
+@pytest.mark.parametrize("size", [(64, 64), (40, 150), (256, 256)])
+def test_resize_is_torchvisions(image: np.ndarray, size: tuple[int, int]) -> None:
+    planes = torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy())
+    want = F.resize(planes, list(size), antialias=True).numpy().transpose(1, 2, 0)
+    assert distance(np.atleast_3d(images.resize(image, *size)), want) <= 2
+
+
+def test_gray_is_rec_601() -> None:
+    assert np.abs(luma(NOISE) - images.gray(NOISE)).max() <= 0.51
+    flat = np.dstack([NOISE[..., 0]] * 3)
+    assert distance(images.gray(flat), NOISE[..., 0]) == 0
+
+
+def test_equalize_is_per_channel_and_flattens_the_histogram() -> None:
+    dark = smooth(100, 100) // 4
+    got = images.equalize(dark)
+    for channel in range(3):
+        assert distance(got[..., channel], cv2.equalizeHist(dark[..., channel].copy())) == 0
+    assert (got.min(), got.max()) == (0, 255)
+
+
+def test_source_equalizes_then_blurs_then_resizes() -> None:
+    gray = NOISE[..., 0] // 2
+    got = images.source(gray, 64, equalize=True, blur=True)
+    assert distance(got, images.resize(images.blur(images.equalize(gray)), 64, 64)) == 0
+    assert distance(got, images.resize(images.equalize(images.blur(gray)), 64, 64)) > 3
+    assert distance(images.source(gray, 64, equalize=False, blur=False), images.resize(gray, 64, 64)) == 0
+    assert distance(images.source(gray, 64, False, True), images.resize(images.blur(gray), 64, 64)) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "shapes", [((97, 131), (16, 16)), ((64, 64), (64, 64)), ((20, 33), (64, 64)), ((1, 1), (8, 8))]
+)
+def test_merge_keeps_luminance_of_every_pixel(seed: int, shapes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    random = np.random.default_rng(seed)
+    gray = random.integers(0, 256, shapes[0], dtype=np.uint8)
+    cbcr = random.integers(0, 256, (2, *shapes[1]), dtype=np.uint8)
+    rgb = images.merge(gray, cbcr)
+    assert rgb.shape == (*shapes[0], 3)
+    assert np.abs(luma(rgb) - gray).max() <= 0.51  # rounding of the channels only
+    assert distance(images.gray(rgb), gray) <= 1
+
+
+def test_merge_of_neutral_chroma_is_gray_exactly() -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    rgb = images.merge(gray, np.full((2, 64, 64), 128, np.uint8))
+    assert distance(rgb, np.dstack([gray] * 3)) == 0
+
+
+def test_merge_is_jfif_inside_the_cube() -> None:
+    rgb = smooth(64, 64)
+    ycc = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
+    got = images.merge(ycc[..., 0].copy(), np.stack([ycc[..., 2], ycc[..., 1]]))
+    assert distance(got, rgb) <= 2
+
+
+def test_merge_keeps_hue_and_takes_the_largest_factor_at_the_border() -> None:
+    gray = np.full((8, 8), 200, np.uint8)
+    rgb = images.merge(gray, np.array([100, 255], np.uint8).reshape(2, 1, 1)).astype(float)
+    assert rgb[0, 0, 0] == 255  # no further than needed: red is at the cube's face
+    cb, cr = (rgb[0, 0, 2] - 200) / 1.772, (rgb[0, 0, 0] - 200) / 1.402
+    assert cb / cr == pytest.approx((100 - 128) / (255 - 128), abs=0.02)
+
+
+def test_merge_upsamples_half_pixel_centered_and_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    cbcr = np.random.default_rng(5).integers(100, 157, (2, 9, 7), dtype=np.uint8)
+    gray = np.full((90, 113), 128, np.uint8)
+    whole = images.merge(gray, cbcr)
+    monkeypatch.setattr(images, "BAND", 113 * 3)
+    assert distance(images.merge(gray, cbcr), whole) <= 1
+    up = torch.nn.functional.interpolate(
+        torch.from_numpy(cbcr)[None].float() - 128, size=(90, 113), mode="bilinear", align_corners=False
+    )[0].numpy()
+    assert np.abs(128 + 1.772 * up[0] - whole[..., 2]).max() <= 0.51
+    assert np.abs(128 + 1.402 * up[1] - whole[..., 0]).max() <= 0.51
+
+
+def test_merge_names_wrong_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 4, 4\)"):
+        images.merge(np.zeros((8, 8), np.uint8), np.zeros((3, 4, 4), np.uint8))
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", images.WRITABLE)
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_what_is_written_can_be_read(format: str, with_alpha: bool, tmp_path: Path) -> None:
+    rgb = smooth(50, 70)
+    alpha = np.tile(np.linspace(255, 55, 70).astype(np.uint8), (50, 1)) if with_alpha else None
+    path = tmp_path / f"a{images.WRITABLE[format]}"
+    images.write(path, rgb, alpha, format, 95)
+    picture = images.read_picture(path.read_bytes())
+    assert picture.format == format
+    assert distance(images.read_rgb(path.read_bytes()), rgb) <= (12 if format in ("JPEG", "WEBP", "AVIF") else 0)
+    if with_alpha and format in images.WITH_ALPHA:
+        assert picture.alpha is not None
+        assert alpha is not None
+        assert distance(picture.alpha, alpha) <= (8 if format == "AVIF" else 0)
+    else:
+        assert picture.alpha is None
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_quality_counts() -> None:
+    sizes = [len(images.encode(NOISE, None, "JPEG", quality)) for quality in (30, 95)]
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_unknown_format_and_impossible_size_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="GIF"):
+        images.write(tmp_path / "a.gif", NOISE, None, "GIF", 95)
+    with pytest.raises(ValueError, match="20000 x 1 pixels cannot be written as WEBP"):
+        images.encode(np.zeros((1, 20_000, 3), np.uint8), None, "WEBP", 95)
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.replace"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file(
+    step: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        with pytest.raises(type(error)):
+            images.write(path, NOISE, None, "PNG", 95)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    images.write(path, NOISE, None, "PNG", 95)
+    assert distance(images.read_rgb(path.read_bytes()), NOISE) == 0
+
+
+def test_a_long_name_leaves_room_for_the_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".png")
+    images.write(path, NOISE, None, "PNG", 95)
+    assert path.exists()

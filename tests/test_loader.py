@@ -1,0 +1,349 @@
+import ast
+import gc
+import os
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recolor_fast import images
+from recolor_fast.data import dali, host, index, loader, sources
+from recolor_fast.options import Options
+from tests.photographs import pixels, shared, write_jpegs
+
+OPTIONS = Options(size=64, loader="host", cache="off", batch=3)
+VALUES = ("none", "source", "both")
+WHICH = list(product(VALUES, VALUES))
+
+needs_dali = pytest.mark.skipif(not dali.available(), reason="needs NVIDIA DALI; it is not installed")
+BACKENDS = ["host", pytest.param("dali", marks=needs_dali)]
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory) -> list[Path]:
+    """Seven JPEGs of 5 sizes."""
+    folder = tmp_path_factory.mktemp("photographs")
+    return [write_jpegs(folder / str(number), 1, number, 90 + 7 * (number % 5), 120)[0] for number in range(7)]
+
+
+def levels(one: torch.Tensor, other: torch.Tensor, frame: int = 1) -> int:
+    """Largest difference in levels, but for a frame of so many pixels."""
+    inner = np.s_[..., frame : one.shape[-2] - frame, frame : one.shape[-1] - frame]
+    return int((one[inner].int() - other[inner].int()).abs().max())
+
+
+def take(options: Options, paths, number: int, images: int = 0, device: str = "cpu"):
+    """The next batches of a stream, which is closed."""
+    with closing(loader.batches(options, paths, device, images)) as stream:
+        return [(gray.clone(), rgb.clone()) for gray, rgb in islice(stream, number)]
+
+
+def assert_same(one, other) -> None:
+    assert len(one) == len(other) > 0
+    for (gray, rgb), (other_gray, other_rgb) in zip(one, other):
+        assert torch.equal(gray, other_gray)
+        assert torch.equal(rgb, other_rgb)
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("equalize", "blur"), WHICH)
+def test_decode_is_the_shared_arithmetic(paths, equalize, blur):
+    """Within a level: Pillow's resize and torchvision's round differently."""
+    gray, rgb = host.decode(paths[0], 64, equalize, blur)
+    assert (gray.shape, rgb.shape, gray.dtype, rgb.dtype) == ((1, 64, 64), (3, 64, 64), torch.uint8, torch.uint8)
+    pixels = images.read_rgb(paths[0].read_bytes())
+    source = images.source(images.gray(pixels), 64, equalize != "none", blur != "none")
+    assert levels(gray[0], torch.from_numpy(source), frame=0) <= 1
+    pixels = images.equalize(pixels) if equalize == "both" else pixels
+    pixels = images.blur(pixels) if blur == "both" else pixels
+    target = torch.from_numpy(images.resize(pixels, 64, 64)).permute(2, 0, 1)
+    assert levels(rgb, target, frame=0) <= 1
+
+
+@needs_dali
+@pytest.mark.parametrize(("equalize", "blur"), WHICH)
+def test_backends_agree_within_two_levels(equalize, blur):
+    photographs = [*sources.sample(), *sorted(shared("imagenet-wide").glob("*.jpg"))[::15]]
+    options = replace(OPTIONS, size=256, equalize=equalize, blur=blur)
+    gray, rgb = loader.load(options, photographs)
+    dali_gray, dali_rgb = loader.load(replace(options, loader="dali"), photographs)
+    assert levels(gray, dali_gray) <= 2
+    assert levels(rgb, dali_rgb) <= 2
+    assert (gray.float() - dali_gray).abs().mean() < 0.25
+
+
+@needs_dali
+def test_gray_is_the_same_to_the_bit(tmp_path):
+    """Without resizing, so that equalizing starts from the same histogram."""
+    photograph = tmp_path / "noise.png"
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    photograph.write_bytes(images.encode(noise, None, "PNG", 90))
+    options = replace(OPTIONS, size=256, equalize="none", blur="none")
+    gray, rgb = loader.load(replace(options, loader="dali"), [photograph])
+    assert torch.equal(gray[0, 0], torch.from_numpy(images.gray(noise)))
+    assert torch.equal(rgb[0], torch.from_numpy(noise).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_formats_and_turned_photographs(tmp_path, backend):
+    """What DALI would scale, turn or read differently, or not at all, gives the same pixels in both backends."""
+    photograph = Image.fromarray(pixels(3, 120, 90))
+    turned = Image.Exif()
+    turned[274] = 6
+    photograph.save(tmp_path / "a_turned.jpg", exif=turned, quality=95)
+    photograph.convert("CMYK").save(tmp_path / "b_cmyk.jpg", quality=95)
+    photograph.save(tmp_path / "c_rgb.jpg", keep_rgb=True, quality=95)
+    photograph.convert("L").save(tmp_path / "d_gray.jpg")
+    photograph.save(tmp_path / "e.gif")
+    photograph.save(tmp_path / "f.webp")
+    deep = np.asarray(photograph.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "g_16_bit.png")
+    paths = sorted(tmp_path.iterdir())
+    options = replace(OPTIONS, equalize="none", blur="none", loader=backend)
+    gray, _ = loader.load(options, paths)
+    for number, path in enumerate(paths):
+        expected = images.resize(images.gray(images.read_rgb(path.read_bytes())), 64, 64)
+        assert levels(gray[number, 0], torch.from_numpy(expected)) <= 2, path.name
+    assert levels(gray[0].rot90(1, (-2, -1)), gray[2]) <= 4 < levels(gray[0], gray[2])  # it was turned
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("count", [1, 7, 17])
+def test_load_keeps_the_order_of_a_list_of_any_length(paths, backend, count):
+    some = [paths[i % len(paths)] for i in range(count)]
+    gray, rgb = loader.load(replace(OPTIONS, loader=backend), some)
+    assert (gray.shape, rgb.shape) == ((count, 1, 64, 64), (count, 3, 64, 64))
+    for number, path in enumerate(some):
+        expected_gray, expected_rgb = host.decode(path, 64, "source", "source")
+        assert levels(gray[number], expected_gray) <= 2
+        assert levels(rgb[number], expected_rgb) <= 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_file_that_breaks_during_the_run_is_named(tmp_path, backend):
+    good = write_jpegs(tmp_path, 3)
+    broken = good[1]
+    broken.write_bytes(b"\xff\xd8 not any more")
+    options = replace(OPTIONS, loader=backend)
+    with pytest.raises(ValueError, match=r"001\.jpg: .*repair or remove"):
+        loader.load(options, good)
+    broken.unlink()
+    with pytest.raises(ValueError, match=r"001\.jpg: No such file"):
+        loader.load(options, good)
+
+
+@needs_dali
+def test_what_only_dali_cannot_read_is_named(tmp_path, monkeypatch):
+    good = write_jpegs(tmp_path, 1)
+    monkeypatch.setattr(dali, "encoded", lambda path: np.frombuffer(b"\xff\xd8 no image", np.uint8))
+    with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
+        loader.load(replace(OPTIONS, loader="dali"), good)
+
+
+# --- the stream ----------------------------------------------------------------------------------------------------
+
+
+def test_indices_are_epochs_of_permutations_end_to_end():
+    taken = np.concatenate(list(islice(loader.indices(3, 10, 4), 10)))
+    for epoch in range(4):
+        of_epoch = taken[10 * epoch : 10 * epoch + 10]
+        assert of_epoch.tolist() == np.random.default_rng((3, epoch)).permutation(10).tolist()
+    assert sorted(taken[:10]) == list(range(10))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 10, 23])
+@pytest.mark.parametrize("start", [0, 3, 10, 27])
+@pytest.mark.parametrize("drawn", [loader.indices, loader.mirrored])
+def test_the_order_resumes_anywhere_and_does_not_depend_on_the_batch(drawn, batch, start):
+    whole = np.concatenate(list(islice(drawn(1, 10, 1), 150)))
+    resumed = list(islice(drawn(1, 10, batch, start), 5))
+    assert {len(part) for part in resumed} == {batch}
+    assert np.concatenate(resumed).tolist() == whole[start : start + 5 * batch].tolist()
+
+
+def test_seeds_and_epochs_differ():
+    first, second = islice(loader.indices(0, 100, 100), 2)
+    assert first.tolist() != second.tolist()
+    assert first.tolist() != next(loader.indices(1, 100, 100)).tolist()
+    flips = np.concatenate(list(islice(loader.mirrored(0, 100, 100), 20)))
+    assert 900 < flips.sum() < 1100
+    assert flips[:100].tolist() != flips[100:200].tolist()
+
+
+def test_no_photographs_is_an_error():
+    with pytest.raises(ValueError, match="no photographs"):
+        loader.indices(0, 0, 1)
+    with pytest.raises(ValueError, match="no photographs"):
+        next(loader.batches(OPTIONS, [], "cpu"))
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_batches_follow_the_indices(paths, backend, cache):
+    options = replace(OPTIONS, loader=backend, cache=cache)
+    gray, rgb = loader.load(options, paths)
+    expected = [(gray[i], rgb[i]) for i in islice(loader.indices(options.seed, len(paths), 3), 6)]
+    assert_same(take(options, paths, 6), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("cache", ["on", "off"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_resumed_is_unbroken(paths, backend, cache, batch):
+    options = replace(OPTIONS, loader=backend, cache=cache, batch=batch, flip=True)
+    unbroken = take(options, paths, 8)
+    assert_same(take(options, paths, 5, images=3 * batch), unbroken[3:])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cached_is_streamed(paths, backend):
+    options = replace(OPTIONS, loader=backend, flip=True)
+    assert_same(take(options, paths, 8), take(replace(options, cache="on"), paths, 8))
+
+
+def test_flip_mirrors_gray_and_rgb_together(paths):
+    plain, flipped = take(OPTIONS, paths, 10), take(replace(OPTIONS, flip=True), paths, 10)
+    flips = np.concatenate(list(islice(loader.mirrored(OPTIONS.seed, len(paths), 3), 10)))
+    assert 0 < flips.sum() < 30
+    pairs = [[torch.cat([batch[tensor] for batch in batches]) for batches in (plain, flipped)] for tensor in (0, 1)]
+    for unflipped, both in pairs:
+        for one, other, flip in zip(unflipped, both, flips):
+            assert torch.equal(other, one.flip(-1) if flip else one)
+            assert not torch.equal(one, one.flip(-1))
+
+
+@needs_dali
+def test_batches_of_dali_stay_theirs(paths):
+    """DALI's tensors are shared, not copied: a later batch must not be written over one that is still held."""
+    options = replace(OPTIONS, loader="dali")
+    with closing(loader.batches(options, paths, "cpu")) as stream:
+        held = list(islice(stream, 20))
+        assert_same(held, [(gray.clone(), rgb.clone()) for gray, rgb in take(options, paths, 20)])
+    gc.collect()
+    assert_same(held, take(options, paths, 20))
+
+
+def system_threads() -> int:
+    """Threads of this process, DALI's too, where the system tells."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closing_leaves_no_threads(paths, backend):
+    options = replace(OPTIONS, loader=backend)
+    take(options, paths, 2)  # what the libraries start once and keep
+    gc.collect()
+    before = system_threads()
+    stream = loader.batches(options, paths, "cpu")
+    next(stream)
+    running = [thread.name for thread in threading.enumerate() if thread.name.startswith("recolor_fast-data")]
+    assert running
+    stream.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("recolor_fast-data")]
+    until = time.monotonic() + 5  # a joined thread takes a moment to vanish
+    while system_threads() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert system_threads() <= before
+
+
+@pytest.mark.gpu
+@needs_dali
+@pytest.mark.parametrize(("equalize", "blur"), WHICH)
+def test_the_mixed_decoder_agrees_with_the_host(equalize, blur):
+    """nvJPEG's inverse DCT rounds differently, by a level or two: more after equalizing a thin histogram."""
+    options = replace(OPTIONS, size=256, equalize=equalize, blur=blur)
+    photographs = list(sources.sample())
+    gray, rgb = loader.load(options, photographs)
+    for image, expected in zip(loader.load(replace(options, loader="dali"), photographs, "cuda"), (gray, rgb)):
+        assert image.device.type == "cuda"
+        apart = (image.cpu()[..., 1:-1, 1:-1].float() - expected[..., 1:-1, 1:-1]).abs()
+        assert apart.mean() < 0.5
+        assert apart.max() <= 8
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gpu_gets_the_same_stream_cached_streamed_and_resumed(paths, backend):
+    options = replace(OPTIONS, loader=backend, flip=True)
+    unbroken = take(options, paths, 8, device="cuda")
+    assert unbroken[0][0].device.type == "cuda"
+    assert_same(take(options, paths, 5, images=9, device="cuda"), unbroken[3:])
+    assert_same(take(replace(options, cache="on"), paths, 8, device="cuda"), unbroken)
+
+
+# --- what auto becomes ---------------------------------------------------------------------------------------------
+
+
+def test_resolve_on_the_processor(monkeypatch):
+    monkeypatch.setattr(loader, "free_bytes", lambda device: 4 * 1000 * 4 * 256**2)
+    options = Options(device="cpu")
+    assert (options.loader, options.cache) == ("auto", "auto")
+    few, many = loader.resolve(options, 999), loader.resolve(options, 1000)
+    assert (few.loader, few.cache, many.cache) == ("host", "on", "off")
+    assert loader.resolve(few, 5000) == few
+    assert loader.resolve(replace(options, size=512), 999).cache == "off"
+
+
+def test_resolve_on_a_gpu(monkeypatch, capfd):
+    monkeypatch.setattr(loader, "free_bytes", lambda device: 2**40 if device.type == "cuda" else 0)
+    monkeypatch.setattr(dali, "available", lambda: True)
+    found = loader.resolve(Options(device="cuda"), 10)
+    assert (found.loader, found.cache) == ("dali", "on")
+    assert loader.resolve(Options(device="cuda"), 10, "cpu").loader == "host"
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(dali, "available", lambda: False)
+    assert loader.resolve(Options(device="cuda"), 10).loader == "host"
+    err = capfd.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "DALI is not installed" in err
+    assert "--loader host" in err
+
+
+def test_dali_asked_for_and_absent_is_an_error(monkeypatch, paths):
+    monkeypatch.setattr(dali, "available", lambda: False)
+    options = replace(OPTIONS, loader="dali")
+    for call in (
+        lambda: loader.resolve(options, 1),
+        lambda: loader.load(options, paths),
+        lambda: next(loader.batches(options, paths, "cpu")),
+    ):
+        with pytest.raises(ValueError, match=r"loader dali: NVIDIA DALI is not installed.*--loader host"):
+            call()
+
+
+def test_free_bytes():
+    free = loader.free_bytes(torch.device("cpu"))
+    assert 2**20 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_dali_is_imported_only_inside_functions():
+    tree = ast.parse(Path(dali.__file__).read_text())
+    top = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+    top |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert "recolor_fast.data.index" in top
+    assert not [name for name in top if name.startswith("nvidia")]
+
+
+def test_data_imports_only_what_lies_above_it():
+    above = ["recolor_fast.options", "recolor_fast.presets", "recolor_fast.images", "recolor_fast.color"]
+    for module in (sources, index, dali, host, loader):
+        tree = ast.parse(Path(module.__file__).read_text())
+        found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in ("recolor_fast", "recolor_fast.data"):
+                found |= {f"{node.module}.{name.name}" for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("recolor_fast"):
+                found.add(node.module)
+        assert found, module
+        assert found <= set(above), module
+        above.append(module.__name__)

@@ -1,0 +1,294 @@
+"""Adversaries, the gradient penalty against float64 autograd, and the perceptual terms."""
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from bench.paper import critic_loss, with_plain_activations
+from recolor_fast.losses import features
+from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.losses.features import LPIPS, Lpips, build_lpips
+from recolor_fast.losses.penalty import gradient_penalty
+from recolor_fast.losses.terms import TERMS, build_terms, resolve_lpips
+from recolor_fast.networks.critics import build_critic
+from recolor_fast.presets import PRESETS
+from recolor_fast.step import critic_update
+
+BCE = {"critic_real": lambda s: 0.5 * math.log1p(math.exp(-s)), "critic_fake": lambda s: 0.5 * math.log1p(math.exp(s))}
+FORMULAS = {
+    "bce": BCE | {"generator": lambda s: math.log1p(math.exp(-s))},
+    "lsgan": {
+        "critic_real": lambda s: 0.5 * (s - 1) ** 2,
+        "critic_fake": lambda s: 0.5 * s**2,
+        "generator": lambda s: (s - 1) ** 2,
+    },
+    "wgan": {"critic_real": lambda s: -s, "critic_fake": lambda s: s, "generator": lambda s: -s},
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+@pytest.mark.parametrize("player", ["critic_real", "critic_fake", "generator"])
+def test_adversaries_are_their_formulas(name, player):
+    scores = torch.linspace(-3, 3, 12, dtype=torch.float64).view(1, 1, 3, 4)
+    expected = sum(FORMULAS[name][player](s) for s in scores.flatten().tolist()) / 12
+    assert getattr(ADVERSARIES[name], player)(scores).item() == pytest.approx(expected)
+
+
+def problem(
+    norm: str, scales: int = 1, batch: int = 2, size: int = 64, seed: int = 0, gain: float = 6.0, width: int = 8
+):
+    """A critic whose penalty is far from flat, and a random batch, in float64. `gain` scales the initial weights."""
+    torch.manual_seed(seed)
+    options = replace(
+        PRESETS["wgan-gp"],
+        size=size,
+        width=8,
+        critic_norm=norm,
+        critic_scales=scales,
+        init_sigma=0.02 * gain,
+        batch=batch,
+    )
+    critic = build_critic(options).double()
+    source, real, fake = (torch.rand(batch, c, size, size, dtype=torch.float64) * 2 - 1 for c in (1, 3, 3))
+    return options, critic, (source, real, fake, torch.rand(batch, 1, 1, 1, dtype=torch.float64))
+
+
+def reference(critic, options, batch):
+    """Parts and gradients of the critic's loss by plain autograd in float64, with nn.LeakyReLU."""
+    plain = with_plain_activations(critic)
+    loss, parts = critic_loss(plain, options, *batch)
+    names, parameters = zip(*plain.named_parameters())
+    return parts, dict(zip(names, torch.autograd.grad(loss, parameters)))
+
+
+def relative_error(ours: dict, theirs: dict) -> float:
+    assert ours.keys() == theirs.keys()
+    difference = sum((ours[k].double() - theirs[k]).square().sum() for k in theirs)
+    return (difference / sum(v.square().sum() for v in theirs.values())).sqrt().item()
+
+
+def ours(critic, options, batch, compile_backend: str | None = None):
+    parameters = {name: p.detach() for name, p in critic.named_parameters()}
+
+    def run(parameters, *batch):
+        return critic_update(critic, options, parameters, *batch)
+
+    if compile_backend:
+        torch._dynamo.reset()
+        run = torch.compile(run, fullgraph=True, backend=compile_backend)
+    with torch.no_grad():
+        return run(parameters, *batch)
+
+
+COMPILED = [None, "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("norm", ["none", "instance"])
+def test_critic_gradient_equals_float64_autograd(norm, backend):
+    options, critic, batch = problem(norm)
+    parts, gradients = reference(critic, options, batch)
+    assert parts["critic/penalty"] > 0.01
+    found, exact = ours(critic, options, batch, backend)
+    assert relative_error(exact, gradients) < 1e-9
+    assert {k: v.item() for k, v in found.items()} == pytest.approx({k: v.item() for k, v in parts.items()}, rel=1e-9)
+    single = build_critic(options)
+    single.load_state_dict(critic.state_dict())
+    _, rounded = ours(single, options, [t.float() for t in batch], backend)
+    assert relative_error(rounded, gradients) < 1e-5
+    for name, gradient in exact.items():
+        before_norm = (
+            norm == "instance" and name.endswith("bias") and gradient.dim() == 1 and name.split(".")[2] in "258"
+        )
+        assert gradient.abs().max() > 0 or before_norm, f"{name} has no gradient"
+
+
+@pytest.mark.parametrize("scales", [1, 3])
+@pytest.mark.parametrize("weight", [0.1, 10.0])
+@pytest.mark.parametrize("gain", [1.0, 4.0, 10.0])
+def test_critic_gradient_over_scales_weights_and_norms(scales, weight, gain):
+    options, critic, batch = problem("none", scales=scales, batch=1, size=128, seed=1, gain=gain)
+    options = replace(options, gradient_penalty=weight)
+    _, gradients = reference(critic, options, batch)
+    assert relative_error(ours(critic, options, batch)[1], gradients) < 1e-9
+
+
+@pytest.mark.parametrize(("norm", "bound"), [("none", 6e-2), ("instance", 0.12)])
+def test_bfloat16_penalty_gradient_stays_near(norm, bound):
+    """The penalty alone (the rest is a difference that nearly cancels), where the gradient's norm is not near 1."""
+    options, critic, batch = problem(norm, gain=2.0, width=64, batch=1)
+    options = replace(options, gradient_penalty=1e4)
+    parts, gradients = reference(critic, options, batch)
+    assert parts["critic/penalty"] > 0.01
+    single = build_critic(options)
+    single.load_state_dict(critic.state_dict())
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        _, half = ours(single, options, [t.float() for t in batch])
+    assert relative_error(half, gradients) < bound
+
+
+def test_a_compiled_backward_that_loses_the_penalty_would_be_seen():
+    """The same comparison does fail for a gradient without the penalty's part."""
+    options, critic, batch = problem("none")
+    _, gradients = reference(critic, options, batch)
+    _, without = ours(critic, replace(options, gradient_penalty=0.0), batch)
+    assert relative_error(without, gradients) > 0.1
+
+
+def test_penalty_of_a_linear_critic_is_known():
+    """critic(image) = mean of w * image has the gradient w / pixels everywhere."""
+    w = torch.randn(1, 3, 8, 8, dtype=torch.float64) * 64
+    source, real, fake = (torch.randn(2, c, 8, 8, dtype=torch.float64) for c in (1, 3, 3))
+    penalty = gradient_penalty(
+        lambda s, image: [(w * image).sum(1, keepdim=True)],
+        source,
+        real,
+        fake,
+        torch.rand(2, 1, 1, 1, dtype=torch.float64),
+    )
+    assert penalty.item() == pytest.approx((w.norm().item() / 64 - 1) ** 2)
+
+
+def test_penalty_of_a_flat_critic_is_one_with_finite_gradients():
+    _, critic, batch = problem("none")
+    zero = {name: torch.zeros_like(p) for name, p in critic.named_parameters()}
+
+    def penalty(parameters):
+        return gradient_penalty(lambda s, i: functional_call(critic, parameters, (s, i)), *batch)
+
+    gradients, value = torch.func.grad_and_value(penalty)(zero)
+    assert value.item() == pytest.approx(1, abs=1e-5)
+    assert all(torch.isfinite(g).all() for g in gradients.values())
+
+
+def test_mix_goes_from_fake_to_real():
+    seen = []
+
+    def critic(source, image):
+        seen.append(image)
+        return [image]
+
+    source, real, fake = torch.zeros(2, 1, 2, 2), torch.ones(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)
+    gradient_penalty(critic, source, real, fake, torch.tensor([0.25, 1.0]).view(2, 1, 1, 1))
+    assert torch.func.debug_unwrap(seen[0])[:, 0, 0, 0].tolist() == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("name", LPIPS)
+def test_lpips_equals_the_lpips_package(name):
+    import lpips
+
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = lpips.LPIPS(net=LPIPS[name].net, lpips=LPIPS[name].heads, pnet_rand=True, verbose=False)
+    ours = Lpips(LPIPS[name])
+    ours.load({f"features.{k.split('.', 1)[1]}": v for k, v in theirs.net.state_dict().items()}, "theirs")
+    fake, real = (torch.rand(2, 3, 64, 64) * 2 - 1 for _ in range(2))
+    assert ours(fake, real).item() == pytest.approx(theirs(fake, real).mean().item(), rel=1e-5)
+    assert ours(real, real).item() == 0
+    assert not any(p.requires_grad for p in ours.parameters())
+
+
+def test_lpips_gradient_is_finite_where_all_features_are_zero():
+    network = Lpips(LPIPS["lpips_alex"])
+    for part in network.slices:
+        for p in part.parameters():
+            p.zero_()
+    fake = torch.rand(1, 3, 64, 64, requires_grad=True)
+    network(fake, torch.rand(1, 3, 64, 64)).backward()
+    assert torch.isfinite(fake.grad).all()
+
+
+def squeezenet() -> Path:
+    path = Path(__file__).parent.parent.parent / "shared/weights/squeezenet1_1_fp16.safetensors"
+    if not path.is_file():
+        pytest.skip(f"no real backbone weights at ../shared/weights/{path.name}")
+    return path
+
+
+def test_real_weights_load_and_rank_a_blur_before_another_photograph():
+    network = build_lpips("lpips_style_squeeze", str(squeezenet()))
+    from skimage import data
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    cat, cup = (
+        torch.from_numpy(i[:256, :256].copy()).permute(2, 0, 1)[None] / 127.5 - 1 for i in (data.cat(), data.coffee())
+    )
+    near, far = network(gaussian_blur(cat, [5, 5], [0.7, 0.7]), cat), network(cup, cat)
+    assert 0 < near < far / 2
+
+
+@pytest.mark.parametrize("term", ["lpips_alex", "lpips_vgg"])
+def test_weights_that_do_not_fit_are_an_error_that_names_them(term):
+    with pytest.raises(ValueError, match=r"squeezenet1_1_fp16.*does not fit") as caught:
+        build_lpips(term, str(squeezenet()))
+    assert term in str(caught.value)
+
+
+def test_weights_that_are_no_weights_are_an_error(tmp_path):
+    for name in ("page.pth", "page.safetensors"):
+        (tmp_path / name).write_text("<html>404</html>")
+        with pytest.raises(ValueError, match=name):
+            build_lpips("lpips_alex", str(tmp_path / name))
+
+
+OPTIONS = PRESETS["wgan-gp-lpips"]
+
+
+def test_auto_keeps_the_term_whose_weights_can_be_had(capsys):
+    resolved = resolve_lpips(OPTIONS, probe=lambda term, file: "")
+    assert (resolved.lpips, resolved.terms) == ("lpips_alex", OPTIONS.terms)
+    assert capsys.readouterr().err == ""
+
+
+def test_auto_drops_the_term_with_one_warning(capsys):
+    resolved = resolve_lpips(OPTIONS, probe=lambda term, file: "no network")
+    assert (resolved.lpips, resolved.terms) == ("off", (("l1", 100.0),))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "lpips_alex" in said
+    assert "no network" in said
+
+
+def test_a_named_term_takes_the_presets_place_and_must_be_had(tmp_path):
+    asked = replace(OPTIONS, lpips="lpips_style_squeeze")
+    assert resolve_lpips(asked, probe=lambda term, file: "").terms == (("l1", 100.0), ("lpips_style_squeeze", 50.0))
+    with pytest.raises(ValueError, match="no network"):
+        resolve_lpips(asked, probe=lambda term, file: "no network")
+    with pytest.raises(ValueError, match=r"no file .*gone\.pth"):
+        resolve_lpips(replace(OPTIONS, lpips_weights=str(tmp_path / "gone.pth")))
+    with pytest.raises(ValueError, match="lpips_nine"):
+        resolve_lpips(replace(OPTIONS, lpips="lpips_nine"))
+    with pytest.raises(ValueError, match="hold no LPIPS weight"):
+        resolve_lpips(replace(PRESETS["pix2pix"], lpips="lpips_alex"))
+
+
+def test_off_and_presets_without_lpips_ask_for_nothing():
+    def never(term, file):
+        raise AssertionError("asked for weights")
+
+    assert resolve_lpips(replace(OPTIONS, lpips="off"), probe=never).terms == (("l1", 100.0),)
+    assert resolve_lpips(PRESETS["pix2pix"], probe=never).lpips == "off"
+
+
+def test_cached_weights_are_found_without_a_network(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(features.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert "no network" in features.missing("lpips_alex", "")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).touch()
+    assert features.missing("lpips_alex", "") == ""
+
+
+def test_a_term_of_weight_zero_is_not_built():
+    assert build_terms(replace(OPTIONS, terms=(("l1", 0.0),))) == []
+    assert [t.name for t in build_terms(replace(OPTIONS, terms=(("l1", 1.0),)))] == ["l1"]
+    assert set(LPIPS) <= set(TERMS)

@@ -1,0 +1,115 @@
+"""Generators and critics: sizes, parameters, and the activation that halves the penalty's work."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from recolor_fast.networks.critics import build_critic
+from recolor_fast.networks.generators import Chroma, UNet, build_generator
+from recolor_fast.networks.layers import NORMS, LeakyReLU
+from recolor_fast.options import SIZES
+from recolor_fast.presets import PRESETS
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_papers_sizes():
+    options = PRESETS["pix2pix"]
+    generator = build_generator(replace(options, generator_norm="batch"))
+    assert round(count(generator) / 1e6, 2) == 54.41
+    critic = build_critic(options)
+    assert round(count(critic) / 1e6, 2) == 2.77
+    (scores,) = critic(torch.zeros(1, 1, 256, 256), torch.zeros(1, 3, 256, 256))
+    assert scores.shape == (1, 1, 30, 30)
+
+
+def test_a_score_sees_70_pixels():
+    torch.manual_seed(0)
+    critic = build_critic(replace(PRESETS["wgan-gp"], width=4)).double()
+    image = torch.randn(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    (scores,) = critic(torch.zeros(1, 1, 256, 256, dtype=torch.float64), image)
+    scores[0, 0, 15, 15].backward()
+    rows = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert rows.max() - rows.min() + 1 == 70
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_gives_its_own_shape(size):
+    generator = build_generator(replace(PRESETS["wgan-gp"], size=size, width=4))
+    assert isinstance(generator, UNet)
+    assert len(generator.down) == min(8, size.bit_length() - 1)
+    with torch.no_grad():
+        fake = generator(torch.randn(2, 1, size, size))
+    assert fake.shape == (2, 3, size, size)
+    assert fake.abs().max() <= 1
+
+
+def test_dropout_sits_on_the_papers_three_blocks():
+    generator = build_generator(PRESETS["pix2pix"])
+    assert [any(isinstance(m, nn.Dropout) for m in block) for block in generator.up] == [0, 1, 1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_parameter_is_used(norm):
+    torch.manual_seed(0)
+    options = replace(PRESETS["pix2pix"], size=64, width=4, generator_norm=norm, critic_norm=norm, critic_scales=2)
+    for network, inputs in (
+        (build_generator(options), (torch.randn(2, 1, 64, 64),)),
+        (build_critic(options), (torch.randn(2, 1, 64, 64), torch.randn(2, 3, 64, 64))),
+    ):
+        out = network(*inputs)
+        loss = sum(o.square().mean() for o in out) if isinstance(out, list) else out.square().mean()
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        before_norm = norm in ("batch", "instance")  # a bias before a norm has no effect
+        for (name, _), gradient in zip(network.named_parameters(), gradients):
+            assert gradient.abs().max() > 0 or (before_norm and name.endswith("bias")), name
+
+
+def test_scales_halve_the_pair():
+    critic = build_critic(replace(PRESETS["pix2pix"], width=4, critic_scales=3))
+    scores = critic(torch.zeros(1, 1, 256, 256), torch.zeros(1, 3, 256, 256))
+    assert [score.shape[-1] for score in scores] == [30, 14, 6]
+
+
+def test_initial_weights_are_the_seeds_and_sigmas():
+    def build(seed: int, sigma: float) -> nn.Module:
+        torch.manual_seed(seed)
+        return build_generator(replace(PRESETS["pix2pix"], size=64, width=8, init_sigma=sigma))
+
+    first, again, other = (build(*args).down[3][1].weight for args in ((0, 0.02), (0, 0.02), (1, 0.2)))
+    assert torch.equal(first, again)
+    assert first.std().item() == pytest.approx(0.02, rel=0.05)
+    assert other.std().item() == pytest.approx(0.2, rel=0.05)
+
+
+def test_our_activation_equals_torchs_in_value_and_first_two_derivatives():
+    x = torch.randn(64, dtype=torch.float64, requires_grad=True)
+    found = []
+    for activation in (LeakyReLU(), nn.LeakyReLU(0.2)):
+        y = activation(x)
+        (first,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first**2).sum(), x)
+        found.append((y, first, second))
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+
+
+def test_half_precision_instance_norm_is_computed_in_float32():
+    norm = NORMS["instance"](4, False)
+    x = torch.randn(2, 4, 16, 16) * 3 + 50
+    half = norm(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - norm(x.bfloat16().float())).abs().max() < 0.02
+
+
+def test_chroma_of_a_neutral_generator_is_neutral():
+    class Copy(nn.Module):
+        def forward(self, source):
+            return source.expand(-1, 3, -1, -1)
+
+    gray = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    assert (Chroma(Copy(), "rgb")(gray) == 128).all()

@@ -1,0 +1,151 @@
+"""Options, the preset table and the command line that sets them."""
+
+import json
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from recolor_fast import train
+from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.losses.terms import TERMS
+from recolor_fast.networks.critics import CRITICS
+from recolor_fast.networks.generators import GENERATORS
+from recolor_fast.networks.layers import NORMS
+from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
+from recolor_fast.presets import DEFAULT, PRESETS
+
+# Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
+NAMES = """
+preset data per_class val_per_class size equalize blur flip loader cache space generator critic width generator_norm
+critic_norm critic_layers critic_scales critic_bias dropout init_sigma adversary adversary_weight terms gradient_penalty
+critic_steps lpips lpips_weights learning_rate beta1 beta2 weight_decay batch images seed device amp
+compile compile_backend channels_last runs name resume save_every log_every samples dry_run
+""".split()
+
+
+def test_the_set_of_options_is_frozen():
+    assert [field.name for field in fields(Options)] == NAMES
+
+
+def test_every_option_is_documented():
+    source = Path(Options.__module__.replace(".", "/") + ".py")
+    text = (Path(__file__).parent.parent / source).read_text()
+    for name in NAMES:
+        assert re.search(rf'^    {name}: .*\n    """', text, re.M), name
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_itself_and_only_what_the_tables_hold(name):
+    options = PRESETS[name]
+    assert options.preset == name
+    assert options.adversary in ADVERSARIES
+    assert options.critic in CRITICS
+    assert options.generator in GENERATORS
+    assert {options.generator_norm, options.critic_norm} <= set(NORMS)
+    assert {term for term, _ in options.terms} <= set(TERMS)
+    assert from_dict(json.loads(to_json(options))) == options
+
+
+def test_the_presets_are_the_papers_four_experiments():
+    assert DEFAULT == "wgan-gp-lpips"
+    assert {n: (o.adversary, dict(o.terms).get("lpips_alex"), o.critic_steps) for n, o in PRESETS.items()} == {
+        "pix2pix": ("bce", None, 1),
+        "pix2pix-lpips": ("bce", 50.0, 1),
+        "wgan-gp": ("wgan", None, 5),
+        "wgan-gp-lpips": ("wgan", 50.0, 5),
+    }
+    for options in PRESETS.values():
+        assert (options.size, options.batch, options.images, dict(options.terms)["l1"]) == (256, 1, 5000, 100.0)
+        assert (options.init_sigma, options.learning_rate, options.beta1, options.beta2) == (0.02, 2e-4, 0.5, 0.999)
+        assert (options.weight_decay, options.equalize, options.blur) == (0.0, "source", "source")
+        wgan = options.adversary == "wgan"
+        assert options.gradient_penalty == (10.0 if wgan else 0.0)
+        assert not (wgan and options.critic_norm == "batch")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": 100}, ["100", "64, 128, 256, 512"]),
+        ({"batch": 0}, ["batch 0", "1 or more"]),
+        ({"dropout": 1.0}, ["1.0", "dropout"]),
+        ({"gradient_penalty": 10.0, "critic_norm": "batch", "batch": 2}, ["batch norm", "instance"]),
+        ({"size": 64, "critic_scales": 4}, ["64", "critic_scales 4"]),
+        ({"per_class": 0}, ["per_class 0"]),
+    ],
+)
+def test_options_that_no_run_can_use_are_errors_that_name_them(change, words):
+    with pytest.raises(ValueError, match=".*".join(map(re.escape, words))):
+        replace(PRESETS["pix2pix"], **change)
+
+
+def test_unknown_keys_of_a_file_are_named():
+    with pytest.raises(ValueError, match="frobnicate"):
+        from_dict({"frobnicate": 1})
+
+
+def test_every_option_can_be_set_on_the_command_line():
+    options, folder = train.parse(
+        "--preset wgan-gp --size 64 --width 8 --terms l1 10 lpips_alex 5 --amp --per-class 3 --equalize both".split()
+    )
+    assert folder is None
+    assert options == replace(
+        PRESETS["wgan-gp"],
+        size=64,
+        width=8,
+        terms=(("l1", 10.0), ("lpips_alex", 5.0)),
+        amp=True,
+        per_class=3,
+        equalize="both",
+    )
+
+
+def test_the_default_is_the_papers_final_system():
+    assert train.parse(["--amp"])[0] == replace(PRESETS["wgan-gp-lpips"], amp=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--preset pix3pix", ["pix3pix", *PRESETS]),
+        ("--size 100", ["100", "64, 128, 256, 512"]),
+        ("--adversary hinge --data sample --lpips off", ["hinge", *ADVERSARIES]),
+        ("--generator-norm layer --data sample --lpips off", ["layer", *NORMS]),
+        ("--terms l7 1 --data sample --lpips off", ["l7", "l1"]),
+        ("--data no/such/folder --lpips off", ["no/such/folder"]),
+    ],
+)
+def test_wrong_values_are_one_error_that_names_them(arguments, words, tmp_path, capfd):
+    try:
+        code = train.main([*arguments.split(), "--runs", str(tmp_path)])
+    except SystemExit as stop:
+        code = stop.code
+    said = capfd.readouterr()
+    assert code == 2
+    assert said.out == ""
+    assert all(word in said.err for word in words)
+    assert "Traceback" not in said.err
+
+
+def test_dry_run_prints_the_resolved_options_and_makes_nothing(tmp_path, capsys):
+    assert (
+        train.main(["--dry-run", "--data", "sample", "--lpips", "off", "--device", "cpu", "--runs", str(tmp_path)]) == 0
+    )
+    options = from_dict(json.loads(capsys.readouterr().out))
+    assert (options.device, options.compile, options.lpips) == ("cpu", "off", "off")
+    assert options.terms == (("l1", 100.0),)
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--help"])
+    assert not stop.value.code
+    shown = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in shown for name in NAMES)
+
+
+def test_options_chosen_per_session_exist():
+    assert set(NAMES) >= CHOSEN_PER_SESSION

@@ -1,0 +1,315 @@
+import os
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from recolor_fast.data import sources
+from recolor_fast.options import Options
+from tests.photographs import shared, write_classes, write_jpegs
+
+WNIDS = "n01440764 n02102040 n02979186 n03000684 n03028079 n03394916 n03417042 n03425413 n03445777 n03888257".split()
+
+
+def folder_options(folder: Path, **values) -> Options:
+    return Options(data=str(folder), **values)
+
+
+def names(paths) -> list[str]:
+    return [path.name for path in paths]
+
+
+def per_class(paths) -> Counter:
+    return Counter(path.parent.name for path in paths)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def unreachable(url, seconds=4.0):
+        return False
+
+    def refuse(*arguments, **keywords):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(sources, "reachable", unreachable)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", refuse)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def imagenette(cache, no_network):
+    """A cached tree with the names of Imagenette, its classes of unequal size."""
+    root = cache / "imagenette2-320"
+    write_classes(root / "train", {wnid: 60 + 5 * i for i, wnid in enumerate(WNIDS)}, ".JPEG")
+    write_classes(root / "val", {wnid: 20 + i for i, wnid in enumerate(WNIDS)}, ".JPEG")
+    return root
+
+
+# --- resolve -------------------------------------------------------------------------------------------------------
+
+
+def test_auto_takes_a_cached_imagenette_without_network(imagenette, capfd):
+    assert sources.resolve("auto") == "imagenette"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_auto_offline_is_the_sample_with_one_warning(cache, no_network, capfd):
+    assert sources.resolve("auto") == "sample"
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    for part in ("warning", "Imagenette", "5 sample photographs", "--data FOLDER"):
+        assert part in err
+    assert not cache.exists()
+
+
+def test_auto_takes_imagenette_where_its_server_answers(cache, no_network, monkeypatch, capfd):
+    asked = []
+    monkeypatch.setattr(sources, "reachable", lambda url: asked.append(url) or True)
+    assert sources.resolve("auto") == "imagenette"
+    assert asked == [sources.URL]
+    assert not cache.exists()  # asked for, not downloaded
+    assert capfd.readouterr().err == ""
+
+
+def test_the_address_asked_is_the_one_torchvision_downloads():
+    from torchvision.datasets import Imagenette
+
+    assert Imagenette._ARCHIVES["320px"][0] == sources.URL
+
+
+def test_other_values_pass_and_a_missing_folder_is_named(tmp_path):
+    for value in ("sample", "imagenette", str(tmp_path)):
+        assert sources.resolve(value) == value
+    with pytest.raises(ValueError, match=r"data .*nowhere: the folder does not exist"):
+        sources.resolve(str(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"data .*file: the folder is a file"):
+        sources.resolve(str(tmp_path / "file"))
+
+
+def test_reachable_gives_up_in_time(monkeypatch):
+    over = threading.Event()
+
+    def hang(*arguments, **keywords):  # looking up a name has no timeout of its own
+        over.wait(20)
+        raise OSError
+
+    monkeypatch.setattr("urllib.request.urlopen", hang)
+    started = time.perf_counter()
+    assert not sources.reachable("https://example.org", 0.1)
+    assert time.perf_counter() - started < 5
+    over.set()
+
+
+def test_reachable_tells_an_answer_from_an_error(tmp_path):
+    assert not sources.reachable((tmp_path / "absent").as_uri(), 5)
+    (tmp_path / "present").touch()
+    assert sources.reachable((tmp_path / "present").as_uri(), 5)
+
+
+def test_cache_folder_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", "own")
+    monkeypatch.setenv("XDG_CACHE_HOME", "xdg")
+    assert sources.cache_folder() == Path("own")
+    monkeypatch.delenv("RECOLOR_FAST_CACHE")
+    assert sources.cache_folder() == Path("xdg/recolor_fast")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert sources.cache_folder() == Path.home() / ".cache" / "recolor_fast"
+
+
+# --- sample and Imagenette -----------------------------------------------------------------------------------------
+
+
+def test_sample_is_five_files_for_both_parts():
+    split = sources.photographs(Options(data="sample", per_class=50))
+    assert split.train == split.val
+    assert names(split.train) == list(sources.SAMPLE)
+    assert all(path.is_file() for path in split.train)
+
+
+def test_imagenette_is_balanced_by_class(imagenette):
+    split = sources.photographs(Options(data="imagenette"))
+    assert per_class(split.train) == dict.fromkeys(WNIDS, 50)
+    assert per_class(split.val) == dict.fromkeys(WNIDS, 15)
+    assert {path.parent.parent.name for path in split.train} == {"train"}
+    assert {path.parent.parent.name for path in split.val} == {"val"}
+    assert sorted(path.parent.name for path in split.val[:10]) == WNIDS  # a sample grid shows every class
+
+
+def test_imagenette_numbers_can_be_set(imagenette):
+    split = sources.photographs(Options(data="imagenette", per_class=3, val_per_class=2))
+    assert (len(split.train), len(split.val)) == (30, 20)
+    with pytest.raises(ValueError, match=r"per_class 61: class n01440764 of .*train has 60 photographs"):
+        sources.photographs(Options(data="imagenette", per_class=61))
+
+
+def test_photographs_resolves_auto_itself(imagenette):
+    assert sources.photographs(Options()) == sources.photographs(Options(data="imagenette"))
+
+
+def test_a_failed_download_says_what_to_do_and_leaves_nothing(cache, monkeypatch):
+    def half(root, split, size, download):
+        (Path(root) / "imagenette2-320" / "train").mkdir(parents=True)
+        raise RuntimeError("File not found or corrupted.")
+
+    monkeypatch.setattr("torchvision.datasets.Imagenette", half)
+    with pytest.raises(ValueError, match=r"could not be downloaded .* corrupted.*--data sample or --data FOLDER"):
+        sources.imagenette()
+    assert list(cache.iterdir()) == []
+
+
+def test_a_download_is_moved_into_the_cache_whole(cache, monkeypatch):
+    def download(root, split, size, download):
+        assert not (cache / "imagenette2-320").exists()
+        write_classes(Path(root) / "imagenette2-320" / "train", {"n01440764": 1})
+        (Path(root) / "imagenette2-320.tgz").touch()
+
+    monkeypatch.setattr("torchvision.datasets.Imagenette", download)
+    killed, running = cache / "download-killed", cache / "download-running"
+    killed.mkdir(parents=True)
+    running.mkdir()
+    os.utime(killed, (0, 0))
+    assert sources.imagenette() == cache / "imagenette2-320"
+    assert sorted(names(cache.iterdir())) == ["download-running", "imagenette2-320"]
+    assert len(list((cache / "imagenette2-320").rglob("*.jpg"))) == 1
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+
+def test_folder_is_split_by_seed_into_disjoint_parts(tmp_path):
+    write_classes(tmp_path, {"cat": 30, "dog": 60, "eel": 10})
+    split = sources.photographs(folder_options(tmp_path))
+    assert per_class(split.val) == {"cat": 3, "dog": 6, "eel": 1}
+    assert len(split.train) == 90
+    assert not set(split.train) & set(split.val)
+    assert split == sources.photographs(folder_options(tmp_path))
+    other = sources.photographs(folder_options(tmp_path, seed=1))
+    assert set(other.val) != set(split.val)
+    assert set(other.train) | set(other.val) == set(split.train) | set(split.val)
+
+
+def test_the_order_of_the_file_system_does_not_matter(tmp_path, monkeypatch):
+    write_classes(tmp_path, {"cat": 20, "dog": 20})
+    expected = sources.photographs(folder_options(tmp_path))
+    walk = os.walk
+
+    def backwards(*arguments, **keywords):
+        for place, folders, files in walk(*arguments, **keywords):
+            folders.sort(reverse=True)
+            yield place, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert sources.photographs(folder_options(tmp_path)) == expected
+
+
+def test_first_500_files_are_not_the_training_set(tmp_path):
+    """The paper's code takes the first 500 sorted files of Imagenette, which are all of the class tench."""
+    write_classes(tmp_path, dict.fromkeys(WNIDS[:4], 520))
+    assert per_class(sorted(tmp_path.rglob("*.jpg"))[:500]) == {"n01440764": 500}
+    split = sources.photographs(folder_options(tmp_path, per_class=125, val_per_class=5))
+    assert per_class(split.train) == dict.fromkeys(WNIDS[:4], 125)
+    assert len({path.parent for path in split.train[:4]}) == 4
+
+
+def test_validation_does_not_depend_on_per_class(tmp_path):
+    write_classes(tmp_path, {"cat": 40, "dog": 40})
+    few, all_ = (sources.photographs(folder_options(tmp_path, per_class=number)) for number in (5, None))
+    assert few.val == all_.val
+    assert per_class(few.train) == {"cat": 5, "dog": 5}
+    assert set(few.train) < set(all_.train)
+
+
+def test_validation_is_150_at_most_and_1_at_least(tmp_path):
+    write_classes(tmp_path / "many", {"cat": 1000, "dog": 1000})
+    assert per_class(sources.photographs(folder_options(tmp_path / "many")).val) == {"cat": 75, "dog": 75}
+    write_classes(tmp_path / "two", {"cat": 2})
+    split = sources.photographs(folder_options(tmp_path / "two"))
+    assert (len(split.train), len(split.val)) == (1, 1)
+    assert split.train != split.val
+
+
+def test_a_single_photograph_is_used_twice_and_said(tmp_path, capfd):
+    write_classes(tmp_path, {"cat": 1})
+    split = sources.photographs(folder_options(tmp_path))
+    assert split.train == split.val
+    assert "cat_0.jpg is the only photograph" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "test"])
+def test_train_and_val_folders_are_the_split(tmp_path, validation):
+    write_classes(tmp_path / "train", {"cat": 4, "dog": 6})
+    write_classes(tmp_path / validation, {"cat": 3, "dog": 2})
+    write_classes(tmp_path, {"elsewhere": 5})
+    split = sources.photographs(folder_options(tmp_path))
+    assert per_class(split.train) == {"cat": 4, "dog": 6}
+    assert per_class(split.val) == {"cat": 3, "dog": 2}
+    assert all(path.parent.parent.name == validation for path in split.val)
+    limited = sources.photographs(folder_options(tmp_path, per_class=4, val_per_class=1))
+    assert per_class(limited.train) == {"cat": 4, "dog": 4}
+    assert per_class(limited.val) == {"cat": 1, "dog": 1}
+    with pytest.raises(ValueError, match=rf"val_per_class 3: class dog of .*{validation} has 2 photographs"):
+        sources.photographs(folder_options(tmp_path, val_per_class=3))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"per_class": 10}, r"per_class 10: class eel of .* has 10 photographs, expected 11 or more"),
+        ({"per_class": 4, "val_per_class": 7}, r"val_per_class 7: class eel of .* has 10 photographs, expected 11"),
+        ({"val_per_class": 10}, r"val_per_class 10: class eel of .* has 10 photographs, expected 11"),
+    ],
+)
+def test_a_class_too_small_is_named_with_counts_and_option(tmp_path, values, message):
+    write_classes(tmp_path, {"dog": 60, "eel": 10})
+    with pytest.raises(ValueError, match=message):
+        sources.photographs(folder_options(tmp_path, **values))
+
+
+def test_what_is_no_photograph_is_left_out(tmp_path):
+    write_jpegs(tmp_path, 3)
+    (tmp_path / "000.jpg").rename(tmp_path / "no_suffix")
+    (tmp_path / "notes").write_text("no image")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._001.jpg").touch()
+    write_classes(tmp_path, {".thumbnails": 2})
+    split = sources.photographs(folder_options(tmp_path))
+    assert sorted(names([*split.train, *split.val])) == ["001.jpg", "002.jpg", "no_suffix"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"no images in it"):
+        sources.photographs(folder_options(tmp_path))
+
+
+def test_links_neither_loop_nor_leak(tmp_path):
+    write_classes(tmp_path, {"cat": 10})
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "cat", target_is_directory=True)
+    (tmp_path / "cat" / "same.jpg").symlink_to(tmp_path / "cat" / "cat_3.jpg")
+    split = sources.photographs(folder_options(tmp_path))
+    real = [path.resolve() for path in (*split.train, *split.val)]
+    assert len(real) == len(set(real)) == 10
+
+
+def test_linked_photographs_from_elsewhere_are_taken(tmp_path):
+    write_classes(tmp_path / "store", {"cat": 4})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cats").symlink_to(tmp_path / "store" / "cat", target_is_directory=True)
+    split = sources.photographs(folder_options(tmp_path / "data"))
+    assert per_class([*split.train, *split.val]) == {"cats": 4}
+
+
+def test_a_real_tree(no_network):
+    folder = shared("imagenette")
+    split = sources.photographs(folder_options(folder, per_class=50, val_per_class=15))
+    assert per_class(split.train) == dict.fromkeys(WNIDS, 50)
+    assert per_class(split.val) == dict.fromkeys(WNIDS, 15)

@@ -1,0 +1,172 @@
+"""The step: against the paper's way, eager against compiled, resumed against unbroken."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.paper import PaperStep
+from recolor_fast.losses.terms import build_terms
+from recolor_fast.options import Options
+from recolor_fast.presets import PRESETS
+from recolor_fast.step import Step, step_seed
+
+CPU = torch.device("cpu")
+
+
+def small(preset: str, **changes) -> Options:
+    options = replace(PRESETS[preset], size=64, width=8, batch=2, compile="off", lpips_weights="random", **changes)
+    return replace(options, dropout=0.0)
+
+
+def build(options: Options) -> Step:
+    torch.manual_seed(1)  # of the random LPIPS backbone
+    return Step(options, build_terms(options), CPU)
+
+
+def batch(index: int, options: Options) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(index)
+    shape = (options.batch, 3, options.size, options.size)
+    rgb = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return rgb[:, :1].clone(), rgb
+
+
+def run(step: Step, steps: range) -> list[dict[str, float]]:
+    rows = []
+    for index in steps:
+        parts = step(*batch(index, step.options), index * step.options.batch)
+        rows.append({name: part.item() for name, part in parts.items()})
+    return rows
+
+
+def weights(step: Step) -> dict[str, torch.Tensor]:
+    networks = {"generator": step.generator, **({"critic": step.critic} if step.critic else {})}
+    return {f"{k}.{n}": v.clone() for k, network in networks.items() for n, v in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_step_equals_the_papers_way(preset):
+    """Loss parts over three iterations from the same start."""
+    step = build(small(preset))
+    paper = PaperStep(step.options, step.terms, step)
+    for index in range(3):
+        data = batch(index, step.options)
+        ours, theirs = step(*data, index), paper(*data, index)
+        assert theirs.keys() == {name for name in ours if not name.startswith("gradient/")}
+        for name, part in theirs.items():
+            assert ours[name].item() == pytest.approx(part.item(), rel=1e-2, abs=1e-3), (index, name)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_parameter_moves(preset):
+    step = build(small(preset))
+    before = weights(step)
+    run(step, range(2))
+    norms = {"generator": step.options.generator_norm, "critic": step.options.critic_norm}
+    for name, after in weights(step).items():
+        if norms[name.split(".")[0]] == "instance" and name.endswith("bias"):
+            continue  # a bias before an instance norm has no effect
+        assert not torch.equal(after, before[name]), f"{name} did not move"
+
+
+def test_the_critic_takes_its_steps_on_one_fake():
+    """5 critic steps count 5 updates of its Adam and one of the generator's."""
+    step = build(small("wgan-gp"))
+    run(step, range(1))
+    updates = {name: {int(s["step"]) for s in optimizer.state.values()} for name, optimizer in step.optimizers.items()}
+    assert updates == {"generator": {1}, "critic": {5}}
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips"])
+@pytest.mark.parametrize("amp", [False, True])
+def test_compiled_equals_eager(preset, amp, backend):
+    options = small(preset, amp=amp)
+    eager, compiled = build(options), build(replace(options, compile="on", compile_backend=backend))
+    torch._dynamo.reset()
+    loose = amp and backend == "inductor"  # fused kernels round bfloat16 elsewhere
+    for ours, theirs in zip(run(compiled, range(2)), run(eager, range(2))):
+        assert ours == pytest.approx(theirs, rel=5e-2 if loose else 1e-4, abs=5e-3 if loose else 1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not():
+    def train(seed: int) -> dict[str, torch.Tensor]:
+        step = build(replace(small("wgan-gp-lpips"), dropout=0.5, seed=seed))
+        run(step, range(2))
+        return weights(step)
+
+    first, again, other = train(0), train(0), train(1)
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])
+def test_resumed_equals_unbroken(preset):
+    options = replace(small(preset), dropout=0.5)
+    unbroken = build(options)
+    run(unbroken, range(2))
+    state = copy.deepcopy(unbroken.state_dict())
+    expected = run(unbroken, range(2, 4))
+    torch.manual_seed(999)
+    resumed = build(options)
+    resumed.load_state_dict(state)
+    assert run(resumed, range(2, 4)) == expected
+    ours, theirs = weights(resumed), weights(unbroken)
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+def test_channels_last_changes_nothing_but_the_layout():
+    rows = [run(build(small("wgan-gp", channels_last=flag)), range(2)) for flag in (True, False)]
+    for ours, theirs in zip(*rows):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
+def test_amp_stays_near_float32():
+    rows = [run(build(small("wgan-gp-lpips", amp=flag)), range(2)) for flag in (True, False)]
+    for half, single in zip(*rows):
+        assert half == pytest.approx(single, rel=0.1, abs=1e-2)
+
+
+def test_gradient_norms_of_the_parts_are_logged():
+    """L1's gradient at a fake is known: weight / sqrt(elements), where no pixel is exactly right."""
+    step = build(small("wgan-gp"))
+    (row,) = run(step, range(1))
+    assert row["gradient/l1"] == pytest.approx(100 / (2 * 3 * 64 * 64) ** 0.5, rel=1e-3)
+    assert row["gradient/adversary"] > 0
+
+
+def test_no_adversary_trains_the_generator_alone():
+    step = build(small("pix2pix", critic=""))
+    (row,) = run(step, range(1))
+    assert set(row) == {"generator/l1", "gradient/l1"}
+
+
+def test_unknown_names_are_errors():
+    with pytest.raises(ValueError, match="hinge"):
+        build(small("pix2pix", adversary="hinge"))
+    with pytest.raises(ValueError, match="resnet"):
+        build(small("pix2pix", generator="resnet"))
+
+
+def test_step_seeds_differ_and_are_stable():
+    seeds = {step_seed(seed, images) for seed in range(10) for images in range(100)}
+    assert len(seeds) == 1000
+    assert step_seed(0, 5000) == step_seed(0, 5000)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_cuda_equals_the_cpu(preset, backend):
+    options = small(preset)
+    on_cpu = build(options)
+    torch.manual_seed(1)
+    changed = replace(options, device="cuda", compile="on", compile_backend=backend)
+    on_gpu = Step(changed, build_terms(changed), torch.device("cuda"))
+    for index in range(2):
+        gray, rgb = batch(index, options)
+        torch.manual_seed(0)
+        theirs = on_cpu(gray, rgb, index)
+        ours = on_gpu(gray.cuda(), rgb.cuda(), index)
+        assert ours["generator/l1"].item() == pytest.approx(theirs["generator/l1"].item(), rel=1e-2)
