@@ -35,8 +35,8 @@ def critic_loss(
     """The critic's loss with a graph that can be differentiated, and its parts."""
     adversary = ADVERSARIES[options.adversary]
     parts = {
-        "critic/real": sum(adversary.critic_real(score) for score in critic(source, real)),
-        "critic/fake": sum(adversary.critic_fake(score) for score in critic(source, fake)),
+        "critic/real": torch.stack([adversary.critic_real(score) for score in critic(source, real)]).sum(),
+        "critic/fake": torch.stack([adversary.critic_fake(score) for score in critic(source, fake)]).sum(),
     }
     total = parts["critic/real"] + parts["critic/fake"]
     if options.gradient_penalty:
@@ -54,12 +54,12 @@ class PaperStep:
 
     def __init__(self, options: Options, terms: list[WeightedTerm], step: Step) -> None:
         self.options, self.terms, self.device = options, terms, step.device
-        self.generator = copy.deepcopy(step.generator).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.generator = copy.deepcopy(step.generator).to(memory_format=torch.contiguous_format)
         self.critic = with_plain_activations(step.critic) if step.critic else None
         adam: dict[str, Any] = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2)}
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), **adam)
         if self.critic:
-            self.critic.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            self.critic.to(memory_format=torch.contiguous_format)
             self.critic_adam = torch.optim.Adam(self.critic.parameters(), **adam)
 
     def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
@@ -81,7 +81,8 @@ class PaperStep:
                 self.critic_adam.step()
             self.generator_adam.zero_grad()
             scores = self.critic(source, fake)
-            parts["generator/adversary"] = sum(ADVERSARIES[options.adversary].generator(score) for score in scores)
+            losses = [ADVERSARIES[options.adversary].generator(score) for score in scores]
+            parts["generator/adversary"] = torch.stack(losses).sum()
             total = options.adversary_weight * parts["generator/adversary"]
         for term in self.terms:
             pair = (fake, real)

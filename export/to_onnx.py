@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +40,8 @@ class Arguments:
     """File to write; none set: RUN/<name>-<graph>.onnx."""
     photographs: int = 16
     """Validation photographs the artefact is proven on."""
+    data: str = ""
+    """Photographs to prove it on, as train's --data; none set: the run's own."""
 
 
 def trained(run: Path) -> tuple[Options, torch.nn.Module, int]:
@@ -108,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
         options, generator, seen = trained(arguments.run)
-        paths, _ = index.usable(sources.photographs(options).val[: arguments.photographs])
+        proof = replace(options, data=sources.resolve(arguments.data or options.data))
+        paths, _ = index.usable(sources.photographs(proof).val[: arguments.photographs])
         gray, _ = loader.load(options, paths)
         out = arguments.out or arguments.run / f"{arguments.run.resolve().name}-{arguments.graph}.onnx"
         temporary = out.with_suffix(".tmp")

@@ -76,21 +76,21 @@ def generator_update(
     gradient at the fake: what each part really pulls with.
     """
 
-    def image(fake: Tensor) -> Tensor:
-        return SPACES[options.space].decode(fake, source) * 2 - 1
+    def adversarial(fake: Tensor) -> Tensor:
+        return _over_scales(
+            ADVERSARIES[options.adversary].generator, functional_call(critic, parameters, (source, fake))
+        )
+
+    def compared(term: WeightedTerm, fake: Tensor) -> Tensor:
+        if term.image:
+            return term.loss(SPACES[options.space].decode(fake, source) * 2 - 1, real_image)
+        return term.loss(fake, real)
 
     losses: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {}
     if critic is not None:
-        adversary = ADVERSARIES[options.adversary]
-        losses["adversary"] = (
-            options.adversary_weight,
-            lambda fake: _over_scales(adversary.generator, functional_call(critic, parameters, (source, fake))),
-        )
+        losses["adversary"] = (options.adversary_weight, adversarial)
     for term in terms:
-        if term.image:
-            losses[term.name] = (term.weight, lambda fake, loss=term.loss: loss(image(fake), real_image))
-        else:
-            losses[term.name] = (term.weight, lambda fake, loss=term.loss: loss(fake, real))
+        losses[term.name] = (term.weight, partial(compared, term))
 
     parts, at_fake = {}, torch.zeros_like(fake)
     for name, (weight, loss) in losses.items():
@@ -149,10 +149,10 @@ class Step:
 
         if self.options.compile == "off":
             return run
-        extra = {}
+        settings: dict[str, Any] | None = None
         if self.device.type == "cpu" and self.options.compile_backend == "inductor":
-            extra = {"options": {"layout_optimization": False}}  # its layout round trips cost more than they gain
-        return torch.compile(run, fullgraph=True, dynamic=False, backend=self.options.compile_backend, **extra)
+            settings = {"layout_optimization": False}  # its layout round trips cost more than they gain
+        return torch.compile(run, fullgraph=True, dynamic=False, backend=self.options.compile_backend, options=settings)
 
     def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
         """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.

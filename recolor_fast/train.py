@@ -90,7 +90,9 @@ def resolve(options: Options) -> Options:
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
     compiled = options.compile if options.compile != "auto" else ("on" if device == "cuda" else "off")
-    return resolve_lpips(replace(options, device=device, compile=compiled, data=sources.resolve(options.data)))
+    data = sources.resolve(options.data)
+    data = data if data in ("imagenette", "sample") else str(Path(data).resolve())
+    return resolve_lpips(replace(options, device=device, compile=compiled, data=data))
 
 
 def open_folder(options: Options) -> Path:

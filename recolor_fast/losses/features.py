@@ -44,7 +44,9 @@ class Lpips(nn.Module):
             network = lpips.LPIPS(net=backbone.net, lpips=backbone.heads, pnet_rand=True, verbose=False)
         self.scaling = network.scaling_layer
         self.slices = nn.ModuleList(getattr(network.net, f"slice{k + 1}") for k in range(network.net.N_slices))
-        self.heads = nn.ModuleList(head.model[-1] for head in network.lins) if backbone.heads else None
+        self.with_heads = backbone.heads
+        for index, head in enumerate(network.lins if backbone.heads else []):  # 1x1 convolutions to one channel
+            self.register_buffer(f"head{index}", head.model[-1].weight.detach())
         self.requires_grad_(False).eval()
 
     def features(self, image: Tensor) -> list[Tensor]:
@@ -63,7 +65,7 @@ class Lpips(nn.Module):
         total = fake.new_zeros((), dtype=torch.float32)
         for index, (feature, target) in enumerate(zip(self.features(fake), targets)):
             difference = (feature - target).square()
-            weighted = difference if self.heads is None else difference * self.heads[index].weight.float()
+            weighted = difference * getattr(self, f"head{index}") if self.with_heads else difference
             total = total + weighted.sum(1).mean()
         return total
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -22,9 +23,13 @@ class Term(NamedTuple):
     image: bool
 
 
+def _build_lpips(name: str, options: Options) -> Loss:
+    return build_lpips(name, options.lpips_weights)
+
+
 TERMS = {
     "l1": Term(lambda options: F.l1_loss, False),
-    **{name: Term(lambda options, name=name: build_lpips(name, options.lpips_weights), True) for name in LPIPS},
+    **{name: Term(partial(_build_lpips, name), True) for name in LPIPS},
 }
 
 

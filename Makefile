@@ -1,0 +1,33 @@
+# `make demo` and `make test` set a fresh machine up (Linux, Python >= 3.11 with pip and venv) and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.train
+	$(BIN)/python -m recolor_fast.demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
+	touch $@
+
+EXTRAS_train = train
+EXTRAS_dev = train,dev

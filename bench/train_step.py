@@ -1,0 +1,143 @@
+"""Time of one training iteration: python bench/train_step.py [--quick].
+
+Rows of a case such as `wgan-gp-lpips 256 b1`, all on the same preset, networks, initial weights and batches:
+
+paper     float32, eager, nn.LeakyReLU, the fake computed once, a critic forward each for real, fake and penalty points,
+          autograd's double-backward, torch.optim.Adam's defaults (bench/paper.py).
+ours      recolor_fast.step in float32: the same numbers up to rounding; compiled on CUDA.
+ours+amp  the same with bfloat16 convolutions (--amp): other numbers, the quality figure says how far.
+
+`ratio` is the paper row's ms over the row's own: more than 1 is faster. `critic_error` is the relative error of the
+critic's gradient, penalty included, against float64 autograd on the first batch; `ms` is per photograph.
+LPIPS backbones have random weights here: structure only, nothing is downloaded.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.common import alternate, device_name, report
+from bench.paper import PaperStep, critic_loss, with_plain_activations
+from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.data import loader, sources
+from recolor_fast.losses.terms import build_terms
+from recolor_fast.options import Options
+from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.step import Step, critic_update
+
+Batch = tuple[Tensor, Tensor]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line, time every row of every case, and report."""
+    parser = argparse.ArgumentParser(description="Milliseconds per photograph of one training iteration.")
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=[DEFAULT, "pix2pix"], help="presets to time")
+    parser.add_argument("--size", type=int, default=256, help="pixels")
+    parser.add_argument("--width", type=int, default=64, help="filters of the first layers")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="photographs per iteration")
+    parser.add_argument("--iterations", type=int, default=1, help="iterations of a timed run")
+    parser.add_argument("--runs", type=int, default=9, help="timed runs of each row")
+    parser.add_argument("--threads", type=int, help="processor threads (all)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quick", action="store_true", help="64 pixels, width 8, 2 runs: to see that it works")
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.size, arguments.width, arguments.runs = 64, 8, 2
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    name: Literal["cpu", "cuda"] = (
+        arguments.device if arguments.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    device = torch.device(name)
+    rows = []
+    for preset in arguments.preset:
+        for batch in arguments.batch:
+            options = replace(
+                PRESETS[preset],
+                size=arguments.size,
+                width=arguments.width,
+                batch=batch,
+                device=name,
+                lpips_weights="random",
+                compile="on" if name == "cuda" else "off",
+            )
+            rows += measure(options, device, arguments.iterations, arguments.runs)
+    note = (
+        f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"
+    )
+    report("train_step", device_name(name), arguments.iterations * arguments.runs, rows, note)
+
+
+def measure(options: Options, device: torch.device, iterations: int, runs: int) -> list[dict]:
+    """The rows of one case."""
+    gray, rgb = loader.load(replace(options, loader="host"), sources.sample())
+    chosen = torch.arange(options.batch) % len(gray)
+    batch = gray[chosen].to(device), rgb[chosen].to(device)
+    torch.manual_seed(0)
+    terms = build_terms(options)
+    ours = {"ours": Step(options, terms, device), "ours+amp": Step(replace(options, amp=True), terms, device)}
+    exact = float64_gradients(ours["ours"], batch)
+    errors = {name: critic_error(step, batch, exact) for name, step in ours.items()}
+    steps: dict[str, Callable] = {"paper": PaperStep(options, terms, ours["ours"]), **ours}
+
+    def repeat(step: Callable) -> None:
+        for _ in range(iterations):
+            parts = step(*batch, 0)
+        next(iter(parts.values())).item()  # waits for the device
+
+    seconds = alternate({name: partial(repeat, step) for name, step in steps.items()}, runs)
+    count = iterations * options.batch
+    return [
+        {
+            "case": f"{options.preset} {options.size} b{options.batch}",
+            "name": name,
+            "ms": 1000 * seconds[name] / count,
+            "images_per_s": count / seconds[name],
+            "ratio": seconds["paper"] / seconds[name],
+            "critic_error": errors.get(name),
+        }
+        for name in steps
+    ]
+
+
+def _inputs(step: Step, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """source, real, fake and mix of a batch, for the step's networks as they are."""
+    source, real = to_unit(batch[0]), SPACES[step.options.space].encode(to_rgb01(batch[1]))
+    mix = torch.full((len(source), 1, 1, 1), 0.5, device=source.device)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return source, real, copy.deepcopy(step.generator)(source), mix
+
+
+def float64_gradients(step: Step, batch: Batch) -> dict[str, Tensor]:
+    """The critic's gradient by plain autograd in float64."""
+    if step.critic is None:
+        return {}
+    critic = with_plain_activations(step.critic).double()
+    loss, _ = critic_loss(critic, step.options, *(tensor.double() for tensor in _inputs(step, batch)))
+    names, parameters = zip(*critic.named_parameters())
+    return dict(zip(names, torch.autograd.grad(loss, parameters)))
+
+
+def critic_error(step: Step, batch: Batch, exact: dict[str, Tensor]) -> float | None:
+    """Relative error of the step's critic gradient, |ours - exact| / |exact| over all parameters."""
+    if step.critic is None:
+        return None
+    parameters = {name: parameter.detach() for name, parameter in step.critic.named_parameters()}
+    with torch.no_grad(), torch.autocast(step.device.type, torch.bfloat16, step.options.amp, cache_enabled=False):
+        _, ours = critic_update(step.critic, step.options, parameters, *_inputs(step, batch))
+    difference = sum((ours[name].double() - exact[name]).square().sum() for name in exact)
+    return float((difference / sum(gradient.square().sum() for gradient in exact.values())) ** 0.5)
+
+
+if __name__ == "__main__":
+    main()

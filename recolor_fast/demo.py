@@ -1,0 +1,73 @@
+"""Verb: from nothing to a colored folder in a few minutes, by the same commands a user types; it prints each.
+
+`python -m recolor_fast.demo` trains the paper's final system at a small size on the sample photographs of scikit-image,
+exports it, and colors a folder of gray photographs. A second time it goes on from what is there, overwriting nothing.
+"""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from recolor_fast import images, plots
+from recolor_fast.data import sources
+
+FOLDER = Path("demo")
+TRAIN = (
+    "-m recolor_fast.train --amp --data sample --size 64 --width 16 --images 800 --save-every 400 --samples 5 "
+    "--runs demo/runs --name sample --resume"
+)
+EXPORT = "export/to_onnx.py demo/runs/sample --out demo/colorizer.onnx"
+COLORIZE = "-m recolor_fast.colorize demo/gray demo/colored --model demo/colorizer.onnx"
+GRAY_ONLY = ("camera.png", "brick.png", "grass.png")  # of scikit-image: photographs that never had a color
+
+
+def write_gray(folder: Path) -> list[Path]:
+    """Gray JPEGs of the sample photographs and of three that were never trained on; existing ones stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sample = sources.sample()
+    written = []
+    for path in (*sample, *(sample[0].with_name(name) for name in GRAY_ONLY)):
+        written.append(folder / f"{path.stem}.jpg")
+        if not written[-1].exists():
+            images.write(written[-1], _gray(path), None, "JPEG", 95)
+    return written
+
+
+def _gray(path: Path) -> np.ndarray:
+    return np.repeat(images.gray(images.read_rgb(path.read_bytes()))[..., None], 3, 2)
+
+
+def main() -> int:
+    """Run the verb; returns the exit code of the first command that fails, else 0."""
+    gray = write_gray(FOLDER / "gray")
+    commands = [f"{Path(sys.executable).name} {arguments}" for arguments in (TRAIN, EXPORT, COLORIZE)]
+    for command in commands:
+        print(f"\n$ {command}", file=sys.stderr, flush=True)
+        code = subprocess.run([sys.executable, *shlex.split(command)[1:]], check=False).returncode
+        if code:
+            return code
+    pairs = [[images.resize(_read(path), 160, 240) for path in paths] for paths in (gray, _colored(gray))]
+    plots.grid(FOLDER / "colored.png", {"gray": pairs[0], "colored": pairs[1]})
+    print("\nThe commands were:", *commands, sep="\n  ", file=sys.stderr)
+    print(
+        "The results are in demo/: runs/sample (losses, samples, checkpoints), colorizer.onnx,\n"
+        "gray/ and colored/, and both side by side in colored.png. Five photographs teach five photographs: train on more (see README.md).",
+        file=sys.stderr,
+    )
+    print(FOLDER)
+    return 0
+
+
+def _colored(gray: list[Path]) -> list[Path]:
+    return [FOLDER / "colored" / path.name for path in gray]
+
+
+def _read(path: Path) -> np.ndarray:
+    return images.read_rgb(path.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The shape of the project: imports point one way, coloring needs no torch, presets are data."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "recolor_fast"
+
+# From the ground up: a module may import only modules of earlier lines.
+ORDER = """
+options
+presets
+images
+color
+runtime
+colorize
+environment
+data.sources
+data.index
+data.dali
+data.host
+data.loader
+networks.layers
+networks.generators
+networks.critics
+losses.adversaries
+losses.penalty
+losses.features
+losses.terms
+step
+checkpoint
+metrics
+plots
+demo
+train
+""".split()
+
+
+def modules() -> dict[str, Path]:
+    paths = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
+
+
+def imported(source: str) -> set[str]:
+    """Modules of this package that a source imports, as names below recolor_fast."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "recolor_fast":
+            base = node.module.removeprefix("recolor_fast").removeprefix(".")
+            names |= {f"{base}.{alias.name}".removeprefix(".") for alias in node.names} | {base}
+        if isinstance(node, ast.Import):
+            names |= {a.name.removeprefix("recolor_fast.") for a in node.names if a.name.startswith("recolor_fast.")}
+    return names & set(ORDER)
+
+
+def test_the_order_names_every_module():
+    assert set(ORDER) == set(modules())
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_one_way(name):
+    for other in imported(modules()[name].read_text()):
+        assert ORDER.index(other) < ORDER.index(name), f"{name} imports {other}"
+
+
+def test_the_import_finder_finds():
+    source = "from recolor_fast import images\nfrom recolor_fast.data.loader import load\nimport recolor_fast.step"
+    assert imported(source) == {"images", "data.loader", "step"}
+
+
+def test_nothing_in_the_package_imports_export_bench_or_tests():
+    for path in modules().values():
+        assert not re.search(r"^\s*(from|import) (export|bench|tests)\b", path.read_text(), re.M), path
+
+
+@pytest.mark.parametrize("name", ["options", "presets", "images", "runtime", "colorize"])
+def test_coloring_imports_neither_torch_nor_training(name):
+    program = f"import sys, recolor_fast.{name}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "recolor_fast" in loaded
+    assert not {"torch", "torchvision", "lpips", "skimage", "onnx"} & set(loaded)
+
+
+def test_no_code_branches_on_a_presets_name():
+    pattern = re.compile(r"preset\s*(==|!=|\bin\b)|preset\.(startswith|endswith)")
+    found = []
+    for folder in ("recolor_fast", "export", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            lines = path.read_text().splitlines()
+            found += [f"{path.name}: {line}" for line in lines if pattern.search(line) and "for preset in" not in line]
+    allowed = "if early.preset not in PRESETS"  # the check that the name is one
+    assert [line for line in found if allowed not in line] == []
+
+
+def test_no_file_is_called_like_a_package_it_uses():
+    assert not (ROOT / "export" / "onnx.py").exists()
+
+
+def test_only_the_package_is_installed():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(settings) == found
+
+
+def test_constraints_pin_every_dependency_and_name_no_host():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(name for extra in extras for name in extra)]
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert "://" not in pinned
+    lines = [line for line in pinned.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+", line) for line in lines)
+    names = {line.split("==")[0].lower() for line in lines}
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+        assert name is not None
+        assert name.group().lower() in names | {"onnxruntime"}, requirement

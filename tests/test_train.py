@@ -1,0 +1,181 @@
+"""The training verb end to end, on a few small photographs."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recolor_fast import checkpoint, train
+from recolor_fast.options import from_dict
+from tests.photographs import write_jpegs
+
+SMALL = "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --lpips off".split()
+TIMED = ("images_per_s", "data_wait")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    write_jpegs(folder / "a", 6, height=80, width=96)
+    write_jpegs(folder / "b", 6, first=6, height=96, width=72)
+    return folder
+
+
+def run(photographs: Path, runs: Path, *arguments: str, capsys=None) -> Path:
+    assert train.main([*SMALL, "--data", str(photographs), "--runs", str(runs), *arguments]) == 0
+    return Path(capsys.readouterr().out.splitlines()[-1]) if capsys else runs
+
+
+def rows(folder: Path, name: str = "results.csv") -> list[dict[str, str]]:
+    with open(folder / name, newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_a_whole_folder(photographs, tmp_path, capsys):
+    folder = run(photographs, tmp_path, "--preset", "wgan-gp", capsys=capsys)
+    assert folder == tmp_path / "wgan-gp-1"
+    options = from_dict(json.loads((folder / "options.json").read_text()))
+    assert (options.device, options.loader, options.cache, options.compile) == ("cpu", "host", "on", "off")
+    assert Path(options.data) == photographs.resolve()
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0] or environment["versions"]["torch"]
+    assert environment["device"]
+    found = rows(folder)
+    assert [int(row["images"]) for row in found] == [2, 4, 6, 8, 10, 12]
+    assert {"critic/real", "critic/fake", "critic/penalty", "generator/adversary", "generator/l1"} <= set(found[0])
+    assert all(np.isfinite([float(v) for v in row.values()]).all() for row in found)
+    assert [int(row["images"]) for row in rows(folder, "validation.csv")] == [4, 8, 12]
+    assert [p.name for p in sorted((folder / "samples").iterdir())] == [f"{n:09d}.png" for n in (4, 8, 12)]
+    assert Image.open(folder / "samples" / "000000012.png").size == (3 * 68, 16 + 1 * 68)
+    assert [int(p.stem) for p in checkpoint.list_checkpoints(folder / "checkpoints")] == [8, 12]
+
+
+def test_training_learns(photographs, tmp_path):
+    """L1 falls by half over 240 photographs of a dozen."""
+    arguments = "--preset pix2pix --images 240 --log-every 40 --save-every 240 --width 8 --name learns".split()
+    run(photographs, tmp_path, *arguments)
+    found = [float(row["generator/l1"]) for row in rows(tmp_path / "learns")]
+    assert found[-1] < found[0] * 0.6
+
+
+def test_runs_are_numbered(photographs, tmp_path, capsys):
+    arguments = ["--preset", "pix2pix", "--images", "2"]
+    folders = [run(photographs, tmp_path, *arguments, capsys=capsys).name for _ in range(2)]
+    assert folders == ["pix2pix-1", "pix2pix-2"]
+
+
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])
+@pytest.mark.parametrize("stop", [4, 7])
+def test_resumed_equals_unbroken(photographs, tmp_path, preset, stop):
+    """Stopped after `stop` photographs (in mid-interval too) and resumed: the same rows and the same weights."""
+    common = ["--preset", preset, "--name"]
+    run(photographs, tmp_path, *common, "whole")
+    run(photographs, tmp_path, *common, "broken", "--images", str(stop))
+    run(photographs, tmp_path, *common, "broken", "--resume", "--images", "12")
+    whole, broken = (
+        checkpoint.load(checkpoint.list_checkpoints(tmp_path / n / "checkpoints")[-1]) for n in ("whole", "broken")
+    )
+    assert whole["images"] == broken["images"] == 12
+    for network in ("generator", "critic"):
+        for name, tensor in whole["step"][network].items():
+            assert torch.equal(tensor, broken["step"][network][name]), name
+    ends = {"2", "4", "6", "8", "10", "12"} - ({"8"} if stop == 7 else set())  # 7 closed an interval of its own
+    for ours, theirs in zip(
+        (row for row in rows(tmp_path / "broken") if row["images"] in ends),
+        (row for row in rows(tmp_path / "whole") if row["images"] in ends),
+        strict=True,
+    ):
+        assert ours == theirs
+
+
+def test_resume_without_a_checkpoint_starts_and_says_so(photographs, tmp_path, capsys):
+    arguments = [
+        "--data",
+        str(photographs),
+        "--runs",
+        str(tmp_path),
+        "--name",
+        "new",
+        "--resume",
+        "--preset",
+        "pix2pix",
+    ]
+    assert train.main([*SMALL, *arguments]) == 0
+    said = capsys.readouterr()
+    assert "no checkpoint" in said.err
+    assert said.out.splitlines()[-1] == str(tmp_path / "new")
+
+
+def test_resume_takes_the_newest_run_of_the_preset(photographs, tmp_path, capsys):
+    for _ in range(2):
+        run(photographs, tmp_path, "--preset", "pix2pix", "--images", "2", capsys=capsys)
+    folder = run(photographs, tmp_path, "--preset", "pix2pix", "--images", "4", "--resume", capsys=capsys)
+    assert folder.name == "pix2pix-2"
+    assert rows(folder)[-1]["images"] == "4"
+
+
+def test_resume_refuses_what_would_train_something_else(photographs, tmp_path, capsys):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", "2")
+    arguments = [*SMALL, "--data", str(photographs), "--runs", str(tmp_path), "--name", "r", "--resume"]
+    assert train.main([*arguments, "--preset", "pix2pix", "--learning-rate", "0.1"]) == 2
+    said = capsys.readouterr().err
+    assert "learning_rate" in said
+    assert "0.0002" in said
+    assert "0.1" in said
+
+
+def test_a_trained_run_is_not_overwritten(photographs, tmp_path, capsys):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", "2")
+    before = {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()}
+    arguments = [*SMALL, "--preset", "pix2pix", "--data", str(photographs), "--runs", str(tmp_path), "--name", "r"]
+    assert train.main(arguments) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()} == before
+
+
+def test_unusable_files_are_listed_and_left_out(photographs, tmp_path, capsys):
+    folder = tmp_path / "mixed"
+    write_jpegs(folder, 8)
+    (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:400])
+    runs = tmp_path / "runs"
+    out = run(folder, runs, "--preset", "pix2pix", "--images", "2", "--seed", "3", capsys=capsys)
+    listed = (out / "unusable.txt").read_text()
+    assert "broken.jpg" in listed
+    assert listed.count("\n") == 1
+
+
+def test_nothing_usable_is_an_error_that_says_why(tmp_path, capsys):
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "a.jpg").write_text("<html>")
+    (tmp_path / "photographs" / "b.jpg").write_text("<html>")
+    arguments = [*SMALL, "--preset", "pix2pix", "--data", str(tmp_path / "photographs"), "--runs", str(tmp_path / "r")]
+    assert train.main(arguments) == 2
+    assert "a.jpg" in (said := capsys.readouterr().err) or "b.jpg" in said
+    assert "Traceback" not in said
+
+
+def test_amp_and_compile_run_the_whole_verb(photographs, tmp_path):
+    arguments = "--preset wgan-gp --amp --compile on --compile-backend aot_eager --images 2 --name c".split()
+    run(photographs, tmp_path, *arguments)
+    assert np.isfinite(float(rows(tmp_path / "c")[0]["critic/penalty"]))
+
+
+def test_the_verb_prints_only_the_folder_on_stdout(photographs, tmp_path):
+    arguments = [*SMALL, "--preset", "pix2pix", "--images", "2", "--data", str(photographs), "--runs", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "recolor_fast.train", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+    assert done.stdout == f"{tmp_path / 'pix2pix-1'}\n"
+    assert "2 photographs" in done.stderr
+    assert "\r" not in done.stderr
