@@ -1,44 +1,13 @@
 """What the benchmarks share: versions and device beside every number, alternating runs, a table and a line of JSON."""
 
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "recolor-fast torch torchvision nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
-    "onnx onnxruntime onnxruntime-gpu"
-).split()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on, where installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def device_name(device: str = "cpu") -> str:
-    """The GPU's name for a torch device "cuda" or "cuda:n", else the processor's."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+from recolor_fast.environment import versions
 
 
 def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:

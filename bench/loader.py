@@ -33,9 +33,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench.common import alternate, device_name, report
+from bench.common import alternate, report
 from recolor_fast import images
 from recolor_fast.data import dali, host, index, loader, sources
+from recolor_fast.environment import device_name
 from recolor_fast.options import Options
 
 CASES = {
@@ -67,7 +68,7 @@ def main() -> None:
         rows = [row for case, options in CASES.items() for row in measure(case + size, options, paths, runs)]
     note = f"{len(paths)} photographs, medians of {runs} runs in turn; ratio = ms of paper / ms (more than 1: faster)"
     gpu = torch.cuda.is_available()
-    report("loader", device_name("cuda" if gpu else "cpu"), len(paths), rows, note)
+    report("loader", device_name(torch.device("cuda" if gpu else "cpu")), len(paths), rows, note)
 
 
 def make_photographs(folder: Path, count: int) -> list[Path]:

@@ -25,10 +25,11 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench.common import alternate, device_name, report
+from bench.common import alternate, report
 from bench.paper import PaperStep, critic_loss, with_plain_activations
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.data import loader, sources
+from recolor_fast.environment import device_name
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     note = (
         f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"
     )
-    report("train_step", device_name(name), arguments.iterations * arguments.runs, rows, note)
+    report("train_step", device_name(device), arguments.iterations * arguments.runs, rows, note)
 
 
 def measure(options: Options, device: torch.device, iterations: int, runs: int) -> list[dict]:

@@ -54,7 +54,8 @@ def main() -> int:
     print("\nThe commands were:", *commands, sep="\n  ", file=sys.stderr)
     print(
         "The results are in demo/: runs/sample (losses, samples, checkpoints), colorizer.onnx,\n"
-        "gray/ and colored/, and both side by side in colored.png. Five photographs teach five photographs: train on more (see README.md).",
+        "gray/ and colored/, and both side by side in colored.png.\n"
+        "Five photographs teach five photographs: train on more (see README.md).",
         file=sys.stderr,
     )
     print(FOLDER)

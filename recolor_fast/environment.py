@@ -9,22 +9,15 @@ from typing import Any
 import torch
 
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "lpips",
-    "nvidia-dali-cuda130",
-    "numpy",
-    "opencv-python-headless",
-    "simplejpeg",
-    "onnx",
-)
-PACKAGES += ("onnxruntime", "onnxruntime-gpu")
+    "recolor-fast torch torchvision lpips nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
+    "onnx onnxruntime onnxruntime-gpu"
+).split()
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the packages that its numbers depend on, where installed."""
     found = {"python": platform.python_version()}
-    for name in ("recolor-fast", *PACKAGES):
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -77,6 +77,7 @@ def generator_update(
     """
 
     def adversarial(fake: Tensor) -> Tensor:
+        assert critic is not None
         return _over_scales(
             ADVERSARIES[options.adversary].generator, functional_call(critic, parameters, (source, fake))
         )

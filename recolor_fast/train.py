@@ -66,8 +66,8 @@ def check_resumable(folder: Path, options: Options) -> None:
 
 def _folder_to_resume(runs: Path, name: str, preset: str) -> Path | None:
     """The run `name`, else the preset's newest run; None, said on stderr, if it has no checkpoint to go on from."""
-    folder = runs / name if name else _numbered(runs, preset)[-1:]
-    folder = folder if isinstance(folder, Path) else (folder[0] if folder else None)
+    numbered = _numbered(runs, preset)
+    folder = runs / name if name else numbered[-1] if numbered else None
     if folder and (folder / "options.json").is_file() and checkpoint.list_checkpoints(folder / "checkpoints"):
         return folder
     print(f"resume: no checkpoint in {folder or runs / (preset + '-<n>')}: starting it", file=sys.stderr)
@@ -162,22 +162,20 @@ def train(options: Options, folder: Path, resuming: bool) -> None:
         print(f"warning: {len(bad)} unusable files left out, listed in {folder / 'unusable.txt'}", file=sys.stderr)
 
     step, seen = Step(options, build_terms(options), device), 0
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Tensor] = {}  # of each part over the photographs since the last row, `summed` many
+    summed = 0
     if resuming:
         newest = checkpoint.list_checkpoints(folder / "checkpoints")[-1]
         state = checkpoint.load(newest, device)
         step.load_state_dict(state["step"])
-        seen, sums = state["images"], state["sums"]
+        seen, sums, summed = state["images"], state["sums"], state["summed"]
         print(f"resuming {folder} from {newest.name}: {seen} photographs seen", file=sys.stderr)
     val_gray, val_rgb = loader.load(options, val_paths)
     results, validation = Rows(folder / "results.csv", seen), Rows(folder / "validation.csv", seen)
 
     def save() -> None:
-        checkpoint.save(
-            folder / "checkpoints",
-            seen,
-            {"options": to_json(options), "images": seen, "step": step.state_dict(), "sums": sums},
-        )
+        state = {"options": to_json(options), "images": seen, "step": step.state_dict(), "sums": sums, "summed": summed}
+        checkpoint.save(folder / "checkpoints", seen, state)
         numbers, colored, truth = validate(step, val_gray, val_rgb)
         validation.add({"images": seen, **numbers})
         if options.samples:
@@ -202,18 +200,15 @@ def train(options: Options, folder: Path, resuming: bool) -> None:
             gray, rgb = next(stream)
             waited += time.perf_counter() - asked
             parts = step(gray, rgb, seen)
-            before, seen, counted = seen, seen + len(gray), counted + len(gray)
-            sums = {name: sums.get(name, 0) + part * len(gray) for name, part in parts.items()} | {
-                "images": sums.get("images", 0) + len(gray)
-            }
+            before, seen, counted, summed = seen, seen + len(gray), counted + len(gray), summed + len(gray)
+            sums = {name: part * len(gray) + sums.get(name, 0) for name, part in parts.items()}
             bar.update(len(gray))
             done = seen >= options.images
             if done or seen // options.log_every > before // options.log_every:
-                number = sums.pop("images")
-                row = {name: float(total) / number for name, total in sums.items()}  # waits for the device
+                row = {name: float(total) / summed for name, total in sums.items()}  # waits for the device
                 elapsed = time.perf_counter() - started
                 results.add({"images": seen, **row, "images_per_s": counted / elapsed, "data_wait": waited / elapsed})
-                sums, started, waited, counted = {}, time.perf_counter(), 0.0, 0
+                sums, summed, started, waited, counted = {}, 0, time.perf_counter(), 0.0, 0
             if done or seen // options.save_every > before // options.save_every:
                 paused = time.perf_counter()
                 save()

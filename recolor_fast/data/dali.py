@@ -6,7 +6,7 @@ DALI lacks formats, scales 16 bits differently and has crashed on truncated file
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
@@ -55,7 +55,7 @@ def stream(
     device_id: int | None = None,
     workers: int | None = None,
     ahead: int = 2,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
 
     On the GPU `device_id`, or on the CPU without one, by `workers` threads (all processors). `chunks` may be endless.
@@ -75,7 +75,7 @@ def stream(
     def read(some: list[Path]) -> list[np.ndarray]:
         return [encoded(path) for path in some]
 
-    with closing(in_order(read, asked(), ahead)) as batches:  # type: ignore[type-var]
+    with closing(in_order(read, asked(), ahead)) as batches:
         try:
             pipe = _pipeline(batches, options, batch, device_id, workers or threads(), ahead)
             while True:

@@ -7,7 +7,7 @@ is looked at once, cheaply, and those that will not do are listed with a reason.
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -123,7 +123,7 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:
     """`function` of each item, in order, computed by threads, with `ahead` calls or fewer not yet handed over.
 
     Lazy, so `items` may be endless; `ahead` 1 computes nothing before it is asked for. What a call raises is raised in

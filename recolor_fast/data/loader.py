@@ -6,7 +6,7 @@ cache, the batch before it or where the stream was resumed. So the state of the 
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ CHUNK = 16  # photographs decoded at a time where there is no batch
 
 def batches(
     options: Options, paths: Sequence[Path], device: torch.device | str, images: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
 
     N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
@@ -39,7 +39,7 @@ def batches(
     else:
         stream = _decoded(options, paths, order, options.batch, device)
     flips = mirrored(options.seed, len(paths), options.batch, images)
-    with closing(stream):  # type: ignore[type-var]  # a generator, which has close()
+    with closing(stream):
         for (gray, rgb), flip in zip(stream, flips):
             yield (mirror(gray, flip), mirror(rgb, flip)) if options.flip else (gray, rgb)
 
@@ -57,7 +57,7 @@ def load(options: Options, paths: Sequence[Path], device: torch.device | str = "
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
     bar = tqdm(desc="decoding", total=len(paths), unit="img", disable=None, file=sys.stderr, leave=False)
-    with bar, closing(_decoded(options, paths, chunks, CHUNK, device)) as stream:  # type: ignore[type-var]
+    with bar, closing(_decoded(options, paths, chunks, CHUNK, device)) as stream:
         for chunk, (some_gray, some_rgb) in zip(chunks, stream):
             gray[chunk.start : chunk.stop] = some_gray
             rgb[chunk.start : chunk.stop] = some_rgb
@@ -130,7 +130,7 @@ def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images:
     return endless()
 
 
-def _cached(gray: Tensor, rgb: Tensor, order: Iterator[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+def _cached(gray: Tensor, rgb: Tensor, order: Iterator[np.ndarray]) -> Generator[tuple[Tensor, Tensor]]:
     for index in order:
         chosen = _on(torch.from_numpy(index), gray.device)
         yield gray[chosen], rgb[chosen]
@@ -142,13 +142,13 @@ def _decoded(
     chunks: Iterable[Sequence[int] | np.ndarray],
     batch: int,
     device: torch.device,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device."""
     if options.loader == "dali":
         stream = dali.stream(paths, chunks, options, batch, _device_id(device))
     else:
         stream = host.stream(paths, chunks, options, batch)
-    with closing(stream):  # type: ignore[type-var]
+    with closing(stream):
         for gray, rgb in stream:
             yield _on(gray, device), _on(rgb, device)
 
