@@ -208,7 +208,7 @@ def decoded(jobs: list[Job], count: int) -> Generator[tuple[Job, Future[images.P
 def run(artefact: runtime.Artefact, jobs: list[Job], quality: int) -> list[tuple[Path, str]]:
     """Do the jobs, with a progress bar on a terminal; returns the inputs that failed, and why."""
     failures = []
-    steps = decoded(jobs, min(2, runtime.threads()))
+    steps = decoded(jobs, min(2, images.threads()))
     with closing(steps), tqdm(total=len(jobs), unit="image", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
         for job, decoding in steps:
             try:

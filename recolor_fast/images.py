@@ -52,6 +52,11 @@ class UnreadableImage(ValueError):
     """Bytes that are no usable picture; the text is one sentence saying why."""
 
 
+def threads() -> int:
+    """Processors this process may use: more threads than these are slower, not faster."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Picture(NamedTuple):
     """A picture to color: its luminance, and what has to survive."""
 

@@ -12,7 +12,7 @@ class Options:
     """Every setting of a run. Lengths and intervals are counted in photographs seen ("images"), never in steps."""
 
     preset: str = "pix2pix"
-    """Named row of the preset table that gives every default below."""
+    """Named system that gives every default below: pix2pix, pix2pix-lpips, wgan-gp or wgan-gp-lpips."""
 
     # --- photographs -------------------------------------------------------------------------------------------
     data: str = "auto"
@@ -36,17 +36,17 @@ class Options:
 
     # --- networks ----------------------------------------------------------------------------------------------
     space: str = "rgb"
-    """Network space of the target: rgb (channels / 127.5 - 1)."""
+    """Network space of the target: rgb (channels / 127.5 - 1) or lab (a and b / 110)."""
     generator: str = "unet"
-    """Generator architecture."""
+    """Generator architecture: unet."""
     critic: str = "patch"
-    """Critic architecture; empty: no adversary."""
+    """Critic architecture: patch; empty: no adversary."""
     width: int = 64
     """Filters of the first layer of generator and critic; deeper layers have up to 8 times as many."""
     generator_norm: str = "batch"
-    """Normalisation inside the generator."""
+    """Normalisation inside the generator: none, batch or instance."""
     critic_norm: str = "batch"
-    """Normalisation inside the critic; not batch with a gradient penalty (Gulrajani et al. 2017, section 4)."""
+    """Normalisation inside the critic: none, batch (not with a penalty at batch > 1) or instance."""
     critic_layers: int = 3
     """Stride-2 layers of the critic; 3 give the 70x70 PatchGAN."""
     critic_scales: int = 1
@@ -60,11 +60,11 @@ class Options:
 
     # --- losses ------------------------------------------------------------------------------------------------
     adversary: str = "bce"
-    """Adversarial loss."""
+    """Adversarial loss: bce, lsgan or wgan."""
     adversary_weight: float = 1.0
-    """Weight of the adversary in the generator's loss."""
+    """Weight of the adversary in the generator's loss; wgan's pulls alike at every size, l1 as 1 / size."""
     terms: tuple[tuple[str, float], ...] = (("l1", 100.0),)
-    """Other losses of the generator: name, weight, name, weight, ... A weight of 0 is off."""
+    """Other losses of the generator, name and weight each: l1, lpips_alex, lpips_vgg, lpips_style_squeeze. 0 is off."""
     gradient_penalty: float = 0.0
     """Weight of the critic's gradient penalty; 0 is off."""
     critic_steps: int = 1
@@ -90,7 +90,7 @@ class Options:
     images: int = 5000
     """Length of training, photographs seen."""
     seed: int = 0
-    """Seed of initial weights, split, order, dropout and penalty points."""
+    """Seed of initial weights, split, order, dropout and penalty points; 0 or more."""
 
     # --- machine -----------------------------------------------------------------------------------------------
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -141,8 +141,9 @@ class Options:
         for name in ("per_class", "val_per_class"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
-        if self.samples < 0:
-            raise ValueError(f"samples {self.samples}: expected 0 or more")
+        for name in ("samples", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and self.critic_norm == "batch" and self.batch > 1:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import onnxruntime
 
+from recolor_fast import images
 from recolor_fast.options import Options, from_dict
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -76,7 +77,7 @@ def _session(data: bytes, path: str | Path, providers: list[str]) -> onnxruntime
     """A session on a model's bytes that cannot reach any other file."""
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _FATAL
-    settings.intra_op_num_threads = threads()
+    settings.intra_op_num_threads = images.threads()
     settings.add_session_config_entry("session.load_model_format", "ONNX")
     # For a model in memory, onnxruntime looks for external data in the working folder. No file lies below a device.
     settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
@@ -113,11 +114,6 @@ def _contract(session: onnxruntime.InferenceSession, path: str | Path) -> tuple[
                 "export it again"
             )
     return options, graph
-
-
-def threads() -> int:
-    """Processors this process may use: more threads than these are slower, not faster."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cuda_missing() -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
 from recolor_fast import checkpoint, images, metrics, plots
@@ -229,6 +230,10 @@ def main(argv: list[str] | None = None) -> int:
         train(options, folder, resumed is not None)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BackendCompilerFailed as error:
+        reason = str(error).strip().splitlines()[0]
+        print(f"error: torch.compile failed ({reason}); use --compile off, or install what it names", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; --resume goes on from the newest checkpoint", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recolor_fast import train
+from recolor_fast.color import SPACES
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import TERMS
 from recolor_fast.networks.critics import CRITICS
@@ -30,8 +31,7 @@ def test_the_set_of_options_is_frozen():
 
 
 def test_every_option_is_documented():
-    source = Path(Options.__module__.replace(".", "/") + ".py")
-    text = (Path(__file__).parent.parent / source).read_text()
+    text = (Path(__file__).parent.parent / "recolor_fast" / "options.py").read_text()
     for name in NAMES:
         assert re.search(rf'^    {name}: .*\n    """', text, re.M), name
 
@@ -70,10 +70,11 @@ def test_the_presets_are_the_papers_four_experiments():
     [
         ({"size": 100}, ["100", "64, 128, 256, 512"]),
         ({"batch": 0}, ["batch 0", "1 or more"]),
-        ({"dropout": 1.0}, ["1.0", "dropout"]),
+        ({"dropout": 1.0}, ["dropout 1.0", "probability"]),
         ({"gradient_penalty": 10.0, "critic_norm": "batch", "batch": 2}, ["batch norm", "instance"]),
         ({"size": 64, "critic_scales": 4}, ["64", "critic_scales 4"]),
         ({"per_class": 0}, ["per_class 0"]),
+        ({"seed": -1}, ["seed -1", "0 or more"]),
     ],
 )
 def test_options_that_no_run_can_use_are_errors_that_name_them(change, words):
@@ -145,6 +146,26 @@ def test_help_shows_every_option(capsys):
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in shown for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("option", "table"),
+    [
+        ("preset", PRESETS),
+        ("space", SPACES),
+        ("generator", GENERATORS),
+        ("critic", CRITICS),
+        ("generator_norm", NORMS),
+        ("critic_norm", NORMS),
+        ("adversary", ADVERSARIES),
+        ("terms", TERMS),
+    ],
+)
+def test_the_help_of_a_name_lists_its_table(option, table):
+    text = (Path(__file__).parent.parent / "recolor_fast" / "options.py").read_text()
+    words = re.search(rf'^    {option}: .*\n    """(.*)"""', text, re.M)
+    assert words is not None
+    assert all(re.search(rf"\b{name}\b", words.group(1)) for name in table)
 
 
 def test_options_chosen_per_session_exist():

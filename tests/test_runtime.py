@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from recolor_fast import runtime
+from recolor_fast import images, runtime
 from recolor_fast.options import Options
 
 GRAY = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
@@ -159,7 +159,7 @@ def test_threads_follow_the_affinity() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
-        assert runtime.threads() == 1
+        assert images.threads() == 1
     finally:
         os.sched_setaffinity(0, before)
-    assert runtime.threads() == len(before)
+    assert images.threads() == len(before)

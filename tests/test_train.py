@@ -168,6 +168,21 @@ def test_amp_and_compile_run_the_whole_verb(photographs, tmp_path):
     assert np.isfinite(float(rows(tmp_path / "c")[0]["critic/penalty"]))
 
 
+@pytest.mark.slow
+def test_a_missing_compiler_is_one_error(photographs, tmp_path):
+    arguments = [*SMALL, "--preset", "pix2pix", "--compile", "on", "--data", str(photographs), "--runs", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "recolor_fast.train", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 2
+    assert "error: torch.compile failed" in done.stderr
+    assert "--compile off" in done.stderr
+
+
 def test_the_verb_prints_only_the_folder_on_stdout(photographs, tmp_path):
     arguments = [*SMALL, "--preset", "pix2pix", "--images", "2", "--data", str(photographs), "--runs", str(tmp_path)]
     done = subprocess.run(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recolor_fast import images
-from recolor_fast.data.index import in_order, jpeg_header, naming, threads
+from recolor_fast.data.index import in_order, jpeg_header, naming
 from recolor_fast.options import Options
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
@@ -77,7 +77,7 @@ def stream(
 
     with closing(in_order(read, asked(), ahead)) as batches:
         try:
-            pipe = _pipeline(batches, options, batch, device_id, workers or threads(), ahead)
+            pipe = _pipeline(batches, options, batch, device_id, workers or images.threads(), ahead)
             while True:
                 try:
                     gray, rgb = pipe.run()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from recolor_fast import images
-from recolor_fast.data.index import in_order, naming, threads
+from recolor_fast.data.index import in_order, naming
 from recolor_fast.options import Options
 
 
@@ -60,7 +60,7 @@ def stream(
     def one(path: Path) -> tuple[Tensor, Tensor]:
         return decode(path, options.size, options.equalize, options.blur)
 
-    with closing(in_order(one, asked(), 2 * batch + 2 * threads())) as decoded:
+    with closing(in_order(one, asked(), 2 * batch + 2 * images.threads())) as decoded:
         for first in decoded:
             pairs = [first, *islice(decoded, lengths.popleft() - 1)]
             gray, rgb = zip(*pairs)

@@ -4,7 +4,6 @@ A decoder that meets a broken file in the middle of a run stops the run (DALI: w
 is looked at once, cheaply, and those that will not do are listed with a reason.
 """
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ def usable(paths: Sequence[Path], progress: bool = True) -> tuple[list[Path], di
     bar is on stderr, and silent where that is no terminal. Raises ValueError where no file is usable.
     """
     with tqdm(
-        in_order(fault, paths, 8 * threads()),
+        in_order(fault, paths, 8 * images.threads()),
         "checking files",
         len(paths),
         unit="img",
@@ -118,18 +117,13 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {reason}; repair or remove the file and start again") from error
 
 
-def threads() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:
     """`function` of each item, in order, computed by threads, with `ahead` calls or fewer not yet handed over.
 
     Lazy, so `items` may be endless; `ahead` 1 computes nothing before it is asked for. What a call raises is raised in
     its turn. Closing the generator cancels what has not begun and waits for its threads.
     """
-    pool = ThreadPoolExecutor(min(threads(), ahead), thread_name_prefix="recolor_fast-data")
+    pool = ThreadPoolExecutor(min(images.threads(), ahead), thread_name_prefix="recolor_fast-data")
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
