@@ -56,7 +56,11 @@ class PaperStep:
         self.options, self.terms, self.device = options, terms, step.device
         self.generator = copy.deepcopy(step.generator).to(memory_format=torch.contiguous_format)
         self.critic = with_plain_activations(step.critic) if step.critic else None
-        adam: dict[str, Any] = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2)}
+        adam: dict[str, Any] = {
+            "lr": options.learning_rate,
+            "betas": (options.beta1, options.beta2),
+            "weight_decay": options.weight_decay,
+        }
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), **adam)
         if self.critic:
             self.critic.to(memory_format=torch.contiguous_format)
@@ -76,7 +80,7 @@ class PaperStep:
             for step in range(options.critic_steps):
                 self.critic_adam.zero_grad()
                 loss, found = critic_loss(self.critic, options, source, real, fake.detach(), mix[step])
-                parts |= found
+                parts = {k: parts.get(k, 0) + part.detach() / options.critic_steps for k, part in found.items()}
                 loss.backward()
                 self.critic_adam.step()
             self.generator_adam.zero_grad()

@@ -134,8 +134,9 @@ def critic_error(step: Step, batch: Batch, exact: dict[str, Tensor]) -> float | 
     if step.critic is None:
         return None
     parameters = {name: parameter.detach() for name, parameter in step.critic.named_parameters()}
+    inputs = _inputs(step, batch)
     with torch.no_grad(), torch.autocast(step.device.type, torch.bfloat16, step.options.amp, cache_enabled=False):
-        _, ours = critic_update(step.critic, step.options, parameters, *_inputs(step, batch))
+        _, ours = critic_update(step.critic, step.options, parameters, *inputs)
     difference = sum((ours[name].double() - exact[name]).square().sum() for name in exact)
     return float((difference / sum(gradient.square().sum() for gradient in exact.values())) ** 0.5)
 

@@ -5,7 +5,6 @@ differs from torch by more than 1 level, 2 a run or data that cannot be used.
 """
 
 import json
-import os
 import sys
 import warnings
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from torch import Tensor
 from recolor_fast import checkpoint, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
+from recolor_fast.files import replacing
 from recolor_fast.networks.generators import Chroma, build_generator
 from recolor_fast.options import Options, from_dict, to_json
 
@@ -49,14 +49,14 @@ def trained(run: Path) -> tuple[Options, torch.nn.Module, int]:
 
     ValueError where there is no such run or checkpoint.
     """
-    found = checkpoint.list_checkpoints(run / "checkpoints")
-    if not found:
-        raise ValueError(f"{run} holds no checkpoint: expected a run folder as train prints it")
-    state = checkpoint.load(found[-1])
-    options = from_dict(json.loads(state["options"]))
-    generator = build_generator(options)
-    generator.load_state_dict(state["step"]["generator"])
-    return options, generator.eval(), state["images"]
+    path, state = checkpoint.newest(run / "checkpoints")
+    try:
+        options = from_dict(json.loads(state["options"]))
+        generator = build_generator(options)
+        generator.load_state_dict(state["step"]["generator"])
+        return options, generator.eval(), state["images"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
 
 
 def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) -> onnx.ModelProto:
@@ -84,13 +84,19 @@ def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) 
         model,
         {
             "recolor_fast.graph": graph,
-            "recolor_fast.options": to_json(options),
+            "recolor_fast.options": to_json(_public(options)),
             "recolor_fast.images": str(seen),
             "recolor_fast.versions": json.dumps(versions()),
         },
     )
     onnx.checker.check_model(model)
     return model
+
+
+def _public(options: Options) -> Options:
+    """Without the paths of the machine it was trained on."""
+    names = {"data": Path(options.data).name, "runs": "runs", "lpips_weights": Path(options.lpips_weights).name}
+    return replace(options, **names)  # type: ignore[arg-type]
 
 
 def difference(path: Path, options: Options, generator: torch.nn.Module, gray: Tensor) -> tuple[int, float]:
@@ -105,30 +111,37 @@ def difference(path: Path, options: Options, generator: torch.nn.Module, gray: T
     return largest, total / len(gray)
 
 
+class Differs(Exception):
+    """The artefact is not what was trained."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
         options, generator, seen = trained(arguments.run)
-        proof = replace(options, data=sources.resolve(arguments.data or options.data))
-        paths, _ = index.usable(sources.photographs(proof).val[: arguments.photographs])
-        gray, _ = loader.load(options, paths)
         out = arguments.out or arguments.run / f"{arguments.run.resolve().name}-{arguments.graph}.onnx"
-        temporary = out.with_suffix(".tmp")
-        try:
-            onnx.save(export(options, generator, seen, arguments.graph), temporary)
-            largest, mean = difference(temporary, options, generator, gray)
+        if out.suffix != ".onnx":
+            raise ValueError(f"out {out}: expected a name that ends in .onnx")
+        proof = replace(options, loader="host")
+        if arguments.data:
+            proof = replace(proof, data=sources.resolve(arguments.data), per_class=None, val_per_class=None)
+        paths, _ = index.usable(sources.photographs(proof).val[: arguments.photographs])
+        gray, _ = loader.load(proof, paths)
+        with replacing(out) as file:
+            file.write(export(options, generator, seen, arguments.graph).SerializeToString())
+            file.flush()
+            largest, mean = difference(Path(file.name), options, generator, gray)
             print(
                 f"onnxruntime against torch on {len(gray)} photographs: largest difference {largest} "
                 f"of 255 levels, mean {mean:.5f}",
                 file=sys.stderr,
             )
             if largest > BOUND:
-                print(f"error: the artefact differs by more than {BOUND} level: not written", file=sys.stderr)
-                return 1
-            os.replace(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
+                raise Differs(f"the artefact differs by more than {BOUND} level: not written")
+    except Differs as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

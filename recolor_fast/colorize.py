@@ -214,7 +214,7 @@ def run(artefact: runtime.Artefact, jobs: list[Job], quality: int) -> list[tuple
             try:
                 picture = decoding.result()
                 write(job, colorize(artefact, picture.gray), picture.alpha, quality)
-            except (OSError, ValueError, MemoryError) as error:  # UnreadableImage is a ValueError
+            except (OSError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: of Artefact.run
                 failures.append((job.source, _reason(error)))
             bar.update()
     return failures

@@ -1,7 +1,7 @@
 """Verb: from nothing to a colored folder in a few minutes, by the same commands a user types; it prints each.
 
 `python -m recolor_fast.demo` trains the paper's final system at a small size on the sample photographs of scikit-image,
-exports it, and colors a folder of gray photographs. A second time it goes on from what is there, overwriting nothing.
+exports it, and colors a folder of gray photographs. A second time it trains and colors nothing that is there already.
 """
 
 import shlex
@@ -17,6 +17,7 @@ from recolor_fast.data import sources
 FOLDER = Path("demo")
 TRAIN = (
     "-m recolor_fast.train --amp --data sample --size 64 --width 16 --images 800 --save-every 400 --samples 5 "
+    "--adversary-weight 1 "
     "--runs demo/runs --name sample --resume"
 )
 EXPORT = "export/to_onnx.py demo/runs/sample --out demo/colorizer.onnx"

@@ -1,5 +1,6 @@
 """What a number depends on: versions, device, commit."""
 
+import contextlib
 import platform
 import subprocess
 from importlib import metadata
@@ -42,8 +43,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     root = Path(__file__).resolve().parent.parent
     commit = ""
     if (root / ".git").exists():
-        asked = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        commit = asked.stdout.strip()
+        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        with contextlib.suppress(OSError):  # no git program
+            commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return {"versions": versions(), "device": device_name(device), "platform": platform.platform(), "commit": commit}

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import threading
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, UnidentifiedImageError
+
+from recolor_fast.files import replacing
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
 
@@ -278,7 +279,7 @@ BAND = 2**17  # pixels merged at a time: the float planes stay in the cache and 
 def merge(gray: np.ndarray, cbcr: np.ndarray) -> np.ndarray:
     """uint8 luminance (H,W) with uint8 JFIF chroma (2,h,w) of any other size: uint8 RGB (H,W,3).
 
-    Chroma is upsampled bilinearly, half-pixel-centred. Rec. 601 Y' of every result pixel is its gray within 1 level:
+    Chroma is upsampled bilinearly, half-pixel centers. Rec. 601 Y' of every result pixel is its gray within 1 level:
     where the color would leave the RGB cube, it is drawn toward gray as far as needed and no further. Chroma 128
     gives R = G = B = gray exactly. Raises ValueError for other shapes.
     """
@@ -356,14 +357,5 @@ def write(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None, format: s
     Raises ValueError from encode and OSError from the file system; the folder must exist.
     """
     data = encode(rgb, alpha, format, quality)
-    path = Path(path)
-    part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(data)

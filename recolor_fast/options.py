@@ -1,6 +1,7 @@
 """The settings of a run: one flat, frozen dataclass. A preset is a named value of it (presets.py)."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ class Options:
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
     equalize: Literal["none", "source", "both"] = "source"
-    """Histogram equalisation of: nothing, the gray source, or source and target (per channel)."""
+    """Histogram equalization of: nothing, the gray source, or source and target (per channel)."""
     blur: Literal["none", "source", "both"] = "source"
     """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
     flip: bool = False
@@ -44,9 +45,9 @@ class Options:
     width: int = 64
     """Filters of the first layer of generator and critic; deeper layers have up to 8 times as many."""
     generator_norm: str = "batch"
-    """Normalisation inside the generator: none, batch or instance."""
+    """Normalization inside the generator: none, batch or instance."""
     critic_norm: str = "batch"
-    """Normalisation inside the critic: none, batch (not with a penalty at batch > 1) or instance."""
+    """Normalization inside the critic: none, batch (not with a penalty at batch > 1) or instance."""
     critic_layers: int = 3
     """Stride-2 layers of the critic; 3 give the 70x70 PatchGAN."""
     critic_scales: int = 1
@@ -74,7 +75,7 @@ class Options:
     lpips_weights: str = ""
     """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""
 
-    # --- optimiser ---------------------------------------------------------------------------------------------
+    # --- optimizer ---------------------------------------------------------------------------------------------
     learning_rate: float = 2e-4
     """Adam's step size, both networks."""
     beta1: float = 0.5
@@ -124,7 +125,7 @@ class Options:
         """Raise ValueError, naming the value and what was expected, for anything that no run can use."""
         if self.size not in SIZES:
             raise ValueError(
-                f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it down to 1x1)"
+                f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it up to 8 times)"
             )
         for name in (
             "width",
@@ -141,9 +142,22 @@ class Options:
         for name in ("per_class", "val_per_class"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
-        for name in ("samples", "seed"):
-            if getattr(self, name) < 0:
+        for name in ("samples", "seed", "init_sigma", "learning_rate", "weight_decay", "gradient_penalty"):
+            if not 0 <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 0 up to but not 1")
+        names = [name for name, _ in self.terms]
+        if len(set(names)) < len(names) or not all(math.isfinite(weight) for _, weight in self.terms):
+            raise ValueError(f"terms {self.terms}: expected each name once, with a finite weight")
+        if not self.data:
+            raise ValueError("data '': expected auto, imagenette, sample or a folder")
+        if self.space == "lab" and self.equalize != "none":
+            raise ValueError(
+                f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
+                "be equalized; use --equalize none"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and self.critic_norm == "batch" and self.batch > 1:

@@ -6,7 +6,7 @@ from recolor_fast.options import Options
 
 # pix2pix as the Padova paper trains it (section V): U-Net-256, 70x70 PatchGAN, BCE + 100 L1, 500 photographs, 10
 # epochs, batch 1; sigma 0.02 and Adam betas (0.5, 0.999) from the reference code (the paper's 0.2 and "weight decay
-# 0.5" are misprints); equalised and blurred source only is our choice: equalising the target changes its colors.
+# 0.5" are misprints); equalized and blurred source only is our choice: equalizing the target changes its colors.
 _pix2pix = Options(preset="pix2pix")
 # WGAN with gradient penalty 10 and 5 critic steps (paper, section V-B and eq. 1); a linear critic without batch norm
 # and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice). Instance norm

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from contextlib import redirect_stdout
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -41,8 +42,14 @@ class Artefact(NamedTuple):
     """Execution provider that runs it, as onnxruntime names it."""
 
     def run(self, gray: np.ndarray) -> np.ndarray:
-        """Prepared uint8 gray (N,1,S,S), S = options.size, to uint8 chroma (N,2,S,S), JFIF Cb and Cr, 128 neutral."""
-        return self.session.run(["cbcr"], {"gray": gray})[0]
+        """Prepared uint8 gray (N,1,S,S), S = options.size, to uint8 chroma (N,2,S,S), JFIF Cb and Cr, 128 neutral.
+
+        RuntimeError with onnxruntime's reason where it fails (out of memory, say).
+        """
+        try:
+            return self.session.run(["cbcr"], {"gray": gray})[0]
+        except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
+            raise RuntimeError(f"onnxruntime failed: {' '.join(str(error).split())[:200]}") from error
 
 
 def load(path: str | Path, device: Device = "auto") -> Artefact:
@@ -100,7 +107,9 @@ def _contract(session: onnxruntime.InferenceSession, path: str | Path) -> tuple[
             f"{path}: graph {graph!r}, expected {' or '.join(GRAPHS)}; use the version of recolor_fast that exported it"
         )
     try:
-        options = from_dict(json.loads(metadata["recolor_fast.options"]))
+        stored = json.loads(metadata["recolor_fast.options"])
+        own = {field.name for field in fields(Options)}  # others are of another version and say how it was trained
+        options = from_dict({name: value for name, value in stored.items() if name in own})
     except (ValueError, TypeError, AttributeError) as error:
         raise BadArtefact(f"{path}: its options cannot be read ({error}); export it again") from error
     for kind, values, name, channels in (

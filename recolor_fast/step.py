@@ -22,7 +22,7 @@ from torch.func import functional_call, grad_and_value
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
-from recolor_fast.losses.terms import WeightedTerm
+from recolor_fast.losses.terms import TERMS, WeightedTerm
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import at_least_float32, pick
@@ -101,22 +101,33 @@ def generator_update(
     return parts, at_fake
 
 
+def check_names(options: Options) -> None:
+    """ValueError for a name that no table holds, or networks that cannot be built, at no cost: no weight is made."""
+    pick(ADVERSARIES, options.adversary, "adversary")
+    for name, _ in options.terms:
+        pick(TERMS, name, "terms")
+    with torch.device("meta"):
+        build_generator(options)
+        if options.critic:
+            build_critic(options)
+
+
 def _over_scales(loss: Callable[[Tensor], Tensor], scores: list[Tensor]) -> Tensor:
     return torch.stack([loss(at_least_float32(score)) for score in scores]).sum()
 
 
 class Step:
-    """Both networks, both optimisers, and the iteration that updates them."""
+    """Both networks, both optimizers, and the iteration that updates them."""
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
         """Build from resolved options (device and compile decided). ValueError for a name that no table has."""
         self.options, self.device, self.terms = options, device, terms
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        check_names(options)
         torch.manual_seed(options.seed)
         self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
         if options.critic:
-            pick(ADVERSARIES, options.adversary, "adversary")
             self.critic = build_critic(options).to(device, memory_format=layout)  # type: ignore[call-overload]
         for term in terms:
             if isinstance(term.loss, nn.Module):
@@ -159,7 +170,7 @@ class Step:
         """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.
 
         `images` is the progress before this step; with the seed it determines dropout and penalty points, so a resumed
-        run repeats an unbroken one. Returns the loss parts as float32 scalars on the device: nothing synchronises.
+        run repeats an unbroken one. Returns the loss parts as float32 scalars on the device: nothing synchronizes.
         """
         options = self.options
         torch.manual_seed(step_seed(options.seed, images))
@@ -174,7 +185,8 @@ class Step:
             if self.critic:
                 for step in range(options.critic_steps):
                     found, gradients = self._critic_update(self._parameters, source, real, fake.detach(), mix[step])
-                    parts |= found
+                    # Of several steps on one batch, the parts' mean.
+                    parts = {k: parts.get(k, 0) + part / options.critic_steps for k, part in found.items()}
                     self._apply("critic", self.critic, [gradients[name] for name in self._parameters])
             found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
             parts |= found
@@ -187,7 +199,7 @@ class Step:
         self.optimizers[name].step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both networks and both optimisers, for a checkpoint."""
+        """Both networks and both optimizers, for a checkpoint."""
         state: dict[str, Any] = {"generator": self.generator.state_dict()}
         if self.critic:
             state["critic"] = self.critic.state_dict()

@@ -1,18 +1,18 @@
 """Verb: train a colorizer. `python -m recolor_fast.train --amp` is the paper's final system.
 
-Prints the run folder as its last line on stdout; everything for people goes to stderr. Exit codes: 0 done, 2 options,
-data or weights that cannot be used, 130 interrupted.
+Prints the run folder as its last line on stdout; everything for people goes to stderr. Exit codes: 0 done, 1 the
+numbers went bad, 2 options, data or weights that cannot be used, 130 interrupted.
 """
 
 import argparse
-import csv
 import json
+import math
 import sys
 import time
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,20 +21,20 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
-from recolor_fast import checkpoint, images, metrics, plots
+from recolor_fast import checkpoint, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment
 from recolor_fast.losses.terms import build_terms, resolve_lpips
 from recolor_fast.networks.generators import Chroma
-from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
+from recolor_fast.options import AUTO_SPLIT, Options, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
-from recolor_fast.step import Step
+from recolor_fast.step import Step, check_names
 
 VALIDATE = 150  # at most so many validation photographs
 
 
 def parse(argv: list[str]) -> tuple[Options, Path | None]:
-    """Command line -> options, and the run folder to go on from (None: a new run).
+    """Command line -> options, and the run folder to go on with (None: a new run).
 
     `--preset` is read first and gives the defaults; with `--resume` a run's own options.json does.
     """
@@ -46,43 +46,17 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     early, _ = first.parse_known_args(argv)
     if early.preset not in PRESETS:
         raise ValueError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
-    folder = _folder_to_resume(Path(early.runs), early.name, early.preset) if early.resume else None
-    if folder is None:
-        return tyro.cli(Options, default=PRESETS[early.preset], args=argv, prog="python -m recolor_fast.train"), None
-    return tyro.cli(Options, default=_stored(folder), args=argv, prog="python -m recolor_fast.train"), folder
-
-
-def _stored(folder: Path) -> Options:
-    return from_dict(json.loads((folder / "options.json").read_text()))
-
-
-def check_resumable(folder: Path, options: Options) -> None:
-    """ValueError naming the first option that differs from the run's own and is part of what is trained."""
-    stored = _stored(folder)
-    for field in fields(Options):
-        old, new = getattr(stored, field.name), getattr(options, field.name)
-        if old != new and field.name not in CHOSEN_PER_SESSION:
-            raise ValueError(f"{folder} was trained with {field.name} {old!r}, not {new!r}: start another run for that")
-
-
-def _folder_to_resume(runs: Path, name: str, preset: str) -> Path | None:
-    """The run `name`, else the preset's newest run; None, said on stderr, if it has no checkpoint to go on from."""
-    numbered = _numbered(runs, preset)
-    folder = runs / name if name else numbered[-1] if numbered else None
-    if folder and (folder / "options.json").is_file() and checkpoint.list_checkpoints(folder / "checkpoints"):
-        return folder
-    print(f"resume: no checkpoint in {folder or runs / (preset + '-<n>')}: starting it", file=sys.stderr)
-    return None
-
-
-def _numbered(runs: Path, preset: str) -> list[Path]:
-    """The folders <runs>/<preset>-<n>, by n."""
-    found = [(path.name.removeprefix(f"{preset}-"), path) for path in runs.glob(f"{preset}-*")]
-    return [path for _, path in sorted((int(n), path) for n, path in found if n.isdecimal())]
+    folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
+    default = runs.stored_options(folder) if folder else PRESETS[early.preset]
+    return tyro.cli(Options, default=default, args=argv, prog="python -m recolor_fast.train"), folder
 
 
 def resolve(options: Options) -> Options:
-    """Every "auto" decided, data as an absolute path: what options.json records. Warns of each thing not to be had."""
+    """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that cannot be had.
+
+    ValueError for names that no table holds, and for data, weights or a device that cannot be used.
+    """
+    check_names(options)
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,24 +66,33 @@ def resolve(options: Options) -> Options:
         )
     compiled = options.compile if options.compile != "auto" else ("on" if device == "cuda" else "off")
     data = sources.resolve(options.data)
-    data = data if data in ("imagenette", "sample") else str(Path(data).resolve())
+    if data in AUTO_SPLIT:
+        per_class, val_per_class = AUTO_SPLIT[data]
+        per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
+        options = replace(options, per_class=per_class, val_per_class=val_per_class)
+    elif data != "sample":
+        data = str(Path(data).resolve())
     return resolve_lpips(replace(options, device=device, compile=compiled, data=data))
 
 
-def open_folder(options: Options) -> Path:
-    """Make the run folder, new or (after a start that saved nothing) empty of checkpoints; ValueError if taken."""
-    runs = Path(options.runs)
-    if options.name:
-        folder = runs / options.name
-        if checkpoint.list_checkpoints(folder / "checkpoints"):
-            raise ValueError(f"{folder} holds a trained run: give another --name, or --resume to go on from it")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    taken = _numbered(runs, options.preset)
-    n = int(taken[-1].name.rsplit("-", 1)[1]) + 1 if taken else 1
-    folder = runs / f"{options.preset}-{n}"
-    folder.mkdir(parents=True)
-    return folder
+class Photographs(NamedTuple):
+    """The usable files of a run."""
+
+    train: list[Path]
+    val: list[Path]
+    unusable: dict[Path, str]
+
+
+def choose(options: Options) -> Photographs:
+    """The usable photographs to train and validate on. ValueError where there is none to train on."""
+    split = sources.photographs(options)
+    train, unusable = index.usable(split.train)
+    try:
+        val, unusable_val = index.usable(split.val)
+    except ValueError as error:
+        print(f"warning: validating on a photograph trained on: {error}", file=sys.stderr)
+        val, unusable_val = train[:1], {path: str(index.fault(path)) for path in split.val}
+    return Photographs(train, val[:VALIDATE], unusable | unusable_val)
 
 
 def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], list[np.ndarray], list[np.ndarray]]:
@@ -127,66 +110,48 @@ def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], l
     return metrics.compare(colored, truth), colored, truth
 
 
-class Rows:
-    """A CSV file that grows a dict at a time; rows past `seen` photographs (a resumed run repeats them) are cut."""
+def train(options: Options, resumed: Path | None) -> Path:
+    """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
 
-    def __init__(self, path: Path, seen: int) -> None:
-        self.path = path
-        kept = []
-        if path.is_file():
-            with open(path, newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["images"]) <= seen]
-            path.unlink()
-        for row in kept:
-            self.add(row)
-
-    def add(self, row: dict[str, Any]) -> None:
-        new = not self.path.exists()
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-
-
-def train(options: Options, folder: Path, resuming: bool) -> None:
-    """Train resolved options to `options.images` photographs, from the newest checkpoint of `folder` if `resuming`."""
+    Returns the run folder. FloatingPointError where a loss is no number any more; the checkpoints before it stay.
+    """
     device = torch.device(options.device)
-    split = sources.photographs(options)
-    train_paths, unusable = index.usable(split.train)
-    val_paths, unusable_val = index.usable(split.val[:VALIDATE])
-    options = loader.resolve(options, len(train_paths))
-    (folder / "options.json").write_text(to_json(options) + "\n")
-    (folder / "environment.json").write_text(json.dumps(environment(device), indent=2) + "\n")
-    if bad := unusable | unusable_val:
-        (folder / "unusable.txt").write_text("".join(f"{path}: {reason}\n" for path, reason in bad.items()))
-        print(f"warning: {len(bad)} unusable files left out, listed in {folder / 'unusable.txt'}", file=sys.stderr)
-
+    photographs = choose(options)
+    options = loader.resolve(options, len(photographs.train))
+    files = runs.digest(photographs.train, photographs.val)
     step, seen = Step(options, build_terms(options), device), 0
     sums: dict[str, Tensor] = {}  # of each part over the photographs since the last row, `summed` many
     summed = 0
-    if resuming:
-        newest = checkpoint.list_checkpoints(folder / "checkpoints")[-1]
-        state = checkpoint.load(newest, device)
+    if resumed and checkpoint.list_checkpoints(resumed / "checkpoints"):
+        path, state = checkpoint.newest(resumed / "checkpoints", device)
+        if state["files"] != files:
+            raise ValueError(f"{resumed}: {options.data} holds other photographs now, or another split of them")
         step.load_state_dict(state["step"])
         seen, sums, summed = state["images"], state["sums"], state["summed"]
-        print(f"resuming {folder} from {newest.name}: {seen} photographs seen", file=sys.stderr)
-    val_gray, val_rgb = loader.load(options, val_paths)
-    results, validation = Rows(folder / "results.csv", seen), Rows(folder / "validation.csv", seen)
+        print(f"resuming {resumed} from {path.name}: {seen} photographs seen", file=sys.stderr)
+    val_gray, val_rgb = loader.load(options, photographs.val)
+
+    folder = resumed or runs.create(options)
+    runs.write_text(folder / "options.json", to_json(options) + "\n")
+    runs.write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+    if photographs.unusable:
+        lines = "".join(f"{path}: {reason}\n" for path, reason in photographs.unusable.items())
+        runs.write_text(folder / "unusable.txt", lines)
+        print(
+            f"warning: {lines.count(chr(10))} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr
+        )
+    results, validation = runs.Rows(folder / "results.csv", seen), runs.Rows(folder / "validation.csv", seen)
 
     def save() -> None:
-        state = {"options": to_json(options), "images": seen, "step": step.state_dict(), "sums": sums, "summed": summed}
-        checkpoint.save(folder / "checkpoints", seen, state)
         numbers, colored, truth = validate(step, val_gray, val_rgb)
         validation.add({"images": seen, **numbers})
         if options.samples:
-            shown = slice(0, len(colored), max(1, len(colored) // options.samples))
-            columns = {
-                "gray": [images.gray(one) for one in truth[shown]],
-                "colored": colored[shown],
-                "truth": truth[shown],
-            }
-            plots.grid(folder / "samples" / f"{seen:09d}.png", {k: v[: options.samples] for k, v in columns.items()})
+            every = max(1, len(colored) // options.samples)
+            shown, real = (part[::every][: options.samples] for part in (colored, truth))
+            columns = {"gray": [images.gray(one) for one in real], "colored": shown, "truth": real}
+            plots.grid(folder / "samples" / f"{seen:09d}.png", columns)
+        state = {"options": to_json(options), "files": files, "images": seen, "step": step.state_dict()}
+        checkpoint.save(folder / "checkpoints", seen, state | {"sums": sums, "summed": summed})
         bar.write(
             f"{seen} photographs: ab error {numbers['ab_rmse']:.2f} (gray {numbers['ab_rmse/gray']:.2f}), "
             f"chroma {numbers['chroma']:.2f} of the truth",
@@ -195,7 +160,7 @@ def train(options: Options, folder: Path, resuming: bool) -> None:
 
     bar = tqdm(total=options.images, initial=seen, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True)
     started, waited, counted = time.perf_counter(), 0.0, 0
-    with bar, closing(loader.batches(options, train_paths, device, seen)) as stream:
+    with bar, closing(loader.batches(options, photographs.train, device, seen)) as stream:
         while seen < options.images:
             asked = time.perf_counter()
             gray, rgb = next(stream)
@@ -205,8 +170,11 @@ def train(options: Options, folder: Path, resuming: bool) -> None:
             sums = {name: part * len(gray) + sums.get(name, 0) for name, part in parts.items()}
             bar.update(len(gray))
             done = seen >= options.images
-            if done or seen // options.log_every > before // options.log_every:
+            if done or any(seen // n > before // n for n in (options.log_every, options.save_every)):
                 row = {name: float(total) / summed for name, total in sums.items()}  # waits for the device
+                if bad := [name for name, value in row.items() if not math.isfinite(value)]:
+                    raise FloatingPointError(f"{', '.join(bad)} no finite number after {seen} photographs")
+            if done or seen // options.log_every > before // options.log_every:
                 elapsed = time.perf_counter() - started
                 results.add({"images": seen, **row, "images_per_s": counted / elapsed, "data_wait": waited / elapsed})
                 sums, summed, started, waited, counted = {}, 0, time.perf_counter(), 0.0, 0
@@ -214,6 +182,7 @@ def train(options: Options, folder: Path, resuming: bool) -> None:
                 paused = time.perf_counter()
                 save()
                 started += time.perf_counter() - paused
+    return folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -222,12 +191,16 @@ def main(argv: list[str] | None = None) -> int:
         options, resumed = parse(sys.argv[1:] if argv is None else argv)
         options = resolve(options)
         if resumed:
-            check_resumable(resumed, options)
+            runs.check_same(resumed, options)
         if options.dry_run:
+            if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
+                options = loader.resolve(options, len(sources.photographs(options).train))
             print(to_json(options))
             return 0
-        folder = resumed or open_folder(options)
-        train(options, folder, resumed is not None)
+        folder = train(options, resumed)
+    except FloatingPointError as error:
+        print(f"error: {error}: lower --learning-rate; the checkpoints before it stay", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

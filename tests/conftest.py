@@ -1,13 +1,21 @@
-"""Shared settings of the tests: few threads, and GPU tests skipped by name where there is no GPU."""
+"""Tests that need a GPU or a C++ compiler are skipped by name where there is none."""
+
+import shutil
+import sysconfig
+from pathlib import Path
 
 import pytest
+import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        return
+    missing = {}
+    if not torch.cuda.is_available():
+        missing["gpu"] = "needs a CUDA device; torch sees none"
+    if not shutil.which("g++"):
+        missing["compiler"] = "needs a C++ compiler; there is no g++"
+    elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing["compiler"] = "needs Python's headers; there is no Python.h"
     for item in items:
-        if "gpu" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+        for marker in missing.keys() & set(item.keywords):
+            item.add_marker(pytest.mark.skip(reason=missing[marker]))

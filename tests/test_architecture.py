@@ -13,6 +13,7 @@ PACKAGE = ROOT / "recolor_fast"
 
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
+files
 options
 presets
 images
@@ -34,6 +35,7 @@ losses.features
 losses.terms
 step
 checkpoint
+runs
 metrics
 plots
 demo

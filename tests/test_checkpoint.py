@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, newest kept, nothing but plain values loaded."""
 
+import hashlib
 import os
 import pickle
 import signal
@@ -7,10 +8,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
-from recolor_fast import checkpoint
+from recolor_fast import checkpoint, files
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -34,10 +36,10 @@ def test_a_failed_save_leaves_the_old_ones(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(tmp_path, 2, {"images": 2})
-    assert [path.name for path in tmp_path.iterdir()] == ["000000001.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000001.pt", "000000001.sha256"]
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):
@@ -52,9 +54,35 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
 
     evil = tmp_path / "000000002.pt"
     evil.write_bytes(pickle.dumps(Evil()))
+    evil.with_suffix(".sha256").write_text(hashlib.sha256(evil.read_bytes()).hexdigest())
     with pytest.raises(ValueError, match="not a readable checkpoint"):
         checkpoint.load(evil)
     assert not (tmp_path / "evil").exists()
+
+
+def test_every_flipped_bit_is_refused(tmp_path):
+    path = checkpoint.save(tmp_path, 1, {"weights": torch.randn(1000)})
+    whole = path.read_bytes()
+    places = np.random.default_rng(0).integers(0, 8 * len(whole), 200)
+    for place in places:
+        broken = bytearray(whole)
+        broken[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="SHA-256"):
+            checkpoint.load(path)
+
+
+def test_the_newest_that_verifies_is_taken_and_the_skipped_are_said(tmp_path, capsys):
+    for images in (1, 2):
+        checkpoint.save(tmp_path, images, {"images": images})
+    (tmp_path / "000000002.pt").write_bytes(b"junk")
+    path, state = checkpoint.newest(tmp_path)
+    assert (path.name, state["images"]) == ("000000001.pt", 1)
+    assert "skipped" in (said := capsys.readouterr().err)
+    assert "000000002.pt" in said
+    (tmp_path / "000000001.pt").unlink()
+    with pytest.raises(ValueError, match="holds no checkpoint"):
+        checkpoint.newest(tmp_path)
 
 
 def test_a_kill_while_saving_leaves_a_readable_newest(tmp_path):

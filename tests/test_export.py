@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import colorize, images, runtime, train
+from recolor_fast import checkpoint, colorize, images, runtime, train
 from recolor_fast.networks.generators import Chroma, build_generator
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict
@@ -51,7 +51,7 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
     path = Path(said.out.splitlines()[-1])
     assert path == run / "r-chroma.onnx"
     assert "largest difference" in said.err
-    assert not list(run.glob("*.tmp"))
+    assert not list(run.glob(".*"))
     model = onnx.load(path)
     assert model.ir_version <= 10
     assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [18]
@@ -59,13 +59,14 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
     assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
     artefact = runtime.load(path, "cpu")
     assert artefact.graph == "chroma"
-    assert artefact.options == from_dict(json.loads((run / "options.json").read_text()))
+    stored = from_dict(json.loads((run / "options.json").read_text()))
+    assert artefact.options == replace(stored, data="photographs", runs="runs")
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("space", ["rgb", "lab"])
 def test_onnxruntime_equals_torch_for_any_batch(norm, space, tmp_path):
-    options = replace(PRESETS["pix2pix"], size=64, width=8, generator_norm=norm, space=space)
+    options = replace(PRESETS["pix2pix"], size=64, width=8, generator_norm=norm, space=space, equalize="none")
     generator = trained_generator(options)
     path = tmp_path / "a.onnx"
     model = to_onnx.export(options, generator, 0, "chroma")
@@ -98,6 +99,19 @@ def test_an_artefact_that_differs_is_not_written(run, tmp_path, monkeypatch, cap
     assert to_onnx.main([str(run), "--out", str(tmp_path / "a.onnx")]) == 1
     assert "more than 1 level" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_onnx_file_is_refused(run, tmp_path, capsys):
+    (tmp_path / "photo.jpg").write_bytes(b"precious")
+    assert to_onnx.main([str(run), "--out", str(tmp_path / "photo.jpg")]) == 2
+    assert ".onnx" in capsys.readouterr().err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
+
+
+def test_a_foreign_checkpoint_is_one_error(tmp_path, capsys):
+    checkpoint.save(tmp_path / "checkpoints", 1, {"weights": torch.zeros(3)})
+    assert to_onnx.main([str(tmp_path)]) == 2
+    assert "not a checkpoint of this version" in capsys.readouterr().err
 
 
 def test_no_run_is_one_error(tmp_path, capsys):

@@ -53,7 +53,7 @@ def problem(
         init_sigma=0.02 * gain,
         batch=batch,
     )
-    critic = build_critic(options).double()
+    critic = build_critic(options).double().to(memory_format=torch.channels_last)
     source, real, fake = (torch.rand(batch, c, size, size, dtype=torch.float64) * 2 - 1 for c in (1, 3, 3))
     return options, critic, (source, real, fake, torch.rand(batch, 1, 1, 1, dtype=torch.float64))
 
@@ -85,13 +85,13 @@ def ours(critic, options, batch, compile_backend: str | None = None):
         return run(parameters, *batch)
 
 
-COMPILED = [None, "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
+COMPILED = [None, "aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.compiler])]
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-@pytest.mark.parametrize("norm", ["none", "instance"])
-def test_critic_gradient_equals_float64_autograd(norm, backend):
-    options, critic, batch = problem(norm)
+@pytest.mark.parametrize(("norm", "batch"), [("none", 2), ("instance", 1), ("instance", 2)])
+def test_critic_gradient_equals_float64_autograd(norm, batch, backend):
+    options, critic, batch = problem(norm, batch=batch)
     parts, gradients = reference(critic, options, batch)
     assert parts["critic/penalty"] > 0.01
     found, exact = ours(critic, options, batch, backend)
@@ -102,10 +102,7 @@ def test_critic_gradient_equals_float64_autograd(norm, backend):
     _, rounded = ours(single, options, [t.float() for t in batch], backend)
     assert relative_error(rounded, gradients) < 1e-5
     for name, gradient in exact.items():
-        before_norm = (
-            norm == "instance" and name.endswith("bias") and gradient.dim() == 1 and name.split(".")[2] in "258"
-        )
-        assert gradient.abs().max() > 0 or before_norm, f"{name} has no gradient"
+        assert gradient.abs().max() > 0, f"{name} has no gradient"
 
 
 @pytest.mark.parametrize("scales", [1, 3])
@@ -235,6 +232,17 @@ def test_weights_that_are_no_weights_are_an_error(tmp_path):
         (tmp_path / name).write_text("<html>404</html>")
         with pytest.raises(ValueError, match=name):
             build_lpips("lpips_alex", str(tmp_path / name))
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    with pytest.raises(ValueError, match=r"tensor\.pth.*holds a Tensor"):
+        build_lpips("lpips_alex", str(tmp_path / "tensor.pth"))
+
+
+def test_a_damaged_cached_backbone_is_an_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"lpips_alex.*damaged"):
+        build_lpips("lpips_alex", "")
 
 
 OPTIONS = PRESETS["wgan-gp-lpips"]
@@ -264,8 +272,16 @@ def test_a_named_term_takes_the_presets_place_and_must_be_had(tmp_path):
         resolve_lpips(replace(OPTIONS, lpips_weights=str(tmp_path / "gone.pth")))
     with pytest.raises(ValueError, match="lpips_nine"):
         resolve_lpips(replace(OPTIONS, lpips="lpips_nine"))
-    with pytest.raises(ValueError, match="hold no LPIPS weight"):
+    with pytest.raises(ValueError, match="expected one LPIPS term"):
         resolve_lpips(replace(PRESETS["pix2pix"], lpips="lpips_alex"))
+
+
+def test_two_lpips_terms_and_weights_without_a_term_are_errors():
+    both = replace(OPTIONS, terms=(("l1", 1.0), ("lpips_alex", 2.0), ("lpips_vgg", 3.0)))
+    with pytest.raises(ValueError, match="found 2"):
+        resolve_lpips(both, probe=lambda term, file: "")
+    with pytest.raises(ValueError, match="no LPIPS term takes it"):
+        resolve_lpips(replace(PRESETS["pix2pix"], lpips_weights="file.pth"))
 
 
 def test_off_and_presets_without_lpips_ask_for_nothing():
@@ -277,12 +293,9 @@ def test_off_and_presets_without_lpips_ask_for_nothing():
 
 
 def test_cached_weights_are_found_without_a_network(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(features.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(features, "reachable", lambda url: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert "no network" in features.missing("lpips_alex", "")
+    assert "does not answer" in features.missing("lpips_alex", "")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).touch()
     assert features.missing("lpips_alex", "") == ""

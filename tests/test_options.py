@@ -9,6 +9,7 @@ import pytest
 
 from recolor_fast import train
 from recolor_fast.color import SPACES
+from recolor_fast.data import sources
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import TERMS
 from recolor_fast.networks.critics import CRITICS
@@ -75,6 +76,13 @@ def test_the_presets_are_the_papers_four_experiments():
         ({"size": 64, "critic_scales": 4}, ["64", "critic_scales 4"]),
         ({"per_class": 0}, ["per_class 0"]),
         ({"seed": -1}, ["seed -1", "0 or more"]),
+        ({"seed": 2**70}, ["seed", "0 or more"]),
+        ({"init_sigma": -1.0}, ["init_sigma -1", "0 or more"]),
+        ({"beta2": 1.0}, ["beta2 1.0"]),
+        ({"terms": (("l1", 1.0), ("l1", 2.0))}, ["l1", "each name once"]),
+        ({"terms": (("l1", float("nan")),)}, ["nan", "finite"]),
+        ({"data": ""}, ["data ''"]),
+        ({"space": "lab"}, ["lab", "equalize none"]),
     ],
 )
 def test_options_that_no_run_can_use_are_errors_that_name_them(change, words):
@@ -136,6 +144,7 @@ def test_dry_run_prints_the_resolved_options_and_makes_nothing(tmp_path, capsys)
     )
     options = from_dict(json.loads(capsys.readouterr().out))
     assert (options.device, options.compile, options.lpips) == ("cpu", "off", "off")
+    assert (options.loader, options.cache) == ("host", "on")
     assert options.terms == (("l1", 100.0),)
     assert not list(tmp_path.iterdir())
 
@@ -146,6 +155,17 @@ def test_help_shows_every_option(capsys):
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in shown for name in NAMES)
+
+
+def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, capsys, monkeypatch):
+    assert train.main(["--dry-run", "--adversary", "hinge", "--data", "sample", "--lpips", "off"]) == 2
+    assert "hinge" in capsys.readouterr().err
+    monkeypatch.setattr(sources, "reachable", lambda url: True)
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path))
+    assert train.main(["--dry-run", "--lpips", "off"]) == 0
+    options = from_dict(json.loads(capsys.readouterr().out))
+    assert (options.data, options.per_class, options.val_per_class) == ("imagenette", 50, 15)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,6 @@ CHANGES = {
     "unknown graph": (set_metadata(graph="rgb"), "graph 'rgb', expected chroma"),
     "options no JSON": (set_metadata(options="{"), "options cannot be read"),
     "options a list": (set_metadata(options="[1]"), "options cannot be read"),
-    "unknown option": (set_metadata(options='{"speed": 9}'), "unknown options speed"),
     "other size": (set_metadata(options=json.dumps(asdict(Options(size=128)))), r"\(N,1,128,128\)"),
     "other output": (rename_output, "output .*'rgb'.*, expected cbcr"),
     "unknown operator": (lambda model: model.graph.node[0].MergeFromString(b"\x22\x03Foo"), "export it again"),
@@ -163,3 +162,10 @@ def test_threads_follow_the_affinity() -> None:
     finally:
         os.sched_setaffinity(0, before)
     assert images.threads() == len(before)
+
+
+def test_an_artefact_of_a_version_with_other_training_options_loads(tmp_path):
+    path = artefacts.constant(tmp_path / "newer.onnx")
+    values = asdict(artefacts.OPTIONS) | {"option_of_a_later_version": 9}
+    artefacts.change(path, set_metadata(options=json.dumps(values)))
+    assert runtime.load(path, "cpu").options == artefacts.OPTIONS

@@ -13,6 +13,7 @@ from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step, step_seed
 
 CPU = torch.device("cpu")
+PINNED = 9809412188657063841
 
 
 def small(preset: str, **changes) -> Options:
@@ -63,10 +64,7 @@ def test_every_parameter_moves(preset):
     step = build(small(preset))
     before = weights(step)
     run(step, range(2))
-    norms = {"generator": step.options.generator_norm, "critic": step.options.critic_norm}
     for name, after in weights(step).items():
-        if norms[name.split(".")[0]] == "instance" and name.endswith("bias"):
-            continue  # a bias before an instance norm has no effect
         assert not torch.equal(after, before[name]), f"{name} did not move"
 
 
@@ -78,7 +76,9 @@ def test_the_critic_takes_its_steps_on_one_fake():
     assert updates == {"generator": {1}, "critic": {5}}
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.compiler])]
+)
 @pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips"])
 @pytest.mark.parametrize("amp", [False, True])
 def test_compiled_equals_eager(preset, amp, backend):
@@ -152,7 +152,7 @@ def test_unknown_names_are_errors():
 def test_step_seeds_differ_and_are_stable():
     seeds = {step_seed(seed, images) for seed in range(10) for images in range(100)}
     assert len(seeds) == 1000
-    assert step_seed(0, 5000) == step_seed(0, 5000)
+    assert step_seed(0, 5000) == PINNED  # another number would make old runs resume with other randomness
 
 
 @pytest.mark.gpu

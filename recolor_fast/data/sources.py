@@ -44,7 +44,7 @@ def resolve(data: str) -> str:
     on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist.
     """
     if data == "auto":
-        if (cache_folder() / IMAGENETTE).is_dir() or reachable(URL):
+        if cached() or reachable(URL):
             return "imagenette"
         print(
             f"warning: Imagenette cannot be had ({URL} does not answer, and {cache_folder()} holds no copy): the "
@@ -110,6 +110,11 @@ def cache_folder() -> Path:
     if own := os.environ.get("RECOLOR_FAST_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
+
+
+def cached() -> bool:
+    """Whether Imagenette lies in the cache."""
+    return (cache_folder() / IMAGENETTE).is_dir()
 
 
 def reachable(url: str, seconds: float = 4.0) -> bool:

@@ -1,7 +1,5 @@
 """Frozen feature networks for perceptual terms: the LPIPS backbones, where their weights come from, the distance."""
 
-import contextlib
-import urllib.request
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from recolor_fast.data.sources import reachable
 from recolor_fast.networks.layers import pick
 
 
@@ -31,7 +30,7 @@ LPIPS = {
 class Lpips(nn.Module):
     """LPIPS (Zhang et al. 2018, eq. 1) of a frozen backbone; without linear heads, the sum over channels instead.
 
-    Differs from the lpips package's own forward in one thing: the epsilon of the unit normalisation stands under the
+    Differs from the lpips package's own forward in one thing: the epsilon of the unit normalization stands under the
     root, where a feature vector of zeros would otherwise have a NaN gradient.
     """
 
@@ -50,7 +49,7 @@ class Lpips(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """RGB (N,3,H,W) in [-1, 1] -> the unit-normalised features of each slice, float32."""
+        """RGB (N,3,H,W) in [-1, 1] -> the unit-normalized features of each slice, float32."""
         x, features = self.scaling(image), []
         for part in self.slices:
             x = part(x)
@@ -96,23 +95,28 @@ def build_lpips(term: str, file: str) -> Lpips:
         return network
     if file:
         network.load(_read(Path(file)), f"{file} (for {term})")
-    else:
-        network.load(backbone.weights.get_state_dict(progress=True, check_hash=True), f"the cached backbone of {term}")
+        return network
+    try:
+        weights = backbone.weights.get_state_dict(progress=True, check_hash=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in one of many ways
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ValueError(
+            f"the backbone of {term} in {folder} is damaged ({error}); delete it to load it again"
+        ) from error
+    network.load(weights, f"the cached backbone of {term}")
     return network
 
 
-def missing(term: str, file: str, timeout: float = 5.0) -> str:
+def missing(term: str, file: str) -> str:
     """Why the weights of an LPIPS term cannot be had, in words; empty if they can. Downloads nothing."""
     url = pick(LPIPS, term, "lpips").weights.url
     if file:
         return "" if file == "random" or Path(file).is_file() else f"there is no file {file}"
-    if (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]).is_file():
+    if (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]).is_file() or reachable(url):
         return ""
-    try:
-        with contextlib.closing(urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout)):
-            return ""
-    except OSError as error:
-        return f"{url} is neither in torch's cache nor to be downloaded ({error})"
+    return f"{url} does not answer, and torch's cache has no copy"
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -121,6 +125,9 @@ def _read(file: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(weights, dict):
+            raise ValueError(f"it holds a {type(weights).__name__}")
+        return weights
     except Exception as error:
         raise ValueError(f"{file}: not a readable .safetensors or .pth state_dict ({error})") from error

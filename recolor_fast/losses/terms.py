@@ -52,26 +52,30 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
 
     "auto" keeps the preset's term if its weights can be had and drops it with one warning if not; a term's name takes
-    the place of the preset's at its weight, and weights that cannot be had are then a ValueError, as is a name where
-    the terms have none to replace.
+    the place of the preset's at its weight, and weights that cannot be had are then a ValueError, as are a name where
+    the terms have not exactly one to replace, and a weights file where no term takes it.
     """
     ours = [name for name, weight in options.terms if name in LPIPS and weight]
+    without = tuple(term for term in options.terms if term[0] not in LPIPS)
     if options.lpips == "off" or (options.lpips == "auto" and not ours):
-        return replace(options, lpips="off", terms=tuple(t for t in options.terms if t[0] not in LPIPS))
-    wanted = ours[0] if options.lpips == "auto" else options.lpips
-    pick({"auto": 0, "off": 0, **LPIPS}, wanted, "lpips")
-    if not ours:
+        if options.lpips_weights:
+            raise ValueError(f"lpips_weights {options.lpips_weights}: no LPIPS term takes it; use a preset with one")
+        return replace(options, lpips="off", terms=without)
+    if options.lpips != "auto":
+        pick({"auto": 0, "off": 0, **LPIPS}, options.lpips, "lpips")
+    if len(ours) != 1:
         raise ValueError(
-            f"lpips {wanted}: the terms {options.terms} hold no LPIPS weight to use it with; "
-            f"choose a preset with LPIPS, or add it: --terms l1 100 {wanted} 50"
+            f"lpips {options.lpips}: expected one LPIPS term among the terms {options.terms}, found {len(ours)}; "
+            "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
         )
+    wanted = ours[0] if options.lpips == "auto" else options.lpips
     reason = probe(wanted, options.lpips_weights)
     if reason and (options.lpips != "auto" or options.lpips_weights):
         raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
         advice = "--lpips-weights FILE takes a backbone, --lpips off is quiet"
         print(f"warning: training without {wanted}: {reason}; {advice}", file=sys.stderr)
-        return replace(options, lpips="off", terms=tuple(t for t in options.terms if t[0] not in LPIPS))
+        return replace(options, lpips="off", terms=without)
     if options.lpips_weights == "random":
         print(f"warning: {wanted} has random weights: structure only, not a perceptual distance", file=sys.stderr)
     terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)

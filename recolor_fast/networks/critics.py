@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.color import SPACES
-from recolor_fast.networks.layers import NORMS, LeakyReLU, initialize, pick
+from recolor_fast.networks.layers import NORMS, LeakyReLU, at_least_float32, initialize, pick
 from recolor_fast.options import Options
 
 
@@ -17,13 +17,21 @@ def patchgan(channels: int, width: int, layers: int, norm: str, last_bias: bool)
     Three layers score 70x70 patches, 30x30 of them at 256 pixels. Linear output: the loss applies its own squashing.
     """
     make_norm = pick(NORMS, norm, "critic_norm")
-    bias = norm != "batch"
+    bias = norm == "none"  # a norm takes any offset away again
     modules: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), LeakyReLU()]
     for level in range(1, layers + 1):
         before, after = (width * min(2**k, 8) for k in (level - 1, level))
         stride = 2 if level < layers else 1
         modules += [nn.Conv2d(before, after, 4, stride, 1, bias=bias), make_norm(after, False), LeakyReLU()]
-    return nn.Sequential(*modules, nn.Conv2d(after, 1, 4, 1, 1, bias=last_bias))
+    return nn.Sequential(*modules, Scores(after, 1, 4, 1, 1, bias=last_bias))
+
+
+class Scores(nn.Conv2d):
+    """The critic's last convolution, in float32 under autocast too: scores drift far from 0 and differ by little."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(at_least_float32(x))
 
 
 class Critic(nn.Module):

@@ -14,14 +14,14 @@ class UNet(nn.Module):
     """The U-Net of pix2pix (Isola et al. 2017, section 6.1.1): `halvings` 4x4 stride-2 convolutions and back, skips.
 
     At 256 pixels, width 64 and 3 output channels it has 8 halvings and 54.41 M parameters. Dropout sits on the
-    decoder's inner blocks of full width, the innermost apart. Convolutions that a batch norm follows have no bias.
+    decoder's inner blocks of full width, the innermost apart. With a norm, all but the last have no bias.
     """
 
     def __init__(self, channels: int, width: int, halvings: int, norm: str, dropout: float) -> None:
         super().__init__()
         make_norm = pick(NORMS, norm, "generator_norm")
         widths = [width * min(2**level, 8) for level in range(halvings)]
-        bias = norm != "batch"
+        bias = norm == "none"  # a norm takes any offset away again
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, out in enumerate(widths):
             first, last = level == 0, level == halvings - 1

@@ -1,0 +1,33 @@
+"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of either."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` when the block ends, flushed to the disk.
+
+    On any error it is removed and `path` stays as it was. The folder must exist. Raises OSError from the file system.
+    """
+    path = Path(path)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
+    try:
+        with open(part, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        if os.name == "posix":  # the new name is on the disk only once its folder is
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

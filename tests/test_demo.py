@@ -1,0 +1,34 @@
+"""The demo: its own parts here, as a whole by `make demo`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from recolor_fast import colorize, demo, images, runs, train
+from recolor_fast.data import sources
+
+
+def test_its_photographs_are_gray_and_stay(tmp_path):
+    written = demo.write_gray(tmp_path)
+    assert len(written) == len(sources.SAMPLE) + len(demo.GRAY_ONLY)
+    for path in written:
+        picture = images.read_rgb(path.read_bytes()).astype(int)
+        assert np.ptp(picture, axis=2).max() <= 2
+    written[0].write_bytes(b"mine")
+    assert demo.write_gray(tmp_path) == written
+    assert written[0].read_bytes() == b"mine"
+
+
+def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
+    """And its adversary has the weight that the README's rule gives for its size."""
+    monkeypatch.chdir(tmp_path)
+    options, folder = train.parse(demo.TRAIN.split()[2:])
+    assert folder is None
+    assert options.data == "sample"
+    assert options.adversary_weight == 64 / options.size
+    trained = str(Path(options.runs) / options.name)
+    assert demo.EXPORT.split()[:2] == ["export/to_onnx.py", trained]
+    words = demo.COLORIZE.split()
+    assert words[:2] == ["-m", colorize.__name__]
+    assert words[-1] == demo.EXPORT.split()[-1]
+    assert runs.find(Path(options.runs), options.name, options.preset) is None
