@@ -19,7 +19,7 @@ _wgan_gp = replace(
     adversary_weight=0.25,
     gradient_penalty=10.0,
     critic_steps=5,
-    critic_norm="instance",
+    critic_norm="none",
     critic_bias=False,
 )
 _lpips = (("l1", 100.0), ("lpips_alex", 50.0))  # paper, section V-A; AlexNet from its code

@@ -195,7 +195,9 @@ class Step:
 
     def _apply(self, name: str, network: nn.Module, gradients: Any) -> None:
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-            parameter.grad = gradient
+            # Fused Adam walks memory: a gradient laid out otherwise than its parameter would update other elements.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         self.optimizers[name].step()
 
     def state_dict(self) -> dict[str, Any]:
