@@ -9,8 +9,7 @@ from recolor_fast.options import Options
 # 0.5" are misprints); equalized and blurred source only is our choice: equalizing the target changes its colors.
 _pix2pix = Options(preset="pix2pix")
 # WGAN with gradient penalty 10 and 5 critic steps (paper, section V-B and eq. 1); a linear critic without batch norm
-# and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice). Instance norm
-# is our choice too: without any norm, Adam at 2e-4 and batch 1 runs away within some hundred steps (bench/LOG.md).
+# and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice), no norm at all.
 # The adversary's weight keeps its pull at the fake equal to that of 100 L1, which falls as 1 / size: 64 / size.
 _wgan_gp = replace(
     _pix2pix,

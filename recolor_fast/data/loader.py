@@ -4,7 +4,6 @@ What comes n-th depends on the seed, the number of photographs and n, and on not
 cache, the batch before it or where the stream was resumed. So the state of the loader is one number, photographs seen.
 """
 
-import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -103,12 +102,13 @@ def mirror(image: Tensor, flip: np.ndarray) -> Tensor:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a device in bytes; 2**31 for a host that does not say (macOS, Windows)."""
+    """Memory of a device that can be taken, in bytes; 2**31 for a host that does not say (macOS, Windows)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
         return 2**31
 
 
