@@ -1,10 +1,13 @@
 """What the benchmarks share: versions and device beside every number, alternating runs, a table and a line of JSON."""
 
+import csv
 import json
+import re
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from recolor_fast.environment import versions
@@ -25,10 +28,13 @@ def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, f
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def report(bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], note: str = "") -> None:
+def report(
+    bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], note: str = "", save: bool = False
+) -> None:
     """Print `rows` as a table and `note` on stderr, and everything as one line of JSON on stdout.
 
-    `n`: how many images or steps each timed run had. The columns are the keys of all rows, in order.
+    `n`: how many images or steps each timed run had. The columns are the keys of all rows, in order. With `save` they
+    also become bench/results/<bench>-<device>-pt<torch version>.csv, each row with n, device, command and versions.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = [columns, *([_text(row.get(key)) for key in columns] for row in rows)]
@@ -37,7 +43,18 @@ def report(bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], n
         print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), file=sys.stderr)
     if note:
         print(note, file=sys.stderr)
-    print(json.dumps({"bench": bench, "device": device, "versions": versions(), "n": n, "rows": [*map(dict, rows)]}))
+    found = versions()
+    print(json.dumps({"bench": bench, "device": device, "versions": found, "n": n, "rows": [*map(dict, rows)]}))
+    if save:
+        slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+        path = Path(__file__).parent / "results" / f"{bench}-{slug}-pt{found['torch']}.csv"
+        command = " ".join(["python", f"bench/{bench}.py", *(word for word in sys.argv[1:] if word != "--save")])
+        said = " ".join(f"{name}={version}" for name, version in found.items())
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*columns, "n", "device", "command", "versions"])
+            writer.writerows([_text(row.get(key)) for key in columns] + [n, device, command, said] for row in rows)
+        print(f"saved as bench/results/{path.name}", file=sys.stderr)
 
 
 def _text(value: Any) -> str:

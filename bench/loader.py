@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="folder of photographs; none: a sample at 500x375, made here")
     parser.add_argument("--count", type=int, help="photographs of a run (32)")
     parser.add_argument("--runs", type=int, help="timed runs of each row (9)")
+    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
     arguments = parser.parse_args()
     count = arguments.count or (8 if arguments.quick else 32)
     runs = arguments.runs or (3 if arguments.quick else 9)
@@ -68,7 +69,7 @@ def main() -> None:
         rows = [row for case, options in CASES.items() for row in measure(case + size, options, paths, runs)]
     note = f"{len(paths)} photographs, medians of {runs} runs in turn; ratio = ms of paper / ms (more than 1: faster)"
     gpu = torch.cuda.is_available()
-    report("loader", device_name(torch.device("cuda" if gpu else "cpu")), len(paths), rows, note)
+    report("loader", device_name(torch.device("cuda" if gpu else "cpu")), len(paths), rows, note, arguments.save)
 
 
 def make_photographs(folder: Path, count: int) -> list[Path]:

@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (all)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--quick", action="store_true", help="64 pixels, width 8, 2 runs: to see that it works")
+    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.size, arguments.width, arguments.runs = 64, 8, 2
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     note = (
         f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"
     )
-    report("train_step", device_name(device), arguments.iterations * arguments.runs, rows, note)
+    report("train_step", device_name(device), arguments.iterations * arguments.runs, rows, note, arguments.save)
 
 
 def measure(options: Options, device: torch.device, iterations: int, runs: int) -> list[dict]:
