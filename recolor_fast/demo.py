@@ -17,7 +17,7 @@ from recolor_fast.data import sources
 FOLDER = Path("demo")
 TRAIN = (
     "-m recolor_fast.train --amp --data sample --size 64 --width 16 --images 800 --save-every 400 --samples 5 "
-    "--adversary-weight 1 "
+    "--adversary-weight 0.3 "
     "--runs demo/runs --name sample --resume"
 )
 EXPORT = "export/to_onnx.py demo/runs/sample --out demo/colorizer.onnx"

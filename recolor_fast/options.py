@@ -102,8 +102,8 @@ class Options:
     """torch.compile the step; auto: on with CUDA."""
     compile_backend: str = "inductor"
     """torch.compile backend: inductor (needs a C++ compiler on the CPU), aot_eager or eager."""
-    channels_last: bool = True
-    """Keep activations as NHWC in memory."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Keep activations as NHWC in memory; auto: on with CUDA (on a CPU it is slower)."""
 
     # --- run folder --------------------------------------------------------------------------------------------
     runs: str = "runs"

@@ -120,9 +120,9 @@ class Step:
     """Both networks, both optimizers, and the iteration that updates them."""
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
-        """Build from resolved options (device and compile decided). ValueError for a name that no table has."""
+        """Build from resolved options (nothing at "auto"). ValueError for a name that no table has."""
         self.options, self.device, self.terms = options, device, terms
-        layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        layout = torch.channels_last if options.channels_last == "on" else torch.contiguous_format
         check_names(options)
         torch.manual_seed(options.seed)
         self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]

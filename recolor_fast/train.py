@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,8 @@ def resolve(options: Options) -> Options:
         raise ValueError(
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
-    compiled = options.compile if options.compile != "auto" else ("on" if device == "cuda" else "off")
+    fast: Literal["on", "off"] = "on" if device == "cuda" else "off"
+    compiled, channels_last = (fast if value == "auto" else value for value in (options.compile, options.channels_last))
     data = sources.resolve(options.data)
     if data in AUTO_SPLIT:
         per_class, val_per_class = AUTO_SPLIT[data]
@@ -72,7 +73,7 @@ def resolve(options: Options) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    return resolve_lpips(replace(options, device=device, compile=compiled, data=data))
+    return resolve_lpips(replace(options, device=device, compile=compiled, channels_last=channels_last, data=data))
 
 
 class Photographs(NamedTuple):

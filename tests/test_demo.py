@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from recolor_fast import colorize, demo, images, runs, train
 from recolor_fast.data import sources
@@ -25,7 +26,7 @@ def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
     options, folder = train.parse(demo.TRAIN.split()[2:])
     assert folder is None
     assert options.data == "sample"
-    assert options.adversary_weight == 64 / options.size
+    assert options.adversary_weight == pytest.approx(20 / options.size, rel=0.1)
     trained = str(Path(options.runs) / options.name)
     assert demo.EXPORT.split()[:2] == ["export/to_onnx.py", trained]
     words = demo.COLORIZE.split()
