@@ -17,12 +17,12 @@ import torch
 import tyro
 from torch import Tensor
 
-from recolor_fast import checkpoint, runtime
+from recolor_fast import runs, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
-from recolor_fast.networks.generators import Chroma, build_generator
-from recolor_fast.options import Options, from_dict, to_json
+from recolor_fast.networks.generators import Chroma
+from recolor_fast.options import Options, to_json
 
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
 BOUND = 1  # levels
@@ -42,21 +42,6 @@ class Arguments:
     """Validation photographs the artefact is proven on."""
     data: str = ""
     """Photographs to prove it on, as train's --data; none set: the run's own."""
-
-
-def trained(run: Path) -> tuple[Options, torch.nn.Module, int]:
-    """A run's options, its generator of the newest checkpoint in eval mode, and the photographs it had seen.
-
-    ValueError where there is no such run or checkpoint.
-    """
-    path, state = checkpoint.newest(run / "checkpoints")
-    try:
-        options = from_dict(json.loads(state["options"]))
-        generator = build_generator(options)
-        generator.load_state_dict(state["step"]["generator"])
-        return options, generator.eval(), state["images"]
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
 
 
 def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) -> onnx.ModelProto:
@@ -119,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
-        options, generator, seen = trained(arguments.run)
+        options, generator, _, seen = runs.trained(arguments.run)
         out = arguments.out or arguments.run / f"{arguments.run.resolve().name}-{arguments.graph}.onnx"
         if out.suffix != ".onnx":
             raise ValueError(f"out {out}: expected a name that ends in .onnx")

@@ -8,10 +8,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import nn
 
 from recolor_fast import checkpoint
 from recolor_fast.files import replacing
+from recolor_fast.networks.critics import build_critic
+from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
 
 
@@ -55,6 +59,31 @@ def stored_options(folder: Path) -> Options:
         return from_dict(json.loads((folder / "options.json").read_text()))
     except (OSError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder / 'options.json'}: not the options of a run ({error})") from error
+
+
+class Trained(NamedTuple):
+    """The networks of a run's newest checkpoint, on the CPU, the generator in eval mode."""
+
+    options: Options
+    generator: nn.Module
+    critic: nn.Module | None
+    images: int
+    """Photographs seen."""
+
+
+def trained(run: Path) -> Trained:
+    """What a run has trained. ValueError where there is no such run or checkpoint."""
+    path, state = checkpoint.newest(run / "checkpoints")
+    try:
+        options = from_dict(json.loads(state["options"]))
+        generator = build_generator(options)
+        generator.load_state_dict(state["step"]["generator"])
+        critic = build_critic(options) if options.critic else None
+        if critic:
+            critic.load_state_dict(state["step"]["critic"])
+        return Trained(options, generator.eval(), critic, state["images"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
 
 
 def check_same(folder: Path, options: Options) -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import checkpoint, colorize, images, runtime, train
+from recolor_fast import checkpoint, colorize, images, runs, runtime, train
 from recolor_fast.networks.generators import Chroma, build_generator
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict
@@ -126,7 +126,7 @@ def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, tmp_p
     assert to_onnx.main([str(run), "--out", str(tmp_path / "m.onnx")]) == 0
     photograph = images.gray(pixels(3, 150, 210))
     colored = colorize.colorize(runtime.load(tmp_path / "m.onnx", "cpu"), photograph)
-    options, generator, _ = to_onnx.trained(run)
+    options, generator, _, _ = runs.trained(run)
     prepared = images.source(photograph, 64, options.equalize != "none", options.blur != "none")
     with torch.no_grad():
         cbcr = Chroma(generator, options.space)(torch.from_numpy(prepared)[None, None]).numpy()[0]
