@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm
-from recolor_fast.networks.layers import LeakyReLU
+from recolor_fast.networks.layers import LeakyReLU, power_iteration
 from recolor_fast.options import Options
 from recolor_fast.step import Parts, Step, step_seed
 
@@ -41,8 +41,10 @@ def critic_loss(
     total = parts["critic/real"] + parts["critic/fake"]
     if options.gradient_penalty:
         points = (mix * real + (1 - mix) * fake).requires_grad_()
-        value = sum(score.mean((1, 2, 3)).sum() for score in critic(source, points))
-        (gradient,) = torch.autograd.grad(value, points, create_graph=True)
+        source = source.detach().expand(-1, options.source_channels, -1, -1).requires_grad_()
+        value = torch.stack([adversary.value(score).sum() for score in critic(source, points)]).sum()
+        by = [source, points] if options.penalty_on == "pair" else [points]
+        gradient = torch.cat(torch.autograd.grad(value, by, create_graph=True), 1)
         norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
         parts["critic/penalty"] = (norm - 1).square().mean()
         total = total + options.gradient_penalty * parts["critic/penalty"]
@@ -73,12 +75,15 @@ class PaperStep:
         source, rgb01 = to_unit(gray), to_rgb01(rgb)
         real = SPACES[options.space].encode(rgb01)
         mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
+        power_iteration(self.generator)
         fake = self.generator(source)
         parts: Parts = {}
         total = torch.zeros((), device=self.device)
         if self.critic:
             for step in range(options.critic_steps):
-                self.critic_adam.zero_grad()
+                power_iteration(self.critic)
+                if options.critic_gradients == "fresh" or step == 0:
+                    self.critic_adam.zero_grad()
                 loss, found = critic_loss(self.critic, options, source, real, fake.detach(), mix[step])
                 parts = {k: parts.get(k, 0) + part.detach() / options.critic_steps for k, part in found.items()}
                 loss.backward()

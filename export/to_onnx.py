@@ -80,8 +80,8 @@ def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) 
 
 def _public(options: Options) -> Options:
     """Without the paths of the machine it was trained on."""
-    names = {"data": Path(options.data).name, "runs": "runs", "lpips_weights": Path(options.lpips_weights).name}
-    return replace(options, **names)  # type: ignore[arg-type]
+    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
+    return replace(options, runs="runs", **files)  # type: ignore[arg-type]
 
 
 def difference(path: Path, options: Options, generator: torch.nn.Module, gray: Tensor) -> tuple[int, float]:

@@ -13,7 +13,11 @@ class Options:
     """Every setting of a run. Lengths and intervals are counted in photographs seen ("images"), never in steps."""
 
     preset: str = "pix2pix"
-    """Named system that gives every default below: pix2pix, pix2pix-lpips, wgan-gp or wgan-gp-lpips."""
+    """Named system that gives every default below (presets.py). Padova: pix2pix, pix2pix-lpips, wgan-gp, wgan-gp-lpips;
+    as their code has it: padova-code-pix2pix, padova-code-lpips, padova-code-wgan, padova-code; as their paper says:
+    padova-paper-pix2pix, padova-paper-lpips, padova-paper-wgan, padova-paper. Tarres: pix2pix-lab, features-vgg16,
+    features-vgg16-torchvision, features-resnet50, features-unet, features-fpn. Gorriz: gorriz, gorriz-bn, gorriz-in,
+    gorriz-bn-sn, gorriz-in-sn."""
 
     # --- photographs -------------------------------------------------------------------------------------------
     data: str = "auto"
@@ -22,6 +26,8 @@ class Options:
     """Photographs per class (folder) to train on; none set: 50 of Imagenette, all of any other data."""
     val_per_class: int | None = None
     """Photographs per class to validate on; none set: 15 of Imagenette, one in ten of any other data."""
+    classes: int | None = None
+    """Use only the first so many classes (folders, by name); none set: all."""
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
     equalize: Literal["none", "source", "both"] = "source"
@@ -38,16 +44,26 @@ class Options:
     # --- networks ----------------------------------------------------------------------------------------------
     space: str = "rgb"
     """Network space of the target: rgb (channels / 127.5 - 1) or lab (a and b / 110)."""
+    source_channels: Literal[1, 3] = 1
+    """Channels in which both networks take the gray source: 1, or 3 equal ones."""
     generator: str = "unet"
-    """Generator architecture: unet."""
+    """Generator architecture: unet (pix2pix), or nearest (nearest-neighbor upsampling and convolutions)."""
     critic: str = "patch"
-    """Critic architecture: patch; empty: no adversary."""
+    """Critic architecture: patch (70x70 PatchGAN), or strided (every layer halves); empty: no adversary."""
     width: int = 64
     """Filters of the first layer of generator and critic; deeper layers have up to 8 times as many."""
     generator_norm: str = "batch"
     """Normalization inside the generator: none, batch or instance."""
     critic_norm: str = "batch"
     """Normalization inside the critic: none, batch (not with a penalty at batch > 1) or instance."""
+    generator_last_norm: str = ""
+    """Normalization of the decoder's last normalized layer; empty: generator_norm."""
+    critic_first_norm: str = ""
+    """Normalization of the critic's first normalized layer; empty: critic_norm."""
+    spectral_norm: bool = False
+    """Divide the weight of every convolution, in both networks, by its largest singular value."""
+    conv_bias: Literal["auto", "on"] = "auto"
+    """Biases of convolutions; auto: only where no norm follows."""
     critic_layers: int = 3
     """Stride-2 layers of the critic; 3 give the 70x70 PatchGAN."""
     critic_scales: int = 1
@@ -56,24 +72,35 @@ class Options:
     """Bias of the critic's last convolution; off for wgan, where its gradient is zero and Adam amplifies noise."""
     dropout: float = 0.5
     """Dropout probability of the decoder's inner blocks while training."""
+    init: Literal["normal", "glorot"] = "normal"
+    """Initial weights: normal (0, init_sigma), norms (1, init_sigma); or glorot (uniform), norms 1."""
     init_sigma: float = 0.02
-    """Standard deviation of the initial convolution weights."""
+    """Standard deviation of the initial weights with init normal."""
 
     # --- losses ------------------------------------------------------------------------------------------------
     adversary: str = "bce"
-    """Adversarial loss: bce, lsgan or wgan."""
+    """Adversarial loss: bce, lsgan, wgan, wgan_bce (bce for the generator), bce_code, wgan_code (Padova's code)."""
     adversary_weight: float = 1.0
     """Weight of the adversary in the generator's loss; wgan's pulls alike at every size, l1 as 1 / size."""
     terms: tuple[tuple[str, float], ...] = (("l1", 100.0),)
-    """Other losses of the generator, name and weight each: l1, lpips_alex, lpips_vgg, lpips_style_squeeze. 0 is off."""
+    """Other losses of the generator, name and weight each: l1, smooth_l1, lpips_alex, lpips_vgg, lpips_style_squeeze,
+    or a loss network of losses/features.py: vgg16, vgg16_keras, vgg19, resnet50, unet, fpn. 0 is off."""
+    smooth_l1_beta: float = 1.0
+    """Where smooth_l1 turns from quadratic to linear, in network space (1 is 110 units of a and b)."""
     gradient_penalty: float = 0.0
     """Weight of the critic's gradient penalty; 0 is off."""
+    penalty_on: Literal["image", "pair"] = "image"
+    """What the penalty differentiates by: the color image, or the pair of gray source and color image."""
     critic_steps: int = 1
     """Critic updates per generator update, all on the same batch."""
+    critic_gradients: Literal["fresh", "summed"] = "fresh"
+    """Gradient of each critic update: its own, or summed with those of the updates before it on the same batch."""
     lpips: str = "auto"
     """LPIPS term: auto (the preset's, dropped with a warning where its weights cannot be had), off, or a term."""
     lpips_weights: str = ""
     """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""
+    feature_weights: str = ""
+    """The same for any loss network of the terms; lpips_weights has precedence for LPIPS."""
 
     # --- optimizer ---------------------------------------------------------------------------------------------
     learning_rate: float = 2e-4
@@ -139,10 +166,18 @@ class Options:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more")
-        for name in ("per_class", "val_per_class"):
+        for name in ("per_class", "val_per_class", "classes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
-        for name in ("samples", "seed", "init_sigma", "learning_rate", "weight_decay", "gradient_penalty"):
+        for name in (
+            "samples",
+            "seed",
+            "init_sigma",
+            "learning_rate",
+            "weight_decay",
+            "gradient_penalty",
+            "smooth_l1_beta",
+        ):
             if not 0 <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
         for name in ("beta1", "beta2"):
@@ -160,21 +195,16 @@ class Options:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
-        if self.gradient_penalty and self.critic_norm == "batch" and self.batch > 1:
+        if self.gradient_penalty and "batch" in (self.critic_norm, self.critic_first_norm) and self.batch > 1:
             raise ValueError(
                 f"gradient_penalty {self.gradient_penalty} with critic_norm batch and batch {self.batch}: the penalty "
                 "is per photograph and batch norm mixes photographs; use critic_norm none or instance, or batch 1"
-            )
-        if self.size // 2**self.critic_layers // 2 ** (self.critic_scales - 1) < 3 and self.critic:
-            raise ValueError(
-                f"size {self.size} leaves no score map with critic_layers {self.critic_layers} and "
-                f"critic_scales {self.critic_scales}: use fewer of either, or a larger size"
             )
 
 
 SIZES = (64, 128, 256, 512)
 CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
-    "images device compile compile_backend channels_last loader cache lpips_weights "
+    "images device compile compile_backend channels_last loader cache lpips_weights feature_weights "
     "runs name resume save_every log_every samples dry_run".split()
 )
 

@@ -11,6 +11,7 @@ An iteration is four pure pieces. Each is eager or compiled, the same lines eith
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from recolor_fast.losses.penalty import gradient_penalty
 from recolor_fast.losses.terms import TERMS, WeightedTerm
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import at_least_float32, pick
+from recolor_fast.networks.layers import at_least_float32, pick, power_iteration
 from recolor_fast.options import Options
 
 Parts = dict[str, Tensor]
@@ -35,7 +36,7 @@ Parameters = dict[str, Tensor]
 def critic_update(
     critic: nn.Module, options: Options, parameters: Parameters, source: Tensor, real: Tensor, fake: Tensor, mix: Tensor
 ) -> tuple[Parts, Parameters]:
-    """The critic's loss by parts and its gradient by parameter name.
+    """The critic's loss by parts and its gradient by parameter name. The source has the channels the critic takes.
 
     source (N,1,H,W), real and fake (N,C,H,W) in network space, mix (N,1,1,1) in [0, 1] for the penalty's points.
     A faster implementation (the critic step fused by hand) takes this function's place behind the same signature.
@@ -52,7 +53,12 @@ def critic_update(
         }
         total = parts["critic/real"] + parts["critic/fake"]
         if options.gradient_penalty:
-            parts["critic/penalty"] = gradient_penalty(scores, source, real, fake, mix)
+
+            def value(source: Tensor, image: Tensor) -> Tensor:
+                values = [adversary.value(at_least_float32(score)) for score in scores(source, image)]
+                return torch.stack(values).sum(0)
+
+            parts["critic/penalty"] = gradient_penalty(value, source, real, fake, mix, options.penalty_on)
             total = total + options.gradient_penalty * parts["critic/penalty"]
         return total, parts
 
@@ -102,14 +108,24 @@ def generator_update(
 
 
 def check_names(options: Options) -> None:
-    """ValueError for a name that no table holds, or networks that cannot be built, at no cost: no weight is made."""
+    """ValueError for a name that no table holds or networks that cannot be built. At little cost: the width is 1."""
     pick(ADVERSARIES, options.adversary, "adversary")
     for name, _ in options.terms:
         pick(TERMS, name, "terms")
-    with torch.device("meta"):
-        build_generator(options)
+    thin = replace(options, width=1)
+    with torch.no_grad():
+        source = torch.zeros(min(options.batch, 2), 1, options.size, options.size)
+        fake = build_generator(thin)(source)
         if options.critic:
-            build_critic(options)
+            critic = build_critic(thin)
+            try:
+                critic(source, fake)
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(
+                    f"size {options.size} leaves no score map with critic {options.critic}, critic_layers "
+                    f"{options.critic_layers}, critic_scales {options.critic_scales} and batch {options.batch} "
+                    f"({error}): use fewer layers or scales, or a larger size"
+                ) from error
 
 
 def _over_scales(loss: Callable[[Tensor], Tensor], scores: list[Tensor]) -> Tensor:
@@ -179,25 +195,30 @@ class Step:
         real = SPACES[options.space].encode(rgb01)
         mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
 
+        power_iteration(self.generator)
         fake = self._forward(source)
+        source = source.expand(-1, options.source_channels, -1, -1)
         parts: Parts = {}
         with torch.no_grad():
             if self.critic:
                 for step in range(options.critic_steps):
+                    power_iteration(self.critic)
                     found, gradients = self._critic_update(self._parameters, source, real, fake.detach(), mix[step])
                     # Of several steps on one batch, the parts' mean.
                     parts = {k: parts.get(k, 0) + part / options.critic_steps for k, part in found.items()}
-                    self._apply("critic", self.critic, [gradients[name] for name in self._parameters])
+                    summed = options.critic_gradients == "summed" and step > 0
+                    self._apply("critic", self.critic, [gradients[name] for name in self._parameters], summed)
             found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
             parts |= found
         self._apply("generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake))
         return parts
 
-    def _apply(self, name: str, network: nn.Module, gradients: Any) -> None:
+    def _apply(self, name: str, network: nn.Module, gradients: Any, summed: bool = False) -> None:
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             # Fused Adam walks memory: a gradient laid out otherwise than its parameter would update other elements.
             same = gradient.stride() == parameter.stride()
-            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
+            gradient = gradient if same else torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = parameter.grad + gradient if summed and parameter.grad is not None else gradient
         self.optimizers[name].step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from recolor_fast import checkpoint, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment
-from recolor_fast.losses.terms import build_terms, resolve_lpips
+from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
 from recolor_fast.networks.generators import Chroma
 from recolor_fast.options import AUTO_SPLIT, Options, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -73,7 +73,9 @@ def resolve(options: Options) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    return resolve_lpips(replace(options, device=device, compile=compiled, channels_last=channels_last, data=data))
+    options = resolve_lpips(replace(options, device=device, compile=compiled, channels_last=channels_last, data=data))
+    check_features(options)
+    return options
 
 
 class Photographs(NamedTuple):

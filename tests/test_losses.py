@@ -142,7 +142,7 @@ def test_penalty_of_a_linear_critic_is_known():
     w = torch.randn(1, 3, 8, 8, dtype=torch.float64) * 64
     source, real, fake = (torch.randn(2, c, 8, 8, dtype=torch.float64) for c in (1, 3, 3))
     penalty = gradient_penalty(
-        lambda s, image: [(w * image).sum(1, keepdim=True)],
+        lambda s, image: (w * image).sum(1).mean((1, 2)),
         source,
         real,
         fake,
@@ -156,7 +156,10 @@ def test_penalty_of_a_flat_critic_is_one_with_finite_gradients():
     zero = {name: torch.zeros_like(p) for name, p in critic.named_parameters()}
 
     def penalty(parameters):
-        return gradient_penalty(lambda s, i: functional_call(critic, parameters, (s, i)), *batch)
+        return gradient_penalty(
+            lambda s, i: functional_call(critic, parameters, (s, i))[0].mean((1, 2, 3)),
+            *batch,
+        )
 
     gradients, value = torch.func.grad_and_value(penalty)(zero)
     assert value.item() == pytest.approx(1, abs=1e-5)
@@ -168,7 +171,7 @@ def test_mix_goes_from_fake_to_real():
 
     def critic(source, image):
         seen.append(image)
-        return [image]
+        return image.sum((1, 2, 3))
 
     source, real, fake = torch.zeros(2, 1, 2, 2), torch.ones(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)
     gradient_penalty(critic, source, real, fake, torch.tensor([0.25, 1.0]).view(2, 1, 1, 1))

@@ -17,7 +17,7 @@ PINNED = 9809412188657063841
 
 
 def small(preset: str, **changes) -> Options:
-    fixed = {"size": 64, "width": 8, "batch": 2, "compile": "off", "dropout": 0.0, "lpips_weights": "random"}
+    fixed = {"size": 64, "width": 8, "batch": 2, "compile": "off", "dropout": 0.0, "feature_weights": "random"}
     return replace(PRESETS[preset], **(fixed | changes))
 
 

@@ -10,6 +10,7 @@ import urllib.request
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from http.client import HTTPException
 from importlib.util import find_spec
 from itertools import chain, zip_longest
@@ -68,9 +69,9 @@ def photographs(options: Options) -> Split:
     number per class. Any other folder is split by the seed, first validation, then training: `val_per_class`
     photographs of each class, or one in ten of all, evenly over the classes, 150 at most; then `per_class` of each
     class, or all the rest. Both parts are disjoint, but for a folder of a single photograph. The class of a photograph
-    is the folder it lies in.
+    is the folder it lies in; with `classes` set, only the first so many by name are used, in both parts.
 
-    sample: all of its photographs, for training and validation alike, whatever the numbers per class.
+    sample: all of its photographs, for training and validation alike, whatever the numbers per class and of classes.
 
     Raises ValueError for a folder without images, a class with fewer photographs than asked for, and a failed download.
     """
@@ -80,12 +81,13 @@ def photographs(options: Options) -> Split:
     if data == "imagenette":
         root, (per_class, val_per_class) = imagenette(), AUTO_SPLIT["imagenette"]
         per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
-        return _given_split(root / "train", root / "val", per_class, val_per_class, options.seed)
+        options = replace(options, per_class=per_class, val_per_class=val_per_class)
+        return _given_split(root / "train", root / "val", options)
     folders = {path.name.lower(): path for path in Path(data).iterdir() if path.is_dir()}
     validation = next((folders[name] for name in VALIDATION if name in folders), None)
     if "train" in folders and validation:
-        return _given_split(folders["train"], validation, options.per_class, options.val_per_class, options.seed)
-    return _seeded_split(Path(data), options.per_class, options.val_per_class, options.seed)
+        return _given_split(folders["train"], validation, options)
+    return _seeded_split(Path(data), options)
 
 
 def sample() -> tuple[Path, ...]:
@@ -171,26 +173,27 @@ def _remove_stale(cache: Path) -> None:
 # --- a folder ------------------------------------------------------------------------------------------------------
 
 
-def _given_split(train: Path, val: Path, per_class: int | None, val_per_class: int | None, seed: int) -> Split:
+def _given_split(train: Path, val: Path, options: Options) -> Split:
     """All photographs of two folders, or a seeded choice of so many per class."""
     parts = []
-    for folder, number, option in ((train, per_class, "per_class"), (val, val_per_class, "val_per_class")):
-        classes = _classes(folder, seed)
+    for folder, option in ((train, "per_class"), (val, "val_per_class")):
+        classes, number = _classes(folder, options), getattr(options, option)
         for name, paths in classes.items():
             _enough(folder, name, len(paths), number or 0, option, number)
         parts.append(_interleaved(paths[:number] for paths in classes.values()))
     return Split(*parts)
 
 
-def _seeded_split(folder: Path, per_class: int | None, val_per_class: int | None, seed: int) -> Split:
+def _seeded_split(folder: Path, options: Options) -> Split:
     """Disjoint parts of one folder; validation first, so that it does not depend on `per_class`."""
-    classes = _classes(folder, seed)
+    per_class, val_per_class = options.per_class, options.val_per_class
+    classes = _classes(folder, options)
     count = sum(len(paths) for paths in classes.values())
     if count == 1:
         only = _interleaved(classes.values())
         print(f"warning: {only[0]} is the only photograph: trained and validated on alike", file=sys.stderr)
         return Split(only, only)
-    taken = dict.fromkeys(classes, val_per_class) if val_per_class is not None else _one_in_ten(classes, seed)
+    taken = dict.fromkeys(classes, val_per_class) if val_per_class is not None else _one_in_ten(classes, options.seed)
     for name, paths in classes.items():
         if val_per_class is not None:
             _enough(folder, name, len(paths), val_per_class + (per_class or 1), "val_per_class", val_per_class)
@@ -228,10 +231,11 @@ def _enough(folder: Path, name: str, found: int, needed: int, option: str, value
         )
 
 
-def _classes(folder: Path, seed: int) -> dict[str, list[Path]]:
+def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
     """The images under a folder by class, both in the order of their names, each class shuffled by the seed.
 
-    A class's order depends on nothing but the seed, its name and its files. Raises ValueError if there is no image.
+    A class's order depends on nothing but the seed, its name and its files. Raises ValueError if there is no image, or
+    fewer classes than asked for.
     """
     classes = defaultdict(list)
     for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
@@ -239,9 +243,11 @@ def _classes(folder: Path, seed: int) -> dict[str, list[Path]]:
             classes[path.parent.relative_to(folder).as_posix()].append(path)
     if not classes:
         raise ValueError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
+    if options.classes and options.classes > len(classes):
+        raise ValueError(f"classes {options.classes}: {folder} has {len(classes)} (folders with images)")
     shuffled = {}
-    for name, paths in sorted(classes.items()):
-        order = np.random.default_rng((seed, zlib.crc32(name.encode()))).permutation(len(paths))
+    for name, paths in sorted(classes.items())[: options.classes]:
+        order = np.random.default_rng((options.seed, zlib.crc32(name.encode()))).permutation(len(paths))
         shuffled[name] = [paths[i] for i in order]
     return shuffled
 

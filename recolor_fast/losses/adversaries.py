@@ -1,4 +1,4 @@
-"""Adversarial losses: three functions of one score map each. The step sums them over the critic's scales."""
+"""Adversarial losses: functions of one score map each. The step sums them over the critic's scales."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +13,8 @@ class Adversary(NamedTuple):
     critic_real: Callable[[Tensor], Tensor]
     critic_fake: Callable[[Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    value: Callable[[Tensor], Tensor] = lambda scores: scores.mean((1, 2, 3))
+    """The critic as a function, which the gradient penalty differentiates: score map (N,1,h,w) -> (N,)."""
 
 
 ADVERSARIES = {
@@ -30,4 +32,22 @@ ADVERSARIES = {
     ),
     # E[D(fake)] - E[D(real)], the critic as a function being the mean of its map (Gulrajani et al. 2017, eq. 3)
     "wgan": Adversary(lambda scores: -scores.mean(), lambda scores: scores.mean(), lambda scores: -scores.mean()),
+    # As the Padova paper says (section V): a Wasserstein critic, and still cross entropy for the generator.
+    "wgan_bce": Adversary(
+        lambda scores: -scores.mean(), lambda scores: scores.mean(), lambda scores: F.softplus(-scores).mean()
+    ),
+    # As the Padova code has it: BCELoss(weight=0.5) for both players, the critic's two halves averaged.
+    "bce_code": Adversary(
+        lambda scores: 0.25 * F.softplus(-scores).mean(),
+        lambda scores: 0.25 * F.softplus(scores).mean(),
+        lambda scores: 0.5 * F.softplus(-scores).mean(),
+    ),
+    # The same code's WGAN: output minus label on a sigmoid output, whatever the label, so the critic lowers its output
+    # on real photographs too; the penalty differentiates the sum of the map.
+    "wgan_code": Adversary(
+        lambda scores: 0.5 * (scores.sigmoid().mean() - 1),
+        lambda scores: 0.5 * scores.sigmoid().mean(),
+        lambda scores: 0.5 * F.softplus(-scores).mean(),
+        lambda scores: scores.sigmoid().sum((1, 2, 3)),
+    ),
 }

@@ -1,12 +1,16 @@
-"""Frozen feature networks for perceptual terms: the LPIPS backbones, where their weights come from, the distance."""
+"""Frozen loss networks for perceptual terms: LPIPS, feature reconstruction, and where their weights come from."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torchvision.models import feature_extraction
 
 from recolor_fast.data.sources import reachable
 from recolor_fast.networks.layers import pick
@@ -83,6 +87,129 @@ class Lpips(nn.Module):
         self.slices.load_state_dict(found)
 
 
+class Network(NamedTuple):
+    """A loss network of the feature reconstruction loss, cut off after one layer."""
+
+    build: Callable[[], nn.Module]
+    """The whole network, parameters named as in the weights' state_dict."""
+    layer: str
+    """Node whose output is compared: of stride 4, as VGG16's block3_conv3 (the paper names no layer of the others)."""
+    weights: torchvision.models.WeightsEnum
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Subtracted from RGB in [0, 1] ..."""
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    """... and divided by."""
+
+
+def _segmentation_unet() -> nn.Module:
+    """U-Net with a ResNet-50 encoder. Only encoders come with ImageNet weights: unless a file has the decoder too, it
+    stays at initial weights of a fixed seed, a fixed random projection of the encoder's features."""
+    import segmentation_models_pytorch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return segmentation_models_pytorch.Unet("resnet50", encoder_weights=None)
+
+
+class _Vgg(nn.Module):
+    """The convolutions of VGG16 (cfg "D") or VGG19 ("E"), without the classifier's 124 M parameters."""
+
+    def __init__(self, cfg: str) -> None:
+        super().__init__()
+        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[cfg])
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.features(image)
+
+
+class _Fpn(nn.Module):
+    """The feature pyramid of torchvision's detector; its level of stride 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = torchvision.models.detection.fasterrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None
+        ).backbone
+
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.0  # as torchvision runs its COCO weights
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone(image)["0"]
+
+
+_RESNET50_WEIGHTS = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+FEATURES = {
+    "vgg16": Network(partial(_Vgg, "D"), "features.15", torchvision.models.VGG16_Weights.IMAGENET1K_V1),
+    # The weights that Keras ships (Caffe's, in torchvision's names), with their preprocessing: 0..255 minus the mean,
+    # no division. Activations are some 57 times those of torchvision's weights, their squares some 3,000 times.
+    "vgg16_keras": Network(
+        partial(_Vgg, "D"),
+        "features.15",
+        torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES,
+        (0.48235, 0.45882, 0.40784),
+        (1 / 255,) * 3,
+    ),
+    "vgg19": Network(
+        partial(_Vgg, "E"),
+        "features.15",
+        torchvision.models.VGG19_Weights.IMAGENET1K_V1,
+    ),
+    "resnet50": Network(partial(torchvision.models.resnet50, weights=None), "layer1", _RESNET50_WEIGHTS),
+    "unet": Network(_segmentation_unet, "decoder.blocks.2", _RESNET50_WEIGHTS),
+    "fpn": Network(
+        _Fpn,
+        "getitem",
+        torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
+    ),
+}
+
+
+class FeatureLoss(nn.Module):
+    """Feature reconstruction loss (Johnson et al. 2016, eq. 2): the squared distance of a layer's activations / CHW."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.layers = feature_extraction.create_feature_extractor(network.build().eval(), {network.layer: "features"})
+        self.register_buffer("mean", torch.tensor(network.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(network.std)[:, None, None])
+        self.requires_grad_(False).eval()
+
+    def features(self, image: Tensor) -> Tensor:
+        """RGB (N,3,H,W) in [-1, 1] -> the layer's activations (N,C,H/4,W/4), float32."""
+        return self.layers(((image + 1) / 2 - self.mean) / self.std)["features"].float()
+
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """RGB (N,3,H,W) in [-1, 1], twice -> the mean over the batch, a float32 scalar."""
+        with torch.no_grad():
+            target = self.features(real)
+        return F.mse_loss(self.features(fake), target)
+
+    def load(self, weights: dict[str, Tensor], origin: str) -> None:
+        """Load what the cut network needs of a state_dict; ValueError naming `origin` and the first key that misfits.
+
+        A U-Net also takes its encoder alone, as torchvision names it.
+        """
+        own = self.layers.state_dict()
+        alone = next(iter(own)) not in weights and "conv1.weight" in weights
+        found = dict(own)
+        for key, value in own.items():
+            theirs = key.removeprefix("encoder.") if alone else key
+            if theirs not in weights and (key.endswith("num_batches_tracked") or (alone and "encoder." not in key)):
+                continue
+            if theirs not in weights:
+                raise ValueError(f"{origin} does not fit: it has no {theirs}; expected a state_dict as torchvision's")
+            if weights[theirs].shape != value.shape:
+                shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(value.shape)}"
+                raise ValueError(f"{origin} does not fit: {theirs} is {shapes}")
+            found[key] = weights[theirs].to(value.dtype)
+        self.layers.load_state_dict(found)
+
+
 def build_lpips(term: str, file: str) -> Lpips:
     """The frozen network of an LPIPS term with its weights from `file`, torch's cache or a download.
 
@@ -91,32 +218,50 @@ def build_lpips(term: str, file: str) -> Lpips:
     """
     backbone = pick(LPIPS, term, "lpips")
     network = Lpips(backbone)
-    if file == "random":
-        return network
-    if file:
-        network.load(_read(Path(file)), f"{file} (for {term})")
-        return network
-    try:
-        weights = backbone.weights.get_state_dict(progress=True, check_hash=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file fails in one of many ways
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ValueError(
-            f"the backbone of {term} in {folder} is damaged ({error}); delete it to load it again"
-        ) from error
-    network.load(weights, f"the cached backbone of {term}")
+    if file != "random":
+        network.load(*_weights(term, file))
     return network
 
 
+def build_feature_loss(term: str, file: str) -> FeatureLoss:
+    """The frozen loss network of a feature term, its weights from where `build_lpips` has them; the same errors."""
+    network = pick(FEATURES, term, "terms")
+    loss = FeatureLoss(network)
+    if file != "random":
+        loss.load(*_weights(term, file))
+    return loss
+
+
+def _weights(term: str, file: str) -> tuple[dict[str, Tensor], str]:
+    """A state_dict from a file, torch's cache or a download, and what to call it in an error."""
+    if file:
+        return _read(Path(file)), f"{file} (for {term})"
+    try:
+        weights = _source(term).get_state_dict(progress=True, check_hash=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in one of many ways
+        raise ValueError(
+            f"{_cached(term)}: damaged ({error}); delete it to load the weights of {term} again"
+        ) from error
+    return dict(weights), f"the cached weights of {term}"
+
+
+def _source(term: str) -> torchvision.models.WeightsEnum:
+    return LPIPS[term].weights if term in LPIPS else FEATURES[term].weights
+
+
+def _cached(term: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / _source(term).url.rsplit("/", 1)[1]
+
+
 def missing(term: str, file: str) -> str:
-    """Why the weights of an LPIPS term cannot be had, in words; empty if they can. Downloads nothing."""
-    url = pick(LPIPS, term, "lpips").weights.url
+    """Why the weights of a term's network cannot be had, in words; empty if they can. Downloads nothing."""
     if file:
         return "" if file == "random" or Path(file).is_file() else f"there is no file {file}"
-    if (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]).is_file() or reachable(url):
+    if _cached(term).is_file() or reachable(_source(term).url):
         return ""
-    return f"{url} does not answer, and torch's cache has no copy"
+    return f"{_source(term).url} does not answer, and there is no {_cached(term)}"
 
 
 def _read(file: Path) -> dict[str, Tensor]:

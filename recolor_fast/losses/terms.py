@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from recolor_fast.losses.features import LPIPS, build_lpips, missing
+from recolor_fast.losses.features import FEATURES, LPIPS, build_feature_loss, build_lpips, missing
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
 
@@ -24,12 +24,18 @@ class Term(NamedTuple):
 
 
 def _build_lpips(name: str, options: Options) -> Loss:
-    return build_lpips(name, options.lpips_weights)
+    return build_lpips(name, options.lpips_weights or options.feature_weights)
+
+
+def _build_feature_loss(name: str, options: Options) -> Loss:
+    return build_feature_loss(name, options.feature_weights)
 
 
 TERMS = {
     "l1": Term(lambda options: F.l1_loss, False),
+    "smooth_l1": Term(lambda options: partial(F.smooth_l1_loss, beta=options.smooth_l1_beta), False),
     **{name: Term(partial(_build_lpips, name), True) for name in LPIPS},
+    **{name: Term(partial(_build_feature_loss, name), True) for name in FEATURES},
 }
 
 
@@ -69,14 +75,37 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
             "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
         )
     wanted = ours[0] if options.lpips == "auto" else options.lpips
-    reason = probe(wanted, options.lpips_weights)
-    if reason and (options.lpips != "auto" or options.lpips_weights):
+    file = options.lpips_weights or options.feature_weights
+    reason = probe(wanted, file)
+    if reason and (options.lpips != "auto" or file):
         raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
         advice = "--lpips-weights FILE takes a backbone, --lpips off is quiet"
         print(f"warning: training without {wanted}: {reason}; {advice}", file=sys.stderr)
         return replace(options, lpips="off", terms=without)
-    if options.lpips_weights == "random":
-        print(f"warning: {wanted} has random weights: structure only, not a perceptual distance", file=sys.stderr)
+    if file == "random":
+        _warn_random(wanted)
     terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)
     return replace(options, lpips=wanted, terms=terms)
+
+
+def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
+    """ValueError for a loss network whose weights cannot be had, or a weights file that no term takes.
+
+    Unlike LPIPS, none is dropped: a system without its loss network would be another system. Warns of random weights.
+    """
+    used = [name for name, weight in options.terms if weight and name in FEATURES]
+    if options.feature_weights and not used and options.lpips == "off":
+        raise ValueError(f"feature_weights {options.feature_weights}: no loss network takes it; use a preset with one")
+    for name in used:
+        if reason := probe(name, options.feature_weights):
+            raise ValueError(
+                f"terms {name}: its weights cannot be had: {reason}; put the file there, or give a state_dict with "
+                "--feature-weights FILE (random: structure only, for tests)"
+            )
+        if options.feature_weights == "random":
+            _warn_random(name)
+
+
+def _warn_random(name: str) -> None:
+    print(f"warning: {name} has random weights: structure only, not a perceptual distance", file=sys.stderr)

@@ -11,19 +11,34 @@ from recolor_fast.networks.layers import NORMS, LeakyReLU, at_least_float32, ini
 from recolor_fast.options import Options
 
 
-def patchgan(channels: int, width: int, layers: int, norm: str, last_bias: bool) -> nn.Sequential:
-    """PatchGAN (Isola et al. 2017, section 6.1.2): (N,channels,H,W) -> a map of scores, one per overlapping patch.
+def patchgan(options: Options) -> nn.Sequential:
+    """PatchGAN (Isola et al. 2017, section 6.1.2): pairs (N,C,H,W) -> a map of scores, one per overlapping patch.
 
     Three layers score 70x70 patches, 30x30 of them at 256 pixels. Linear output: the loss applies its own squashing.
     """
-    make_norm = pick(NORMS, norm, "critic_norm")
-    bias = norm == "none"  # a norm takes any offset away again
-    modules: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), LeakyReLU()]
-    for level in range(1, layers + 1):
-        before, after = (width * min(2**k, 8) for k in (level - 1, level))
-        stride = 2 if level < layers else 1
-        modules += [nn.Conv2d(before, after, 4, stride, 1, bias=bias), make_norm(after, False), LeakyReLU()]
-    return nn.Sequential(*modules, Scores(after, 1, 4, 1, 1, bias=last_bias))
+    return _convolutions(options, [2] * options.critic_layers + [1], nn.Identity())
+
+
+def strided(options: Options) -> nn.Sequential:
+    """The critic of Gorriz et al. (2019, their code): every layer halves; 94x94 patches, 16x16 of them at 256."""
+    return _convolutions(options, [2] * (options.critic_layers + 1), SAME)
+
+
+SAME = nn.ZeroPad2d((0, 1, 0, 1))  # with padding 1, a 4x4 convolution of stride 1 keeps the size ("same" of Keras)
+
+
+def _convolutions(options: Options, strides: list[int], last_padding: nn.Module) -> nn.Sequential:
+    """4x4 convolutions, padding 1, of these strides, norms on all but the first, and one more to a score."""
+    channels = options.source_channels + pick(SPACES, options.space, "space").channels
+    norms = ["none", options.critic_first_norm or options.critic_norm] + [options.critic_norm] * len(strides)
+    modules: list[nn.Module] = []
+    for level, (stride, norm) in enumerate(zip(strides, norms)):
+        width = options.width * min(2**level, 8)
+        bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
+        modules += [nn.Conv2d(channels, width, 4, stride, 1, bias=bias)]
+        modules += [pick(NORMS, norm, "critic_norm")(width, False), LeakyReLU()]
+        channels = width
+    return nn.Sequential(*modules, last_padding, Scores(channels, 1, 4, 1, 1, bias=options.critic_bias))
 
 
 class Scores(nn.Conv2d):
@@ -37,13 +52,14 @@ class Scores(nn.Conv2d):
 class Critic(nn.Module):
     """One PatchGAN per scale on the pair (source, image), the pair halved by average pooling from scale to scale."""
 
-    def __init__(self, scales: list[nn.Module]) -> None:
+    def __init__(self, scales: list[nn.Module], source_channels: int) -> None:
         super().__init__()
         self.scales = nn.ModuleList(scales)
+        self.source_channels = source_channels
 
     def forward(self, source: Tensor, image: Tensor) -> list[Tensor]:
         """source (N,1,H,W), image (N,C,H,W) in network space -> scores: one map (N,1,h,w) a scale."""
-        pair = torch.cat((source, image), 1)
+        pair = torch.cat((source.expand(-1, self.source_channels, -1, -1), image), 1)
         scores = []
         for index, scale in enumerate(self.scales):
             pair = F.avg_pool2d(pair, 2) if index else pair
@@ -51,17 +67,11 @@ class Critic(nn.Module):
         return scores
 
 
-def _patch(options: Options) -> nn.Module:
-    channels = 1 + pick(SPACES, options.space, "space").channels
-    build = (channels, options.width, options.critic_layers, options.critic_norm, options.critic_bias)
-    return Critic([patchgan(*build) for _ in range(options.critic_scales)])
-
-
-CRITICS: dict[str, Callable[[Options], nn.Module]] = {"patch": _patch}
+# name -> the critic of one scale
+CRITICS: dict[str, Callable[[Options], nn.Module]] = {"patch": patchgan, "strided": strided}
 
 
 def build_critic(options: Options) -> nn.Module:
     """The critic of `options`, initial weights from torch's global random state. ValueError for unknown names."""
-    critic = pick(CRITICS, options.critic, "critic")(options)
-    initialize(critic, options.init_sigma)
-    return critic
+    build = pick(CRITICS, options.critic, "critic")
+    return initialize(Critic([build(options) for _ in range(options.critic_scales)], options.source_channels), options)

@@ -1,9 +1,12 @@
-"""Norms, the activation the critics share, and initial weights."""
+"""Norms, the activation the critics share, spectral norm, and initial weights."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from recolor_fast.options import Options
 
 
 class LeakyReLU(nn.Module):
@@ -57,12 +60,67 @@ def pick(table: dict, name: str, option: str):
     return table[name]
 
 
-def initialize(network: nn.Module, sigma: float) -> None:
-    """Convolution weights N(0, sigma), norm weights N(1, sigma), biases 0 (Isola et al. 2017, section 6.2)."""
+def initialize(network: nn.Module, options: Options) -> nn.Module:
+    """The network with the initial weights and the spectral norm that the options ask for, in place; biases are 0.
+
+    normal: convolutions N(0, init_sigma), norms N(1, init_sigma) (Isola et al. 2017, section 6.2). glorot: convolutions
+    uniform (Glorot and Bengio 2010, eq. 16), norms 1.
+    """
+    convolutions = []
     for module in network.modules():
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
         if isinstance(weight, nn.Parameter):
             is_norm = weight.dim() == 1
-            nn.init.normal_(weight, 1.0 if is_norm else 0.0, sigma)
+            if not is_norm:
+                convolutions.append(module)
+            if options.init == "normal":
+                nn.init.normal_(weight, 1.0 if is_norm else 0.0, options.init_sigma)
+            elif not is_norm:
+                nn.init.xavier_uniform_(weight)
         if isinstance(bias, nn.Parameter):
             nn.init.zeros_(bias)
+    if options.spectral_norm:
+        for module in convolutions:
+            parametrize.register_parametrization(module, "weight", SpectralNorm(module))
+    return network
+
+
+class SpectralNorm(nn.Module):
+    """A convolution's weight divided by its largest singular value (Miyato et al. 2018, eq. 8 and algorithm 1).
+
+    The singular vectors are buffers that `power_iteration` moves, once before each update, outside of what is
+    differentiated: torch's own moves them inside the forward pass, which torch.func and captured graphs do not allow.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.output = 1 if isinstance(module, nn.ConvTranspose2d) else 0  # the dimension of the output channels
+        rows, columns = self._matrix(module.weight.detach()).shape  # type: ignore[operator]
+        self.register_buffer("u", nn.functional.normalize(torch.randn(rows), dim=0))
+        self.register_buffer("v", nn.functional.normalize(torch.randn(columns), dim=0))
+        for _ in range(15):
+            self.power_iteration(module.weight.detach())  # type: ignore[operator]
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.transpose(0, self.output).flatten(1)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight / torch.dot(self.u, self._matrix(weight) @ self.v)
+
+    @torch.no_grad()
+    def power_iteration(self, weight: Tensor) -> None:
+        """Bring u and v nearer to the singular vectors of the largest singular value."""
+        matrix = self._matrix(weight)
+        self.v.copy_(nn.functional.normalize(matrix.T @ self.u, dim=0))
+        self.u.copy_(nn.functional.normalize(matrix @ self.v, dim=0))
+
+
+def power_iteration(network: nn.Module) -> None:
+    """One power iteration of every spectral norm in a network; nothing where there is none."""
+    for module in network.modules():
+        if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], SpectralNorm):
+            module[0].power_iteration(module.original.detach())
