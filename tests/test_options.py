@@ -127,12 +127,12 @@ def test_the_default_is_the_papers_final_system():
         ("--terms l7 1 --data sample --lpips off", ["l7", "l1"]),
         ("--data no/such/folder --lpips off", ["no/such/folder"]),
         ("--size 64 --critic-scales 4 --data sample --lpips off", ["64", "critic_scales 4"]),
-        ("--preset gorriz-bn --size 64 --critic-layers 4 --batch 1 --data sample", ["critic_layers 4", "batch 1"]),
+        ("--preset gorriz-bn --size 64 --critic-layers 5 --batch 1 --data sample", ["critic_layers 5", "batch 1"]),
     ],
 )
 def test_wrong_values_are_one_error_that_names_them(arguments, words, tmp_path, capfd):
     try:
-        code = train.main([*arguments.split(), "--runs", str(tmp_path)])
+        code = train.main([*arguments.split(), "--images", "1", "--width", "4", "--runs", str(tmp_path)])
     except SystemExit as stop:
         code = stop.code
     said = capfd.readouterr()

@@ -1,0 +1,193 @@
+"""Every system of both papers, trained at one stated scale, evaluated on the same photographs, tables and figures kept.
+
+    python bench/reproduce.py --data IMAGENETTE [--weights DIR]     all presets, small; bench/results/papers-<device>.md
+    python bench/reproduce.py --full padova --dry-run               the exact commands of a paper's own runs
+
+A second call goes on where the first one stopped: runs are resumed, finished ones are kept.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+
+from bench.common import RESULTS
+from recolor_fast.files import replacing
+from recolor_fast.losses.features import FEATURES, LPIPS
+from recolor_fast.options import Options
+from recolor_fast.presets import PRESETS
+
+# Loss networks that a folder of weights stands in with, where torchvision's cannot be had: file, term, weight. The
+# weight of LPIPS-style features without heads is 5: at 50 their gradient drowns everything (bench/LOG.md). The VGG19 is
+# Caffe's with its preprocessing folded into the first layer, so the paper's 1e-5 is at home there.
+STAND_INS = {
+    "lpips_alex": ("squeezenet1_1_fp16.safetensors", "lpips_style_squeeze", 5.0),
+    "vgg16_keras": ("vgg19_to_conv3_4.safetensors", "vgg19", 1e-5),
+}
+FAMILIES = {"padova": lambda o: o.space == "rgb", "tarres": lambda o: o.space == "lab"}
+FIGURES = ("fig5_side_by_side", "fig8_generator_loss", "fig9_critic_loss", "fig2_histograms", "contact_sheet")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train every preset at a small scale, evaluate all, and write the tables and figures."""
+
+    data: str = "imagenette"
+    """Photographs, as train's --data: Imagenette, or a class tree with train and val."""
+    out: Path = Path("runs/papers")
+    """Folder of the runs and the evaluation."""
+    weights: Path | None = None
+    """Folder with stand-in loss networks (STAND_INS); without it, torchvision's own are loaded."""
+    size: int = 64
+    """Side of the square, pixels."""
+    width: int = 32
+    """Filters of the first layer."""
+    images: int = 1000
+    """Photographs seen by each system."""
+    batch: int = 4
+    """Photographs per step at most; presets with fewer keep theirs."""
+    photographs: int = 150
+    """Validation photographs to evaluate on."""
+    only: tuple[str, ...] = ()
+    """Presets to train and evaluate; none given: all."""
+    jobs: int = 1
+    """Systems trained at once, each with its share of the processors."""
+    full: Literal["none", "padova", "tarres"] = "none"
+    """The papers' own scale instead: every preset of that paper as it stands, with --amp, on --data."""
+    dry_run: bool = False
+    """Print the commands and stop."""
+
+
+def small(options: Options, arguments: Arguments) -> list[str]:
+    """The arguments by which a preset's small run differs from it."""
+    flags = f"--size {arguments.size} --width {arguments.width} --images {arguments.images} --amp".split()
+    flags += ["--batch", str(min(options.batch, arguments.batch)), "--save-every", str(arguments.images)]
+    flags += ["--per-class", str(options.per_class or 50), "--val-per-class", "15", "--log-every", "50"]
+    if options.adversary == "wgan":
+        flags += ["--adversary-weight", str(options.adversary_weight * options.size / arguments.size)]
+    networks = [name for name, _ in options.terms if name in FEATURES or name in LPIPS]
+    if arguments.weights and networks:
+        terms = dict(options.terms)
+        weight = terms.pop(networks[0])
+        file, term = "random", networks[0]
+        if networks[0] in STAND_INS:
+            name, term, weight = STAND_INS[networks[0]]
+            file = str(arguments.weights.resolve() / name)
+        terms[term] = weight
+        flags += ["--terms", *(str(value) for pair in terms.items() for value in pair), "--feature-weights", file]
+        flags += ["--lpips", term] if term in LPIPS else []
+    return flags
+
+
+def commands(arguments: Arguments) -> dict[str, list[str]]:
+    """Preset -> the command (without the interpreter) that trains it."""
+    found = {}
+    for name, options in PRESETS.items():
+        if (arguments.only and name not in arguments.only) or not (
+            arguments.full == "none" or FAMILIES[arguments.full](options)
+        ):
+            continue
+        flags = ["--amp"] if arguments.full != "none" else small(options, arguments)
+        place = ["--data", arguments.data, "--runs", str(arguments.out / "runs"), "--name", name, "--resume"]
+        found[name] = ["-m", "recolor_fast.train", "--preset", name, *place, *flags]
+    return found
+
+
+def evaluation(arguments: Arguments, names: list[str]) -> list[str]:
+    """The command that evaluates the runs of these presets."""
+    size = 256 if arguments.full != "none" else arguments.size
+    command = ["-m", "recolor_fast.evaluate", *(str(arguments.out / "runs" / name) for name in names)]
+    command += ["--data", arguments.data, "--out", str(arguments.out / "evaluation"), "--size", str(size)]
+    command += ["--limit", str(arguments.photographs), "--overwrite"]
+    if arguments.weights:
+        file = str(arguments.weights / STAND_INS["lpips_alex"][0])
+        command += ["--lpips-weights", file, "--classifier-weights", file]
+    return command
+
+
+def run(command: list[str], threads: int, log: Path) -> int:
+    """Run a command, its output in a file; returns the exit code."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    with open(log, "ab") as file:
+        return subprocess.run([sys.executable, *command], stdout=file, stderr=file, env=environment).returncode
+
+
+def report(arguments: Arguments, failed: list[str], hours: float) -> Path:
+    """bench/results/papers-<device>.md with the evaluation's tables, and its figures in a folder beside it."""
+    folder = arguments.out / "evaluation"
+    device = "cuda" if _on_cuda(folder) else "cpu"
+    target = RESULTS / f"papers-{device}.md"
+    figures = RESULTS / f"papers-{device}"
+    figures.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for name in FIGURES:
+        if (folder / f"{name}.png").is_file():
+            shutil.copyfile(folder / f"{name}.png", figures / f"{name}.png")
+            shown.append(f"![{name}]({figures.name}/{name}.png)")
+    scale = (
+        f"Every preset as it stands (`--full {arguments.full}`)."
+        if arguments.full != "none"
+        else f"Scale: {arguments.size} pixels, width {arguments.width}, {arguments.images} photographs seen, batch "
+        f"{arguments.batch} at most, bfloat16; far below the papers', so orders between systems are indications only. "
+    )
+    if arguments.weights and arguments.full == "none":
+        words = "; ".join(f"{old} is replaced by {new} at weight {weight:g}" for old, (_, new, weight) in STAND_INS.items())
+        scale += f"Loss networks: {words}; all others have random weights (structure only)."
+    lines = ["# Both papers' systems, trained and evaluated by bench/reproduce.py", "", scale, ""]
+    lines += [f"Training took {hours:.2f} hours in this call." + (f" Failed: {', '.join(failed)}." if failed else ""), ""]
+    with replacing(target) as file:
+        file.write("\n".join([*lines, (folder / "tables.md").read_text(), "", *shown, ""]).encode())
+    return target
+
+
+def _on_cuda(folder: Path) -> bool:
+    return '"device": "cuda' in (folder / "metrics.json").read_text()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; returns the exit code: 1 where a system failed to train, the others are reported."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python bench/reproduce.py")
+    unknown = set(arguments.only) - set(PRESETS)
+    if unknown:
+        print(f"error: only {', '.join(unknown)}: expected presets, {', '.join(PRESETS)}", file=sys.stderr)
+        return 2
+    todo = commands(arguments)
+    if arguments.dry_run:
+        for command in (*todo.values(), evaluation(arguments, list(todo))):
+            print("python", shlex.join(command))
+        return 0
+    threads = max(1, len(os.sched_getaffinity(0)) // arguments.jobs)
+    started = time.time()
+
+    def train(name: str) -> int:
+        began = time.time()
+        code = run(todo[name], threads, arguments.out / "logs" / f"{name}.txt")
+        print(f"{name}: exit {code}, {time.time() - began:.0f} s", file=sys.stderr, flush=True)
+        return code
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        codes = dict(zip(todo, pool.map(train, todo)))
+    failed = [name for name, code in codes.items() if code]
+    trained = [name for name in todo if name not in failed]
+    hours = (time.time() - started) / 3600
+    log = arguments.out / "logs" / "evaluate.txt"
+    if not trained or run(evaluation(arguments, trained), len(os.sched_getaffinity(0)), log):
+        print(f"error: the evaluation failed, see {log}", file=sys.stderr)
+        return 1
+    print(report(arguments, failed, hours))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
