@@ -353,15 +353,18 @@ def quotas(count: int, groups: int, participant: int) -> list[int]:
     return [each + (group in extra) for group in range(groups)]
 
 
-def draw(shown: np.ndarray, quota: list[int], rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Pairs (group, photograph) in random order: `quota` of each group, no photograph twice, the least shown first.
+def draw(
+    answers: np.ndarray, showings: np.ndarray, quota: list[int], rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Pairs (group, photograph) in random order: `quota` of each group, no photograph twice.
 
-    `shown`: integers (groups, photographs). The sum over the pairs is the smallest there is, which greedy picks miss
-    where a participant sees most of the photographs; random among equals.
+    `answers` and `showings` (answered or not) are counts (groups, photographs). Pictures with the fewest answers come
+    first, among these the least shown ones, among these those of the least shown photographs, as else the last
+    pictures would be versions of few photographs, of which a participant can get but one. Random among equals.
     """
     slots = np.repeat(np.arange(len(quota)), quota)
-    noise = rng.random(shown.shape) / (len(slots) + 1)  # together less than 1: never outweighs a showing
-    rows, columns = linear_sum_assignment((shown + noise)[slots])
+    cost = 1e8 * answers + 1e4 * showings + showings.sum(0) + rng.random(showings.shape) / (len(slots) + 1)
+    rows, columns = linear_sum_assignment(cost[slots])  # the cheapest there is: greedy picks run into the rule's walls
     return [(int(slots[rows[i]]), int(columns[i])) for i in rng.permutation(len(slots))]
 
 
@@ -372,12 +375,10 @@ def enroll(db: sqlite3.Connection, study: Definition) -> str:
         "LEFT JOIN showing ON showing.picture = picture.id GROUP BY picture.id ORDER BY system, photograph"
     ).fetchall()
     table = np.array(rows).reshape(len(study.systems), -1, 3)
-    # Answers count first; where they are equal, pictures that others have in front of them come later.
-    shown = table[..., 1] * 100_000 + table[..., 2]
     token = secrets.token_urlsafe(16)
     participant = db.execute("INSERT INTO participant (token, started) VALUES (?, ?)", [token, now()]).lastrowid or 0
     quota = quotas(study.images, len(study.systems), participant - 1)
-    chosen = draw(shown, quota, np.random.default_rng([study.seed, participant]))
+    chosen = draw(table[..., 1], table[..., 2], quota, np.random.default_rng([study.seed, participant]))
     db.executemany(
         "INSERT INTO showing (token, participant, position, picture) VALUES (?, ?, ?, ?)",
         [
