@@ -406,17 +406,15 @@ def state(db: sqlite3.Connection, study: Definition, participant: str) -> dict[s
 
 def submit(db: sqlite3.Connection, study: Definition, participant: str, answer: Answer) -> dict[str, Any]:
     """Store an answer, once and in order; the state after it. HTTPException otherwise."""
-    row = db.execute(
-        "SELECT answer FROM showing JOIN participant ON participant.id = participant "
+    own = db.execute(
+        "SELECT 1 FROM showing JOIN participant ON participant.id = participant "
         "WHERE participant.token = ? AND showing.token = ?",
         [participant, answer.image],
     ).fetchone()
-    if row is None:
+    if own is None:
         raise HTTPException(404, "no such image for this participant")
-    if row[0] is not None:
-        raise HTTPException(409, "this image has been answered")
     if state(db, study, participant)["image"] != answer.image:
-        raise HTTPException(409, "another image comes first")
+        raise HTTPException(409, "this image has been answered, or another comes first")
     db.execute(
         "UPDATE showing SET answer = ?, milliseconds = ?, answered = ? WHERE token = ?",
         [answer.answer, answer.milliseconds, now(), answer.image],

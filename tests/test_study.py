@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,14 +135,20 @@ def test_participants_see_their_shares_and_coverage_is_even(path):
     assert set(counts.values()) == {2}
 
 
-def test_pictures_without_answers_come_before_pictures_that_were_only_shown(path, client):
+def test_answers_count_before_showings():
+    answers, showings = np.zeros((2, 4), int), np.zeros((2, 4), int)
+    answers[:, 2:] = showings[:, 2:] = 1  # two photographs were answered once,
+    showings[:, :2] = 5  # the others were begun five times and left
+    pairs = study.draw(answers, showings, [1, 1], np.random.default_rng(0))
+    assert {photograph for _, photograph in pairs} == {0, 1}
+
+
+def test_a_picture_in_front_of_one_participant_is_not_the_next_one_s(path, client):
     take_part(client)
-    answered = set(rows(path, SHOWN + " WHERE answer IS NOT NULL"))
-    for _ in range(4):  # each begins and leaves
+    for _ in range(5):  # each begins and leaves
         client.cookies.clear()
         client.post("/start", json={})
-    last = [row for row in rows(path, SHOWN) if row[0] > 1]
-    assert not {row[1:] for row in last} & {row[1:] for row in answered}
+    assert set(Counter(row[1:] for row in rows(path, SHOWN)).values()) == {1}
 
 
 # --- nothing tells -------------------------------------------------------------------------------------------------
@@ -285,6 +292,7 @@ def test_an_answer_out_of_order_is_refused(path, client):
         {"milliseconds": -1},
         {"milliseconds": 1e12},
         {"milliseconds": "5"},
+        {"milliseconds": 86_400_001},
         {"milliseconds": 10**30},
         {"image": 7},
         {"image": "x" * 100},
@@ -444,6 +452,13 @@ def test_wrong_words_are_wrong_usage(words, capsys):
     assert run(*words) == 2
 
 
+def test_without_the_extra_the_error_names_it():
+    program = "import sys; sys.modules['fastapi'] = None; import recolor_fast.study"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("the study needs the extra: pip install 'recolor-fast[serve]'")
+
+
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
@@ -538,6 +553,14 @@ def served(path: Path, *words: object) -> Iterator[tuple[subprocess.Popen, str]]
             server.wait(20)
 
 
+def test_the_real_server_says_nothing_of_itself_and_stops_when_asked(path):
+    with served(path) as (server, address), urllib.request.urlopen(f"{address}state") as response:
+        assert json.load(response)["images"] == 6
+        known = {"date", "content-length", "content-type", *(name.lower() for name in study.HEADERS)}
+        assert {name.lower() for name in response.headers} <= known | {"connection"}
+    assert server.returncode == study.INTERRUPTED
+
+
 @pytest.mark.browser
 def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
     from selenium import webdriver
@@ -600,7 +623,7 @@ def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
         assert fits()
         assert browser.execute_script("return document.documentElement.scrollHeight <= innerHeight")
         assert min(find(name).size["height"] for name in ("real", "colored")) >= 48
-        ActionChains(browser).double_click(find("colored")).perform()
+        ActionChains(browser).click(find("colored")).pause(0.15).click().perform()  # the next image has come by then
         await_image(4)
         assert stored() == ["real", "colored", "colored"]
 
@@ -612,11 +635,17 @@ def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
         browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
         find("retry").click()
         await_image(5)
-        find("real").send_keys(Keys.ENTER)
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/answer", "*/state"]})
+        keys("c")
+        wait(lambda: find("trouble").is_displayed())
+        assert "cannot be reached" in find("trouble").text
+        assert len(stored()) == 4
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        find("retry").click()
         await_image(6)
-        keys(Keys.ARROW_LEFT)
+        find("real").send_keys(Keys.ENTER)
         wait(lambda: find("end").is_displayed())
-        assert stored() == ["real", "colored", "colored", "real", "real", "real"]
+        assert stored() == ["real", "colored", "colored", "real", "colored", "real"]
         assert fits()
         assert not any(word in browser.page_source for word in ("truth", *SYSTEMS[1:]))
         browser.back()
@@ -625,6 +654,6 @@ def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
         find("again").click()
         await_image(1)
         assert min(row[0] for row in rows(path, "SELECT milliseconds FROM showing WHERE answer IS NOT NULL")) >= 300
-        severe = [entry for entry in browser.get_log("browser") if "/image/" not in entry["message"]]
+        severe = [entry for entry in browser.get_log("browser") if "ERR_BLOCKED_BY_CLIENT" not in entry["message"]]
         assert severe == []
     assert server.returncode == study.INTERRUPTED
