@@ -32,4 +32,4 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 EXTRAS_train = train
-EXTRAS_dev = train,dev
+EXTRAS_dev = train,serve,dev

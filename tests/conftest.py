@@ -1,4 +1,4 @@
-"""Tests that need a GPU or a C++ compiler are skipped by name where there is none."""
+"""Tests that need a GPU, a C++ compiler or a browser are skipped by name where there is none."""
 
 import shutil
 import sysconfig
@@ -16,6 +16,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing["compiler"] = "needs a C++ compiler; there is no g++"
     elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
         missing["compiler"] = "needs Python's headers; there is no Python.h"
+    absent = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if absent:
+        missing["browser"] = f"needs a browser; there is no {' and no '.join(absent)}"
     for item in items:
         for marker in missing.keys() & set(item.keywords):
             item.add_marker(pytest.mark.skip(reason=missing[marker]))
