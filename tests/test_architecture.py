@@ -38,6 +38,7 @@ checkpoint
 runs
 metrics
 plots
+evaluate
 demo
 train
 """.split()
