@@ -105,9 +105,10 @@ TABLES = (
             Published(("WGAN + LPIPS",), ("10.6731", "0.8153"), ("wgan-gp-lpips", "padova-code", "padova-paper")),
         ),
         "Errors as the paper's code computes them: 0.5 BCE + 100 L1, and the mean of 0.5 BCE on real and on fake pairs "
-        "(0.3466 is chance), no LPIPS term for any system. The published ones are of 150 photographs of one class with "
-        "the pair swapped (the color photograph is the input, gray the target), so the swapped columns are their "
-        "counterpart; they need a generator that takes three channels.",
+        "(0.3466 is chance), no LPIPS term for any system; the scores of a linear critic go through a sigmoid that it "
+        "was not trained with. The published ones are of 150 photographs of one class with the pair swapped (the color "
+        "photograph is the input, gray the target), so the swapped columns are their counterpart; they need a "
+        "generator that takes three channels.",
     ),
     Table(
         "Tarres et al., Table 1: quantitative metrics for the models",
@@ -518,7 +519,7 @@ def caption(protocol: dict[str, Any]) -> str:
     names = ("recolor-fast", "torch", "onnxruntime", "onnxruntime-gpu")
     found = [f"{name} {protocol['versions'][name]}" for name in names if name in protocol["versions"]]
     found += [f"commit {protocol['commit'][:10]}"] if protocol["commit"] else []
-    weights = [f"{name} by {origin}" for name, origin in protocol["weights"].items() if origin]
+    weights = [f"{name}: {origin}" for name, origin in protocol["weights"].items() if origin]
     seen = [f"{name} {one['images']}" for name, one in protocol["systems"].items() if one["images"] is not None]
     return (
         f"{protocol['photographs']} photographs of {protocol['data']} ({protocol['split']}, files "

@@ -135,7 +135,8 @@ def padova_errors(
 
     source (N,1 or 3,S,S) and real (N,C,S,S) in [-1, 1]. Whatever the system was trained with, the generator's error is
     0.5 BCE(sigmoid(critic(fake)), 1) + 100 L1(fake, real), and the critic's the mean of 0.5 BCE on real and on fake
-    pairs, so 0.5 ln 2 = 0.3466 is a critic at chance. BCE is torch's: it stops at 100.
+    pairs, so 0.5 ln 2 = 0.3466 is a critic at chance. BCE is torch's: it stops at 100. Several scales count as their
+    mean.
     """
 
     def bce(image: Tensor, label: float) -> Tensor:
@@ -176,7 +177,7 @@ def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
         if file:
             try:
                 network = build_lpips(term, str(file)).to(device)
-                found[name] = Judged(_distance(name, network), weights=f"{file.name}, as {term}")
+                found[name] = Judged(_distance(name, network), weights=file.name)
                 continue
             except ValueError as error:
                 misfits.append(str(error))
@@ -184,7 +185,7 @@ def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
             reason = missing(term, "")
             if not reason:
                 network = build_lpips(term, "").to(device)
-                found[name] = Judged(_distance(name, network), weights=f"torchvision, as {term}")
+                found[name] = Judged(_distance(name, network), weights=f"torchvision {LPIPS[term].weights}")
         except (ValueError, OSError) as error:
             reason = str(error)
         if reason:
@@ -228,7 +229,7 @@ def classifier_judge(file: Path | None, device: torch.device) -> Judged:
     def judge(pictures: Tensor) -> Columns:
         return {"class": network(prepare(pictures)).argmax(1).cpu().numpy()}
 
-    return Judged(judge, weights=f"{file.name if file else 'torchvision'}, as squeezenet1_1")
+    return Judged(judge, weights=file.name if file else f"torchvision {CLASSIFIER}")
 
 
 def inception_judge(file: Path | None, device: torch.device) -> Judged:

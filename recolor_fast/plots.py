@@ -139,8 +139,8 @@ def losses(path: Path, curves: dict[str, Curve], ylabel: str, caption: str) -> N
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Moving average over a twentieth of the values (3 at least), over fewer at the ends."""
-    window = np.ones(2 * (max(3, len(values) // 20) // 2) + 1)
+    """Moving average over a tenth of the values (3 at least), over fewer at the ends."""
+    window = np.ones(2 * (max(3, len(values) // 10) // 2) + 1)
     half = len(window) // 2
     padded, ones = np.pad(values, half), np.pad(np.ones(len(values)), half)
     return np.convolve(padded, window, "valid") / np.convolve(ones, window, "valid")
@@ -169,6 +169,7 @@ def histograms(
             axis.step(edges, drawn, where="post", label=name, **look)
         axis.set(title="ab"[plane], xlabel=f"{'ab'[plane]}, Lab units", ylabel="ln(pixels per photograph)")
         axis.set_xlim(edges[0], edges[-1])
+        axis.set_ylim(bottom=floor)
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     _save(figure, path, caption, handles, labels)

@@ -284,7 +284,7 @@ def test_the_kind_of_backbone_decides_which_lpips_it_is(offline, squeezenet, pho
     found = metrics.lpips_judges(squeezenet, CPU)
     assert found["lpips"].judge is None
     judged = found["lpips_style_squeeze"]
-    assert judged.weights == "squeezenet.pth, as lpips_style_squeeze"
+    assert judged.weights == "squeezenet.pth"
     assert judged.judge is not None
     values = judged.judge(stacked(photographs[0], photographs[0], noisy[0]))["lpips_style_squeeze"]
     assert values.shape == (3,)
