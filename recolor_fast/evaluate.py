@@ -583,8 +583,8 @@ def _row(cells: Sequence[str]) -> str:
 def _shown(found: dict[str, Any]) -> str:
     if "missing" in found:
         return "-"
-    interval = "" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
-    return f"{found['mean']:.4g}{interval}"
+    mean, low, high = (None if found[key] is None else f"{round(found[key], 6):.4g}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]" if low else f"{mean}"
 
 
 def per_photograph(chosen: Chosen, columns: dict[str, Columns]) -> str:
@@ -671,6 +671,7 @@ def draw(out: Path, chosen: Chosen, systems: list[System], results: Results, siz
         if curves[player]:
             plots.losses(out / name, curves[player], f"{player} loss", note)
         else:
+            (out / name).unlink(missing_ok=True)  # an older evaluation's, with --overwrite, would look like this one's
             print(f"{name} is not drawn: no run among the systems has a results.csv with its losses", file=sys.stderr)
 
 
@@ -691,9 +692,9 @@ def evaluate(arguments: Arguments) -> Path:
         "inception": metrics.inception_judge(arguments.inception_weights, device),
     }
     judges = [one.judge for one in judged.values() if one.judge]
+    told = protocol(arguments, chosen, systems, judged, device)  # now: the commit may be another one when this is done
     columns = combine(measure(chosen, systems, judges, arguments.size, device), true_classes(chosen))
     found = summarize(columns, systems, judged, arguments.seed)
-    told = protocol(arguments, chosen, systems, judged, device)
     results = Results(told, caption(told), columns, found)
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)

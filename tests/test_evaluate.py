@@ -307,11 +307,13 @@ def test_unusable_arguments_are_one_error(place, tmp_path, capsys, arguments, re
 
 def test_what_exists_is_not_overwritten_unasked(place, tmp_path, capsys):
     (tmp_path / "metrics.json").write_text("precious")
+    (tmp_path / "fig8_generator_loss.png").write_text("of other systems")
     assert run(place, tmp_path, "--limit", "2") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "metrics.json").read_text() == "precious"
     assert run(place, tmp_path, "--limit", "2", "--overwrite") == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["protocol"]["limit"] == 2
+    assert not (tmp_path / "fig8_generator_loss.png").exists()
     assert run(place, tmp_path / "metrics.json") == 2
     assert "it is a file" in capsys.readouterr().err
 
