@@ -1,11 +1,43 @@
-"""Numbers for colored photographs against the truth."""
+"""Numbers for colored photographs against the truth.
 
-from collections.abc import Iterable
+A photograph gives columns: numbers, and histogram counts, of one picture beside its truth. A metric is a row of
+METRICS: a function of the columns' means over the photographs. So an interval is the same function of resampled means.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
 
-from recolor_fast.color import to_lab, to_rgb01
+from recolor_fast.color import to_lab, to_rgb01, to_unit
+from recolor_fast.data.sources import reachable
+from recolor_fast.losses.features import LPIPS, build_lpips, missing
+
+Columns = dict[str, np.ndarray]
+Judge = Callable[[Tensor], Columns]
+"""Pictures of one scene, uint8 (K,3,H,W), the first one the truth -> columns of K rows."""
+
+BINS = np.arange(-110.0, 110.0)
+"""Edges of the ab histograms: 219 bins, one Lab unit wide (Gorriz et al. 2019, their test code)."""
+CHANCE = "0.3466 is chance"  # for the critic's error
+HIGHEST_PSNR = 100.0
+"""dB; what equal pictures get in place of infinity, which has no mean."""
+BORDER = 5  # pixels of half the SSIM window
+EMPTY = 1e-8
+"""What the Kullback-Leibler divergence takes for the share of a bin where a system has no pixel at all."""
+RESAMPLES = 1000
+CHUNK = 100  # resamples at a time: bounds memory
+
+INCEPTION = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+CLASSIFIER = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
 
 
 def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[str, float]:
@@ -35,3 +67,356 @@ def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[
         "chroma": chromas / max(truths, 1e-9),
         "psnr": -10 * float(np.log10(max(errors / count, 1e-10))),
     }
+
+
+# --- columns: one photograph ---------------------------------------------------------------------------------------
+
+
+def measure(pictures: Tensor) -> Columns:
+    """Columns of pictures of one scene, uint8 (K,3,H,W), the first one the truth; each has K rows.
+
+    psnr_rgb (dB, peak 255, at most 100), psnr_ab (dB, 20 log10(255 / RMSE of a and b), at most 100), ssim (Wang et al.
+    2004, on RGB where the window fits), ab_square and ab_absolute (mean errors of a and b, Lab units squared and Lab
+    units), chroma (mean Lab chroma), colorfulness and colorfulness_abs, histogram_a and histogram_b (K,219) counts of
+    pixels.
+    """
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+    rgb = pictures.float()
+    truth = rgb[:1].expand_as(rgb)
+    ab = to_lab(to_rgb01(pictures))[:, 1:]
+    difference = (ab - ab[:1]).double()
+    square = difference.square().mean((1, 2, 3))
+    psnr = peak_signal_noise_ratio(rgb, truth, data_range=255.0, reduction="none", dim=(1, 2, 3))
+    _, similarity = structural_similarity_index_measure(
+        rgb, truth, data_range=255.0, reduction="none", return_full_image=True
+    )
+    inner = similarity[..., BORDER:-BORDER, BORDER:-BORDER]  # torchmetrics averages over its own padding too
+    return {
+        "psnr_rgb": _column(psnr.clamp_max(HIGHEST_PSNR)),
+        "psnr_ab": _column((20 * torch.log10(255 / square.sqrt())).clamp_max(HIGHEST_PSNR)),
+        "ssim": _column(inner.mean((1, 2, 3))),
+        "ab_square": _column(square),
+        "ab_absolute": _column(difference.abs().mean((1, 2, 3))),
+        "chroma": _column(ab.double().square().sum(1).sqrt().mean((1, 2))),
+        "colorfulness": _column(colorfulness(pictures)),
+        "colorfulness_abs": _column(colorfulness(pictures, absolute=True)),
+        "histogram_a": ab_histogram(ab[:, 0]),
+        "histogram_b": ab_histogram(ab[:, 1]),
+    }
+
+
+def colorfulness(rgb: Tensor, absolute: bool = False) -> Tensor:
+    """Colorfulness M3 of uint8 RGB (N,3,H,W): (N,), about 0 (gray) to 110 (Hasler and Suesstrunk 2003, section 7).
+
+    `absolute` takes |R - G| and |(R + G) / 2 - B| before mean and deviation, as the code behind the figures of DDColor,
+    CT2 and BigColor does; the paper's opponent colors are signed.
+    """
+    red, green, blue = rgb.double().unbind(1)
+    opponents = torch.stack((red - green, (red + green) / 2 - blue), 1)
+    opponents = opponents.abs() if absolute else opponents
+    deviation, mean = opponents.std((2, 3), correction=0), opponents.mean((2, 3))
+    return deviation.norm(dim=1) + 0.3 * mean.norm(dim=1)
+
+
+def ab_histogram(plane: Tensor) -> np.ndarray:
+    """Pixels in each of the 219 bins of BINS, for planes of a or b (N,H,W) in Lab units: (N,219), float64.
+
+    Rounded to thousandths first: gray is 0 but for the last bits of float32, whose sign would choose its bin.
+    """
+    values = np.round(plane.double().cpu().numpy(), 3)
+    return np.stack([np.histogram(one, BINS)[0] for one in values]).astype(np.float64)
+
+
+def padova_errors(
+    generator: nn.Module, critic: nn.Module, source: Tensor, real: Tensor, weight: float = 100.0
+) -> tuple[float, float]:
+    """Generator and critic error of the Padova paper's Table 1, as its code computes them.
+
+    source (N,1 or 3,S,S) and real (N,C,S,S) in [-1, 1]. Whatever the system was trained with, the generator's error is
+    0.5 BCE(sigmoid(critic(fake)), 1) + 100 L1(fake, real), and the critic's the mean of 0.5 BCE on real and on fake
+    pairs, so 0.5 ln 2 = 0.3466 is a critic at chance. BCE is torch's: it stops at 100. Several scales count as their
+    mean.
+    """
+
+    def bce(image: Tensor, label: float) -> Tensor:
+        shares = [torch.sigmoid(score.float()) for score in critic(source, image)]
+        return torch.stack([F.binary_cross_entropy(share, torch.full_like(share, label)) for share in shares]).mean()
+
+    with torch.no_grad():
+        fake = generator(source)
+        ours = 0.5 * bce(fake, 1.0) + weight * F.l1_loss(fake, real)
+        theirs = (0.5 * bce(real, 1.0) + 0.5 * bce(fake, 0.0)) / 2
+    return ours.item(), theirs.item()
+
+
+# --- columns from pretrained networks ------------------------------------------------------------------------------
+
+
+class Judged(NamedTuple):
+    """A pretrained network that judges pictures, or why it cannot be had."""
+
+    judge: Judge | None
+    reason: str = ""
+    weights: str = ""
+    """Where its weights are from, as the protocol says it."""
+
+
+LPIPS_TERMS = {"lpips": "lpips_alex", "lpips_style_squeeze": "lpips_style_squeeze"}
+"""Column -> the term of losses/features.py that computes it."""
+
+
+def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
+    """The LPIPS distances by column: of the backbone in `file` where it fits, else of torchvision's if it can be had.
+
+    ValueError for a file that is neither an AlexNet nor a SqueezeNet 1.1.
+    """
+    found, misfits = {}, []
+    for name, term in LPIPS_TERMS.items():
+        found[name] = Judged(None)
+        if file:
+            try:
+                network = build_lpips(term, str(file)).to(device)
+                found[name] = Judged(_distance(name, network), weights=file.name)
+                continue
+            except ValueError as error:
+                misfits.append(str(error))
+        try:
+            reason = missing(term, "")
+            if not reason:
+                network = build_lpips(term, "").to(device)
+                found[name] = Judged(_distance(name, network), weights=f"torchvision {LPIPS[term].weights}")
+        except (ValueError, OSError) as error:
+            reason = str(error)
+        if reason:
+            advice = f"--lpips-weights FILE takes the backbone's state_dict ({LPIPS[term].weights})"
+            found[name] = Judged(None, f"{reason}; {advice}")
+    if len(misfits) == len(found):
+        raise ValueError(f"lpips_weights {file}: expected an AlexNet or a SqueezeNet 1.1: {'; '.join(misfits)}")
+    return found
+
+
+def _distance(name: str, network: nn.Module) -> Judge:
+    def judge(pictures: Tensor) -> Columns:
+        truth, *others = to_unit(pictures).split(1)
+        return {name: np.array([0.0, *(network(other, truth).item() for other in others)])}
+
+    return judge
+
+
+def classifier_judge(file: Path | None, device: torch.device) -> Judged:
+    """SqueezeNet 1.1's most likely class of ImageNet's 1,000, by index, after torchvision's own transforms.
+
+    ValueError for a file that is no state_dict of it.
+    """
+    network = torchvision.models.squeezenet1_1()
+    if file:
+        try:
+            network.load_state_dict({key: value.float() for key, value in read_weights(file).items()})
+        except RuntimeError as error:
+            raise ValueError(
+                f"classifier_weights {file}: expected a state_dict of torchvision's squeezenet1_1 ({error})"
+            ) from error
+    elif reason := missing("lpips_style_squeeze", ""):  # the same file
+        return Judged(None, f"{reason}; --classifier-weights FILE takes a state_dict of torchvision's squeezenet1_1")
+    else:
+        try:
+            network.load_state_dict(CLASSIFIER.get_state_dict(progress=True, check_hash=True))
+        except (OSError, RuntimeError) as error:
+            return Judged(None, f"{CLASSIFIER.url} could not be loaded ({error})")
+    network, prepare = network.eval().to(device), CLASSIFIER.transforms()
+
+    def judge(pictures: Tensor) -> Columns:
+        return {"class": network(prepare(pictures)).argmax(1).cpu().numpy()}
+
+    return Judged(judge, weights=file.name if file else f"torchvision {CLASSIFIER}")
+
+
+def inception_judge(file: Path | None, device: torch.device) -> Judged:
+    """The 2,048 features of the Inception v3 that FID is defined on (torch-fidelity's weights).
+
+    ValueError for a file that is no such state_dict.
+    """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION.rsplit("/", 1)[1]
+    if not file and not cached.is_file():
+        if not reachable(INCEPTION):
+            return Judged(
+                None,
+                f"{INCEPTION} does not answer; --inception-weights FILE takes that file, or torch's cache does "
+                f"(hub/checkpoints/{cached.name})",
+            )
+        try:
+            torch.hub.load_state_dict_from_url(INCEPTION, map_location="cpu", check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:
+            return Judged(None, f"{INCEPTION} could not be loaded ({error})")
+    path = file or cached
+    read_weights(path)  # refuses what is no plain state_dict before torch-fidelity unpickles it
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    try:
+        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"inception_weights {path}: expected the file of {INCEPTION} ({reason})") from error
+
+    def judge(pictures: Tensor) -> Columns:
+        return {"inception": network(pictures).cpu().numpy()}
+
+    return Judged(judge, weights=path.name)
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The state_dict in a .safetensors or .pth file. ValueError naming a file that holds none."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(weights, dict):
+            raise ValueError(f"it holds a {type(weights).__name__}")
+        return weights
+    except Exception as error:  # a file that is none fails in one of many ways
+        raise ValueError(f"{file}: not a readable .safetensors or .pth state_dict ({error})") from error
+
+
+def fid(features: np.ndarray, truth: np.ndarray) -> float:
+    """Frechet inception distance (Heusel et al. 2017, eq. 6) between two sets of features (n,d), n at least 2."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class Features(nn.Module):
+        """Stands where torchmetrics computes features: they are there already, of the truth once for all systems."""
+
+        num_features = truth.shape[1]
+
+        def forward(self, given: Tensor) -> Tensor:
+            return given
+
+    metric = FrechetInceptionDistance(feature=Features()).set_dtype(torch.float64)
+    metric.update(torch.from_numpy(truth).double(), real=True)
+    metric.update(torch.from_numpy(features).double(), real=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(metric.compute())
+
+
+# --- metrics: all photographs --------------------------------------------------------------------------------------
+
+
+def jensen_shannon(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence of histograms (...,k), natural logarithm: 0 (equal) to ln 2; an empty bin adds 0."""
+    p, q = (part / part.sum(-1, keepdims=True) for part in (counts, truth))
+    middle = (p + q) / 2
+    return (_entropy_terms(p, middle) + _entropy_terms(q, middle)).sum(-1) / 2
+
+
+def kullback_leibler(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """KL(truth || system) of histograms (...,k), natural logarithm.
+
+    It is infinite where the system lacks a color of the truth, so a system's share of a bin is taken as EMPTY at least.
+    """
+    p, q = (part / part.sum(-1, keepdims=True) for part in (truth, counts))
+    q = np.maximum(q, EMPTY)
+    return _entropy_terms(p, q / q.sum(-1, keepdims=True)).sum(-1)
+
+
+def _entropy_terms(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """p ln(p / q), 0 where p is 0."""
+    return np.where(p > 0, p * np.log(np.where(p > 0, p, 1) / np.where(p > 0, q, 1)), 0)
+
+
+def _column(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()
+
+
+def _itself(mean: np.ndarray) -> np.ndarray:
+    return mean
+
+
+def _ratio(ours: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return ours / np.maximum(truth, 1e-9)
+
+
+def _root_of_divergence(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(jensen_shannon(counts, truth), 0))
+
+
+class Metric(NamedTuple):
+    """What a metric is called in tables, what is good, and the function of the columns' means that it is."""
+
+    title: str
+    better: str
+    """"higher", "lower", or what to be near."""
+    columns: tuple[str, ...]
+    value: Callable[..., np.ndarray] = _itself
+
+
+def _of_histograms(title: str, plane: str, value: Callable[..., np.ndarray]) -> Metric:
+    return Metric(f"{title} {plane}", "lower", (f"histogram_{plane}", f"truth/histogram_{plane}"), value)
+
+
+METRICS = {
+    "psnr_rgb": Metric("PSNR RGB, dB", "higher", ("psnr_rgb",)),
+    "psnr_ab": Metric("PSNR ab, dB", "higher", ("psnr_ab",)),
+    "ab_rmse": Metric("RMSE ab", "lower", ("ab_square",), np.sqrt),
+    "ab_mae": Metric("MAE ab", "lower", ("ab_absolute",)),
+    "ssim": Metric("SSIM", "higher", ("ssim",)),
+    "lpips": Metric("LPIPS (AlexNet)", "lower", ("lpips",)),
+    "lpips_style_squeeze": Metric("LPIPS-style (SqueezeNet, no heads)", "lower", ("lpips_style_squeeze",)),
+    "fid": Metric("FID", "lower", ("fid",)),
+    "colorfulness": Metric("Colorfulness", "the truth's", ("colorfulness",)),
+    "colorfulness_abs": Metric("Colorfulness, abs() variant", "the truth's", ("colorfulness_abs",)),
+    "colorfulness_ratio": Metric("Colorfulness / truth's", "1", ("colorfulness", "truth/colorfulness"), _ratio),
+    "chroma": Metric("Chroma / truth's", "1", ("chroma", "truth/chroma"), _ratio),
+    "js_a": _of_histograms("JS", "a", jensen_shannon),
+    "js_b": _of_histograms("JS", "b", jensen_shannon),
+    "sqrt_js_a": _of_histograms("sqrt(JS)", "a", _root_of_divergence),
+    "sqrt_js_b": _of_histograms("sqrt(JS)", "b", _root_of_divergence),
+    "kl_a": _of_histograms("KL", "a", kullback_leibler),
+    "kl_b": _of_histograms("KL", "b", kullback_leibler),
+    "top1": Metric("Top-1 recognized", "higher", ("top1", "known"), _ratio),
+    "top1_agreement": Metric("Top-1 as on the truth", "higher", ("top1_agreement",)),
+    "padova_generator": Metric("Padova generator error", "lower", ("padova_generator",)),
+    "padova_critic": Metric("Padova discriminator error", CHANCE, ("padova_critic",)),
+    "padova_generator_swapped": Metric("Padova generator error, swapped", "lower", ("padova_generator_swapped",)),
+    "padova_critic_swapped": Metric("Padova discriminator error, swapped", CHANCE, ("padova_critic_swapped",)),
+}
+
+
+def summarize(columns: Columns, missing: dict[str, str], seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Every metric of METRICS: {mean, low, high}, or {missing: reason} where a column is missing.
+
+    low and high are the 2.5 and 97.5 percentiles over RESAMPLES bootstrap resamples of the photographs (Efron 1979),
+    the same ones for every system of a seed. A column without rows (shape ()) is a number of all photographs together:
+    its low and high are None. Columns are (n,) or (n,k); `missing` has a reason for each one that is not there.
+    """
+    needed = {name: metric for name, metric in METRICS.items() if all(c in columns for c in metric.columns)}
+    whole = {name for name, metric in needed.items() if not all(columns[c].ndim for c in metric.columns)}
+    resampled = needed.keys() - whole
+    values = _resample(columns, {name: needed[name] for name in needed if name in resampled}, seed)
+    found: dict[str, dict[str, Any]] = {}
+    for name, metric in METRICS.items():
+        if name not in needed:
+            reason = next(missing[column] for column in metric.columns if column not in columns)
+            found[name] = {"missing": reason}
+            continue
+        mean = float(metric.value(*(columns[c].mean(0) if columns[c].ndim else columns[c] for c in metric.columns)))
+        low, high = np.percentile(values[name], (2.5, 97.5)) if name in resampled else (None, None)
+        bounds = {"low": None if low is None else float(low), "high": None if high is None else float(high)}
+        found[name] = {"mean": mean, **bounds} if np.isfinite(mean) else {"missing": f"it is no finite number: {mean}"}
+    return found
+
+
+def _resample(columns: Columns, metrics: dict[str, Metric], seed: int) -> dict[str, np.ndarray]:
+    """Each metric on RESAMPLES resamples of the rows, (RESAMPLES,)."""
+    used = {column for metric in metrics.values() for column in metric.columns}
+    if not used:
+        return {}
+    count, draw = len(columns[next(iter(used))]), np.random.default_rng(seed)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for _ in range(0, RESAMPLES, CHUNK):
+        shares = draw.multinomial(count, np.full(count, 1 / count), CHUNK) / count
+        means = {column: shares @ columns[column] for column in used}
+        for name, metric in metrics.items():
+            parts[name].append(metric.value(*(means[column] for column in metric.columns)))
+    return {name: np.concatenate(part) for name, part in parts.items()}

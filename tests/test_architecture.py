@@ -39,6 +39,7 @@ checkpoint
 runs
 metrics
 plots
+evaluate
 demo
 train
 """.split()

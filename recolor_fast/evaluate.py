@@ -1,0 +1,750 @@
+"""Verb: the papers' tables and figures for colorizers, on the same photographs, with intervals.
+
+    python -m recolor_fast.evaluate RUN FILE.onnx NAME=FOLDER --data FOLDER --out DIR
+
+Writes metrics.json, per_photograph.csv, tables.md and the figures; prints DIR as its last line on stdout, everything
+for people goes to stderr. Exit codes: 0 done, 2 arguments, data or weights that cannot be used, 130 interrupted.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recolor_fast import colorize, images, metrics, plots, runs, runtime
+from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.data import index, sources
+from recolor_fast.environment import environment
+from recolor_fast.metrics import METRICS, Columns, Judged
+from recolor_fast.networks.generators import Chroma
+from recolor_fast.options import Options, to_json
+
+RESERVED = ("gray", "truth")  # names in the outputs that no system may have
+PADOVA = ("padova_generator", "padova_critic")
+SWAPPED = ("padova_generator_swapped", "padova_critic_swapped")
+WNID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure colorizers on the same photographs and draw the papers' tables and figures."""
+
+    systems: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM")] = ()
+    """Run folders, exported .onnx files, and folders of colored photographs (named as the photographs are)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
+    """Folder to write to, made where missing."""
+    data: str = "auto"
+    """Photographs: auto, imagenette, sample, or a folder; of a folder with train and val, the val part."""
+    val_per_class: int | None = None
+    """Photographs per class, the ones that training with this number and --seed validates on; none set: all of them."""
+    limit: int | None = None
+    """At most so many photographs, evenly over the classes; none set: all of them."""
+    seed: int = 0
+    """Seed of the choice of photographs and of the bootstrap."""
+    size: int = 256
+    """Side of the square that every photograph is resized to before anything else, pixels."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to compute on; auto: cuda where it works, else cpu."""
+    lpips_weights: Path | None = None
+    """State_dict of the LPIPS backbone: an AlexNet (lpips) or a SqueezeNet 1.1 (lpips_style_squeeze)."""
+    classifier_weights: Path | None = None
+    """State_dict of the classifier, torchvision's squeezenet1_1 (top1)."""
+    inception_weights: Path | None = None
+    """State_dict of torch-fidelity's Inception v3 (fid)."""
+    shown: int = 6
+    """Photographs in the side-by-side figure."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write into a folder that holds something already."""
+
+
+class Published(NamedTuple):
+    """A row of a paper's table, its figures as printed, and the presets that train that system."""
+
+    label: tuple[str, ...]
+    figures: tuple[str, ...]
+    presets: tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """A paper's table: its own columns, and the metrics that measure the same here."""
+
+    title: str
+    labels: tuple[str, ...]
+    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[Published, ...]
+    note: str
+
+
+TABLES = (
+    Table(
+        "Padova, Table 1: estimations of the generalization errors",
+        ("Model",),
+        ("Generator error", "Discriminator error"),
+        (*PADOVA, *SWAPPED),
+        (
+            Published(("Original",), ("8.9982", "0.3435"), ("pix2pix", "padova-code-pix2pix", "padova-paper-pix2pix")),
+            Published(("LPIPS",), ("10.4122", "0.4239"), ("pix2pix-lpips", "padova-code-lpips", "padova-paper-lpips")),
+            Published(("WGAN",), ("11.0813", "0.6886"), ("wgan-gp", "padova-code-wgan", "padova-paper-wgan")),
+            Published(("WGAN + LPIPS",), ("10.6731", "0.8153"), ("wgan-gp-lpips", "padova-code", "padova-paper")),
+        ),
+        "Errors as the paper's code computes them: 0.5 BCE + 100 L1, and the mean of 0.5 BCE on real and on fake pairs "
+        "(0.3466 is chance), no LPIPS term for any system; the scores of a linear critic go through a sigmoid that it "
+        "was not trained with. The published ones are of 150 photographs of one class with the pair swapped (the color "
+        "photograph is the input, gray the target), so the swapped columns are their counterpart; they need a "
+        "generator that takes three channels.",
+    ),
+    Table(
+        "Tarres et al., Table 1: quantitative metrics for the models",
+        ("Models", "Backbone"),
+        ("JS a", "JS b", "PSNR"),
+        ("js_a", "js_b", "sqrt_js_a", "sqrt_js_b", "psnr_ab"),
+        (
+            Published(("pix2pix", "-"), ("0.13", "0.13", "26.70"), ("pix2pix-lab",)),
+            Published(
+                ("Gorriz et al.", "-"),
+                ("0.06", "0.06", "25.14"),
+                ("gorriz", "gorriz-bn", "gorriz-in", "gorriz-bn-sn", "gorriz-in-sn"),
+            ),
+            Published(
+                ("Our model", "VGG16"), ("0.009", "0.05", "25.13"), ("features-vgg16", "features-vgg16-torchvision")
+            ),
+            Published(("Our model", "ResNet"), ("0.12", "0.13", "25.23"), ("features-resnet50",)),
+            Published(("Our model", "Unet"), ("0.23", "0.19", "25.19"), ("features-unet",)),
+            Published(("Our model", "FPN"), ("0.15", "0.19", "25.24"), ("features-fpn",)),
+        ),
+        "Published on 10,000 photographs of ImageNet. The paper does not say whether its JS is the divergence or its "
+        "square root (both fit its figures), nor which PSNR it means: that of a and b against 255, as in the code of "
+        "Gorriz et al., fits its figures.",
+    ),
+)
+
+DEFINITIONS = """\
+psnr_rgb: dB, peak 255, mean over photographs of each one's PSNR (100 where there is no error)
+psnr_ab: dB, 20 log10(255 / RMSE of CIE Lab a and b), mean over photographs
+ab_rmse, ab_mae: errors of a and b over all photographs, Lab units
+ssim: on RGB, 11x11 Gaussian window, sigma 1.5, where it fits into the picture
+colorfulness: Hasler and Suesstrunk 2003, signed opponent colors; colorfulness_abs: of their absolute values
+chroma: mean chroma of Lab, divided by the truth's
+js, kl: histograms of a and b in 219 bins of width 1 over all photographs, natural logarithm
+kl: KL(truth || system); an empty bin of the system counts as 1e-8
+top1: SqueezeNet 1.1 finds the true class of ImageNet's 1,000; top1_agreement: the class it finds on the truth
+padova_*: errors of Table 1 as its code computes them, photograph by photograph at the run's size, critic as in training
+fid: torch-fidelity's Inception v3, 2,048 features; biased for few photographs, and without an interval
+low, high: 2.5 and 97.5 percentiles of 1,000 bootstrap resamples of the photographs""".splitlines()
+
+
+# --- photographs ---------------------------------------------------------------------------------------------------
+
+
+class Photograph(NamedTuple):
+    """A photograph as all systems see it."""
+
+    truth: np.ndarray
+    """uint8 (S,S,3)."""
+    gray: np.ndarray
+    """uint8 (S,S), its Rec. 601 luminance."""
+
+
+class Chosen(NamedTuple):
+    """The photographs of an evaluation."""
+
+    root: Path
+    """The folder that `paths` lie in."""
+    paths: list[Path]
+    unusable: dict[Path, str]
+    split: str
+    """Which part of the data it is, in words."""
+
+    def name(self, path: Path) -> str:
+        """A photograph's path below the data's folder."""
+        return path.relative_to(self.root).as_posix()
+
+
+def choose(arguments: Arguments) -> Chosen:
+    """The photographs to evaluate on. ValueError for data that cannot be used."""
+    data = sources.resolve(arguments.data)
+    if data == "sample":
+        files: Sequence[Path] = sources.sample()
+        root, split = files[0].parent, "sample"
+    else:
+        root = sources.imagenette() if data == "imagenette" else Path(data)
+        parts = sources.photographs(Options(data=str(root), val_per_class=arguments.val_per_class, seed=arguments.seed))
+        own = any(path.is_dir() and path.name.lower() == "train" for path in root.iterdir()) and any(
+            path.relative_to(root).parts[0].lower() in sources.VALIDATION for path in parts.val
+        )
+        held_out = own or arguments.val_per_class is not None
+        files = parts.val if held_out else _evenly(dict.fromkeys((*parts.val, *parts.train)))
+        split = "validation part" if held_out else "all photographs"
+    usable, unusable = index.usable(files[: arguments.limit] if arguments.limit else files)
+    return Chosen(root, usable, unusable, split)
+
+
+def _evenly(paths: Iterable[Path]) -> list[Path]:
+    """The first of every folder, then the second of every folder, and so on."""
+    before: Counter[Path] = Counter()
+    places = []
+    for path in paths:
+        places.append((before[path.parent], path))
+        before[path.parent] += 1
+    return [path for _, path in sorted(places, key=lambda place: place[0])]
+
+
+def read(path: Path, size: int) -> Photograph:
+    """A file as the protocol's square. ValueError naming a file that cannot be decoded."""
+    with index.naming(path):
+        truth = images.resize(images.read_rgb(path.read_bytes()), size, size)
+    return Photograph(truth, images.gray(truth))
+
+
+def true_classes(chosen: Chosen) -> np.ndarray:
+    """Each photograph's class among ImageNet's 1,000, int (n,), -1 where it is not known.
+
+    The class is the wnid of its folder, or of its name. Known are those of Imagenette, and all of them where the
+    photographs' folders are exactly ImageNet's 1,000, whose order is the classes'.
+    """
+    from torchvision.datasets import Imagenette
+
+    around = {path.parent.parent for path in chosen.paths}
+    folders = {one.name for above in around for one in above.iterdir() if one.is_dir() and WNID.fullmatch(one.name)}
+    categories = metrics.CLASSIFIER.meta["categories"]
+    known = {wnid: categories.index(names[0]) for wnid, names in Imagenette._WNID_TO_CLASS.items()}
+    if len(folders) == len(categories):
+        known = {wnid: place for place, wnid in enumerate(sorted(folders))}
+    wnids = [WNID.match(path.parent.name) or WNID.match(path.name) for path in chosen.paths]
+    return np.array([known.get(wnid.group(), -1) if wnid else -1 for wnid in wnids])
+
+
+# --- systems -------------------------------------------------------------------------------------------------------
+
+
+class System(NamedTuple):
+    """Something that colors: what is measured."""
+
+    name: str
+    kind: str
+    """run, artefact, folder or baseline."""
+    color: Callable[[Path, Photograph], np.ndarray]
+    """uint8 (S,S,3) for a photograph (and the file it is from)."""
+    own: Callable[[Photograph], dict[str, float]] = lambda photograph: {}
+    """Columns that only this kind of system has."""
+    missing: dict[str, str] = {}  # noqa: RUF012  # read only
+    """Why it has no others, by column."""
+    options: Options | None = None
+    images: int | None = None
+    """Photographs seen in training."""
+    folder: Path | None = None
+    """Of a run."""
+
+
+def gray_baseline() -> System:
+    """No color at all: what every colorizer should beat."""
+    return System(
+        "gray",
+        "baseline",
+        lambda path, photograph: np.repeat(photograph.gray[..., None], 3, 2),
+        missing=_no_padova("gray is no run with a critic"),
+    )
+
+
+def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> list[System]:
+    """The gray baseline and the systems of the command line. ValueError naming one that cannot be used."""
+    named: dict[str, Path] = {}
+    for argument in arguments.systems:
+        given, _, rest = argument.partition("=")
+        if Path(argument).exists() or not rest:  # a path may have a = in it
+            given, rest = "", argument
+        path = Path(rest)
+        name = given or (path.resolve().stem if path.is_file() else path.resolve().name)
+        if not name or name in RESERVED:
+            raise ValueError(f"system {argument}: expected a name other than {', '.join(RESERVED)}; use NAME={path}")
+        if name in named:
+            raise ValueError(f"systems {named[name]} and {path} are both called {name}: give one another, NAME={path}")
+        named[name] = path
+    return [gray_baseline(), *(_open(name, path, arguments, chosen, device) for name, path in named.items())]
+
+
+def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: torch.device) -> System:
+    if path.is_file() and path.suffix == ".onnx":
+        return _artefact(name, path, arguments.device)
+    if path.is_dir() and ((path / "checkpoints").is_dir() or (path / "options.json").is_file()):
+        return _run(name, path, device)
+    if path.is_dir():
+        return _folder(name, path, chosen)
+    what = "no .onnx file" if path.exists() else "it does not exist"
+    raise ValueError(f"system {path}: {what}; expected a run folder, an .onnx file or a folder of colored photographs")
+
+
+def _no_padova(reason: str) -> dict[str, str]:
+    return dict.fromkeys((*PADOVA, *SWAPPED), reason)
+
+
+def _artefact(name: str, path: Path, device: runtime.Device) -> System:
+    artefact = runtime.load(path, device)
+    seen = artefact.session.get_modelmeta().custom_metadata_map.get("recolor_fast.images", "")
+    return System(
+        name,
+        "artefact",
+        lambda path, photograph: colorize.colorize(artefact, photograph.gray),
+        missing=_no_padova("an artefact holds no critic: give its run folder"),
+        options=artefact.options,
+        images=int(seen) if seen.isdecimal() else None,
+    )
+
+
+def _folder(name: str, folder: Path, chosen: Chosen) -> System:
+    """Pictures colored by anything, found by the photographs' paths; suffixes may differ."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    exact = {path.relative_to(folder).as_posix(): path for path in files}
+    stems = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+    def find(path: Path) -> Path | None:
+        below = Path(chosen.name(path))
+        names = [below, Path(*below.parts[1:])] if below.parts[0].lower() in sources.VALIDATION else [below]
+        tried = [
+            found
+            for one in names
+            for found in (
+                exact.get(one.as_posix()),
+                stems.get(one.as_posix()),  # a.gif was colored to a.gif.png
+                stems.get(one.with_suffix("").as_posix()),
+            )
+        ]
+        return next((found for found in tried if found), None)
+
+    absent = [path for path in chosen.paths if find(path) is None]
+    if absent:
+        raise ValueError(
+            f"system {folder}: it has no picture for {chosen.name(absent[0])} (nor for {len(absent) - 1} more of "
+            f"{len(chosen.paths)}); expected one of the same path and name for every photograph, of any suffix"
+        )
+
+    def color(path: Path, photograph: Photograph) -> np.ndarray:
+        found = find(path)
+        assert found is not None
+        return read(found, len(photograph.gray)).truth
+
+    return System(name, "folder", color, missing=_no_padova("a folder of pictures holds no critic"))
+
+
+def _run(name: str, folder: Path, device: torch.device) -> System:
+    trained = runs.trained(folder)
+    options, generator = trained.options, trained.generator.to(device).eval()
+    graph = Chroma(generator, options.space).eval()
+
+    def color(path: Path, photograph: Photograph) -> np.ndarray:
+        seen = prepared(photograph.gray, options)
+        with torch.no_grad():
+            cbcr = graph(_batch(seen, device)).cpu().numpy()[0]
+        return images.merge(photograph.gray, cbcr)
+
+    base = System(name, "run", color, options=options, images=trained.images, folder=folder)
+    if trained.critic is None:
+        return base._replace(missing=_no_padova("the run has no critic"))
+    critic = trained.critic.to(device).train()  # as in training: critics keep no running statistics
+    takes_color = getattr(options, "source_channels", 1) == 3 and options.space == "rgb"
+    own = partial(_padova_columns, generator, critic, options, device, takes_color)
+    reason = "its generator takes one gray channel (options: source_channels), so it cannot be given a color photograph"
+    return base._replace(own=own, missing={} if takes_color else dict.fromkeys(SWAPPED, reason))
+
+
+def prepared(gray: np.ndarray, options: Options) -> np.ndarray:
+    """uint8 gray (H,W) as the run's generator sees it, uint8 (size,size)."""
+    return images.source(gray, options.size, options.equalize != "none", options.blur != "none")
+
+
+def target(truth: np.ndarray, options: Options) -> np.ndarray:
+    """uint8 RGB (H,W,3) as the run's target was prepared in training, uint8 (size,size,3)."""
+    truth = images.equalize(truth) if options.equalize == "both" else truth
+    truth = images.blur(truth) if options.blur == "both" else truth
+    return images.resize(truth, options.size, options.size)
+
+
+def _batch(image: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 (H,W) or (H,W,3) -> (1,C,H,W) on the device."""
+    planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
+
+
+def _padova_columns(
+    generator: nn.Module,
+    critic: nn.Module,
+    options: Options,
+    device: torch.device,
+    takes_color: bool,
+    photograph: Photograph,
+) -> dict[str, float]:
+    gray = _batch(prepared(photograph.gray, options), device)
+    rgb = _batch(target(photograph.truth, options), device)
+    pairs = {PADOVA: (to_unit(gray), SPACES[options.space].encode(to_rgb01(rgb)))}
+    if takes_color:
+        pairs[SWAPPED] = (to_unit(rgb), to_unit(gray).expand(-1, 3, -1, -1))
+    found: dict[str, float] = {}
+    for names, (source, real) in pairs.items():
+        found |= dict(zip(names, metrics.padova_errors(generator, critic, source, real)))
+    return found
+
+
+# --- measuring -----------------------------------------------------------------------------------------------------
+
+
+def measure(
+    chosen: Chosen, systems: list[System], judges: list[metrics.Judge], size: int, device: torch.device
+) -> dict[str, Columns]:
+    """The columns of the truth and of every system, a row per photograph. Pictures are not kept."""
+    rows: dict[str, list[dict[str, Any]]] = {"truth": [], **{system.name: [] for system in systems}}
+    stream = index.in_order(partial(read, size=size), chosen.paths, 2 * images.threads())
+    bar = tqdm(zip(chosen.paths, stream), "evaluating", len(chosen.paths), unit="img", disable=None, file=sys.stderr)
+    with closing(stream), closing(bar), torch.no_grad():
+        for path, photograph in bar:
+            pictures = [photograph.truth, *(system.color(path, photograph) for system in systems)]
+            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
+            columns = metrics.measure(stacked)
+            for judge in judges:
+                columns |= judge(stacked)
+            own = [{}, *(system.own(photograph) for system in systems)]
+            for place, name in enumerate(rows):
+                rows[name].append({column: values[place] for column, values in columns.items()} | own[place])
+    return {
+        name: {column: np.stack([row[column] for row in some]) for column in some[0]} for name, some in rows.items()
+    }
+
+
+class Results(NamedTuple):
+    """What is written."""
+
+    protocol: dict[str, Any]
+    caption: str
+    """The protocol in a line, for tables and figures."""
+    columns: dict[str, Columns]
+    metrics: dict[str, dict[str, dict[str, Any]]]
+
+
+def combine(columns: dict[str, Columns], labels: np.ndarray) -> dict[str, Columns]:
+    """`columns` with those of the truth beside each system's as truth/..., and what the classifier's classes say."""
+    truth = columns["truth"]
+    combined = {}
+    for name, own in columns.items():
+        combined[name] = dict(own) | {f"truth/{column}": values for column, values in truth.items()}
+        if "class" in own:
+            combined[name]["top1_agreement"] = (own["class"] == truth["class"]).astype(float)
+            if (labels >= 0).any():
+                known = (labels >= 0).astype(float)
+                combined[name] |= {"known": known, "top1": known * (own["class"] == labels)}
+        if "inception" in own and name != "truth" and len(labels) > 1:
+            combined[name]["fid"] = np.array(metrics.fid(own["inception"], truth["inception"]))
+    return combined
+
+
+def summarize(
+    columns: dict[str, Columns], systems: list[System], judged: dict[str, Judged], seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every metric of every system, and those of the truth that need no other picture."""
+    reasons = {name: one.reason for name, one in judged.items()}
+    missing = reasons | {
+        "top1": reasons["class"] or "no photograph's folder or name has a wnid whose class is known",
+        "top1_agreement": reasons["class"],
+        "fid": reasons["inception"] or "it needs two photographs or more",
+    }
+    alone = ("colorfulness", "colorfulness_abs", "top1", "known")
+    truth = {column: values for column, values in columns["truth"].items() if column in alone}
+    others = {column: "it compares with the truth" for metric in METRICS.values() for column in metric.columns}
+    return {
+        **{system.name: metrics.summarize(columns[system.name], missing | system.missing, seed) for system in systems},
+        "truth": metrics.summarize(truth, others | {"top1": missing["top1"], "known": missing["top1"]}, seed),
+    }
+
+
+# --- the protocol --------------------------------------------------------------------------------------------------
+
+
+def options_digest(options: Options) -> str:
+    """A hash of the options without the paths of a machine, so a run and its artefact have the same."""
+    public = replace(options, data=Path(options.data).name, runs="runs", lpips_weights=Path(options.lpips_weights).name)
+    return hashlib.sha256(to_json(public).encode()).hexdigest()
+
+
+def protocol(
+    arguments: Arguments, chosen: Chosen, systems: list[System], judged: dict[str, Judged], device: torch.device
+) -> dict[str, Any]:
+    """Everything the numbers depend on; names of files, not their places on this machine."""
+    where = environment(device)
+    packages = {name: version(name) for name in ("torchmetrics", "torch-fidelity")}
+    return {
+        "data": chosen.root.resolve().name,
+        "split": chosen.split,
+        "photographs": len(chosen.paths),
+        "files": runs.digest(chosen.paths),
+        "unusable": {chosen.name(path): reason for path, reason in chosen.unusable.items()},
+        "val_per_class": arguments.val_per_class,
+        "limit": arguments.limit,
+        "seed": arguments.seed,
+        "size": arguments.size,
+        "resamples": metrics.RESAMPLES,
+        "weights": {name: one.weights or None for name, one in judged.items()},
+        "versions": where["versions"] | packages,
+        "commit": where["commit"],
+        "device": where["device"],
+        "systems": {
+            system.name: {
+                "kind": system.kind,
+                "preset": system.options.preset if system.options else None,
+                "options": options_digest(system.options) if system.options else None,
+                "images": system.images,
+            }
+            for system in systems
+        },
+        "definitions": DEFINITIONS,
+    }
+
+
+def caption(protocol: dict[str, Any]) -> str:
+    """The protocol in a line."""
+    names = ("recolor-fast", "torch", "onnxruntime", "onnxruntime-gpu")
+    found = [f"{name} {protocol['versions'][name]}" for name in names if name in protocol["versions"]]
+    found += [f"commit {protocol['commit'][:10]}"] if protocol["commit"] else []
+    weights = [f"{name}: {origin}" for name, origin in protocol["weights"].items() if origin]
+    seen = [f"{name} {one['images']}" for name, one in protocol["systems"].items() if one["images"] is not None]
+    return (
+        f"{protocol['photographs']} photographs of {protocol['data']} ({protocol['split']}, files "
+        f"{protocol['files'][:10]}), {protocol['size']}x{protocol['size']} pixels, seed {protocol['seed']}; "
+        + (f"photographs seen in training: {', '.join(seen)}; " if seen else "")
+        + "".join(f"{one}; " for one in weights)
+        + ", ".join(found)
+    )
+
+
+# --- outputs -------------------------------------------------------------------------------------------------------
+
+
+def tables(results: Results, systems: list[System]) -> str:
+    """The papers' tables beside their published figures, then every metric, as Markdown."""
+    blocks = [paper_table(table, results, systems) for table in TABLES]
+    names = [system.name for system in systems] + ["truth"]
+    lines = [_row(["Metric", "better", *names]), _row(["---"] * (2 + len(names)))]
+    for name, metric in METRICS.items():
+        lines.append(_row([metric.title, metric.better, *(_shown(results.metrics[one][name]) for one in names)]))
+    blocks.append("## All metrics, with 95 % intervals over photographs\n\n" + "\n".join(lines))
+    reasons: dict[str, list[str]] = {}
+    for one in names[:-1]:
+        for name, found in results.metrics[one].items():
+            if "missing" in found:
+                reasons.setdefault(found["missing"], []).append(f"{name} ({one})")
+    if reasons:
+        listed = "\n".join(f"- {', '.join(those)}: {reason}" for reason, those in reasons.items())
+        blocks.append(f"## Missing\n\n{listed}")
+    blocks.append("## Definitions\n\n" + "\n".join(f"- {line}" for line in DEFINITIONS))
+    return "# Evaluation\n\n" + "\n\n".join(blocks) + f"\n\n---\n{results.caption}\n"
+
+
+def paper_table(table: Table, results: Results, systems: list[System]) -> str:
+    """A paper's rows with their published figures, and below each the systems here that its presets trained."""
+    titles = [METRICS[name].title for name in table.metrics]
+    header = [*table.labels, *(f"{name} (published)" for name in table.figures), "system here", *titles]
+    lines = [_row(header), _row(["---"] * len(header))]
+
+    def measured(system: System) -> list[str]:
+        return [system.name, *(_shown(results.metrics[system.name][name]) for name in table.metrics)]
+
+    for row in table.rows:
+        ours = [s for s in systems if s.options and any(name == s.options.preset for name in row.presets)]
+        first = [*row.label, *row.figures]
+        lines.append(_row([*first, *(measured(ours[0]) if ours else [""] * (1 + len(titles)))]))
+        lines += [_row([*row.label, *[""] * len(row.figures), *measured(system)]) for system in ours[1:]]
+    empty = [""] * (len(table.labels) + len(table.figures))
+    known = {name for row in table.rows for name in row.presets}
+    for system in systems:  # those of no row
+        some = any("mean" in results.metrics[system.name][name] for name in table.metrics)
+        if some and (not system.options or system.options.preset not in known):
+            lines.append(_row([*empty, *measured(system)]))
+    return f"## {table.title}\n\n" + "\n".join(lines) + f"\n\n{table.note}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(found: dict[str, Any]) -> str:
+    if "missing" in found:
+        return "-"
+    mean, low, high = (None if found[key] is None else f"{round(found[key], 6):.4g}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]" if low else f"{mean}"
+
+
+def per_photograph(chosen: Chosen, columns: dict[str, Columns]) -> str:
+    """CSV: a row per photograph and system, a column for each number."""
+    of_truth = [name for name in columns["truth"] if name.startswith("truth/")]
+    plain: dict[str, None] = {}  # an ordered set
+    for own in columns.values():
+        plain |= {name: None for name, values in own.items() if values.ndim == 1 and name not in of_truth}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["photograph", "system", *plain])
+    for place, path in enumerate(chosen.paths):
+        for system, own in columns.items():
+            values = [f"{own[name][place]:.6g}" if name in own else "" for name in plain]
+            writer.writerow([chosen.name(path), system, *values])
+    return text.getvalue()
+
+
+def training_curves(systems: list[System]) -> dict[str, dict[str, plots.Curve]]:
+    """The weighted losses of each player ("generator", "critic") over photographs seen, by run, from its results.csv.
+
+    Runs without rows are left out; so is a player without columns.
+    """
+    found: dict[str, dict[str, plots.Curve]] = {"generator": {}, "critic": {}}
+    for system in systems:
+        path = system.folder / "results.csv" if system.folder else None
+        if path is None or system.options is None or not path.is_file():
+            continue
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        weights = {"generator/adversary": system.options.adversary_weight}
+        weights |= {"critic/penalty": system.options.gradient_penalty}
+        weights |= {f"generator/{name}": weight for name, weight in system.options.terms}
+        for player, curves in found.items():
+            parts = [name for name in (rows[0] if rows else {}) if name and name.startswith(f"{player}/")]
+            try:
+                losses = [sum(float(row[name]) * weights.get(name, 1.0) for name in parts) for row in rows]
+                seen = [float(row["images"]) for row in rows]
+            except (KeyError, TypeError, ValueError) as error:
+                print(f"warning: {path} has a row that cannot be drawn: {error}", file=sys.stderr)
+                continue
+            if parts:
+                curves[system.name] = plots.Curve(np.array(seen), np.array(losses))
+    return found
+
+
+def contact_rows(
+    chosen: Chosen, systems: list[System], columns: dict[str, Columns], size: int
+) -> list[list[plots.Cell]]:
+    """For each system its best, median and worst photograph by psnr_ab, each beside the truth."""
+    rows = []
+    for system in systems:
+        order = np.argsort(-columns[system.name]["psnr_ab"], kind="stable")
+        cells = []
+        for place in (order[0], order[len(order) // 2], order[-1]):
+            path = chosen.paths[place]
+            photograph = read(path, size)
+            decibels = columns[system.name]["psnr_ab"][place]
+            cells += [
+                plots.Cell(photograph.truth, f"{path.parent.name}/{path.name}"),
+                plots.Cell(system.color(path, photograph), f"PSNR ab {decibels:.2f} dB"),
+            ]
+        rows.append(cells)
+    return rows
+
+
+def draw(out: Path, chosen: Chosen, systems: list[System], results: Results, size: int, shown: int) -> None:
+    """Write the figures."""
+    rows = []
+    for path in chosen.paths[:shown]:
+        photograph = read(path, size)
+        pictures = [photograph.gray, photograph.truth, *(s.color(path, photograph) for s in systems[1:])]
+        rows.append([plots.Cell(picture) for picture in pictures])
+    titles = ["input", "truth", *(system.name for system in systems[1:])]
+    plots.sheet(out / "fig5_side_by_side.png", titles, rows, results.caption)
+    titles = ["best: truth", "best: colored", "median: truth", "median: colored", "worst: truth", "worst: colored"]
+    cells = contact_rows(chosen, systems, results.columns, size)
+    plots.sheet(out / "contact_sheet.png", titles, cells, results.caption, [system.name for system in systems])
+    counts = {name: (own["histogram_a"].mean(0), own["histogram_b"].mean(0)) for name, own in results.columns.items()}
+    plots.histograms(out / "fig2_histograms.png", metrics.BINS, counts, "truth", results.caption)
+    curves = training_curves(systems)
+    note = "Weighted total of the logged parts, each row the mean since the row before. " + results.caption
+    for player, name in (("generator", "fig8_generator_loss.png"), ("critic", "fig9_critic_loss.png")):
+        if curves[player]:
+            plots.losses(out / name, curves[player], f"{player} loss", note)
+        else:
+            (out / name).unlink(missing_ok=True)  # an older evaluation's, with --overwrite, would look like this one's
+            print(f"{name} is not drawn: no run among the systems has a results.csv with its losses", file=sys.stderr)
+
+
+def evaluate(arguments: Arguments) -> Path:
+    """Run the evaluation and write it. ValueError for arguments, data or weights that cannot be used."""
+    check(arguments)
+    device = torch.device("cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu")
+    chosen = choose(arguments)
+    for path, reason in chosen.unusable.items():
+        print(f"warning: {path} is left out: {reason}", file=sys.stderr)
+    systems = open_systems(arguments, chosen, device)
+    for system in systems:
+        if chosen.split == "all photographs" and system.options and system.options.data == str(chosen.root.resolve()):
+            print(f"warning: {system.name} was trained on photographs of {chosen.root} too", file=sys.stderr)
+    judged = {
+        **metrics.lpips_judges(arguments.lpips_weights, device),
+        "class": metrics.classifier_judge(arguments.classifier_weights, device),
+        "inception": metrics.inception_judge(arguments.inception_weights, device),
+    }
+    judges = [one.judge for one in judged.values() if one.judge]
+    told = protocol(arguments, chosen, systems, judged, device)  # now: the commit may be another one when this is done
+    columns = combine(measure(chosen, systems, judges, arguments.size, device), true_classes(chosen))
+    found = summarize(columns, systems, judged, arguments.seed)
+    results = Results(told, caption(told), columns, found)
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    written = {"protocol": told, "systems": found}
+    runs.write_text(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
+    runs.write_text(out / "per_photograph.csv", per_photograph(chosen, columns))
+    runs.write_text(out / "tables.md", tables(results, systems))
+    draw(out, chosen, systems, results, arguments.size, arguments.shown)
+    return out
+
+
+def check(arguments: Arguments) -> None:
+    """ValueError for arguments that cannot be used, before anything is computed."""
+    for name, least in (("size", 16), ("shown", 1), ("limit", 1), ("val_per_class", 1), ("seed", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} {value}: expected {least} or more")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
+        )
+    for name in ("lpips_weights", "classifier_weights", "inception_weights"):
+        file = getattr(arguments, name)
+        if file and not file.is_file():
+            raise ValueError(f"{name} {file}: there is no such file; expected a .pth or .safetensors state_dict")
+    out = arguments.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out {out}: it is a file; expected a folder to write to")
+    if out.is_dir() and any(out.iterdir()) and not arguments.overwrite:
+        raise ValueError(f"out {out}: it is not empty; give another folder, or --overwrite to write into it")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    try:
+        arguments = tyro.cli(
+            Arguments, prog="python -m recolor_fast.evaluate", args=sys.argv[1:] if argv is None else argv
+        )
+        out = evaluate(arguments)
+    except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
+        return int(stop.code or 0)
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: of Artefact.run, and torch's out of memory
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing is kept: start again, into another folder or with --overwrite", file=sys.stderr)
+        return 130
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
