@@ -21,7 +21,6 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
-from bench.common import RESULTS
 from recolor_fast.files import replacing
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.options import Options
@@ -35,6 +34,7 @@ STAND_INS = {
     "vgg16_keras": ("vgg19_to_conv3_4.safetensors", "vgg19", 1e-5),
 }
 FAMILIES = {"padova": lambda o: o.space == "rgb", "tarres": lambda o: o.space == "lab"}
+RESULTS = Path(__file__).parent / "results"
 FIGURES = ("fig5_side_by_side", "fig8_generator_loss", "fig9_critic_loss", "fig2_histograms", "contact_sheet")
 
 
@@ -142,10 +142,15 @@ def report(arguments: Arguments, failed: list[str], hours: float) -> Path:
         f"{arguments.batch} at most, bfloat16; far below the papers', so orders between systems are indications only. "
     )
     if arguments.weights and arguments.full == "none":
-        words = "; ".join(f"{old} is replaced by {new} at weight {weight:g}" for old, (_, new, weight) in STAND_INS.items())
-        scale += f"Loss networks: {words}; all others have random weights (structure only)."
+        words = "; ".join(
+            f"{old} is replaced by {new} at weight {weight:g}" for old, (_, new, weight) in STAND_INS.items()
+        )
+        scale += f"Loss networks standing in: {words}; all others have random weights (structure only)."
     lines = ["# Both papers' systems, trained and evaluated by bench/reproduce.py", "", scale, ""]
-    lines += [f"Training took {hours:.2f} hours in this call." + (f" Failed: {', '.join(failed)}." if failed else ""), ""]
+    lines += [
+        f"Training took {hours:.2f} hours in this call." + (f" Failed: {', '.join(failed)}." if failed else ""),
+        "",
+    ]
     with replacing(target) as file:
         file.write("\n".join([*lines, (folder / "tables.md").read_text(), "", *shown, ""]).encode())
     return target
