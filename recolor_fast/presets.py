@@ -75,7 +75,7 @@ _paper = replace(
 # Eq. 1 with its second expectation over real photographs: printed over generated ones, which would make the critic's
 # loss zero. Section V-A keeps cross entropy for the generator, V-B batch norm in the critic.
 _paper_wgan = replace(
-    _paper, preset="padova-paper-wgan", adversary="wgan_bce", gradient_penalty=10.0, critic_steps=5, penalty_on="image"
+    _paper, preset="padova-paper-wgan", adversary="wgan_bce", gradient_penalty=10.0, critic_steps=5, critic_bias=False
 )
 
 # --- Tarres et al.: ab from L, smooth L1, adversary, and a feature reconstruction loss -------------------------------

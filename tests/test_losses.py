@@ -12,10 +12,11 @@ from torch.func import functional_call
 from bench.paper import critic_loss, with_plain_activations
 from recolor_fast.losses import features
 from recolor_fast.losses.adversaries import ADVERSARIES
-from recolor_fast.losses.features import LPIPS, Lpips, build_lpips
+from recolor_fast.losses.features import FEATURES, LPIPS, Lpips, build_feature_loss, build_lpips
 from recolor_fast.losses.penalty import gradient_penalty
-from recolor_fast.losses.terms import TERMS, build_terms, resolve_lpips
+from recolor_fast.losses.terms import TERMS, build_terms, check_features, resolve_lpips
 from recolor_fast.networks.critics import build_critic
+from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
 from recolor_fast.step import critic_update
 
@@ -28,7 +29,44 @@ FORMULAS = {
         "generator": lambda s: (s - 1) ** 2,
     },
     "wgan": {"critic_real": lambda s: -s, "critic_fake": lambda s: s, "generator": lambda s: -s},
+    "wgan_bce": {
+        "critic_real": lambda s: -s,
+        "critic_fake": lambda s: s,
+        "generator": lambda s: math.log1p(math.exp(-s)),
+    },
+    "bce_code": {  # each half of BCELoss(weight=0.5), then their mean
+        "critic_real": lambda s: 0.5 * 0.5 * math.log1p(math.exp(-s)),
+        "critic_fake": lambda s: 0.5 * 0.5 * math.log1p(math.exp(s)),
+        "generator": lambda s: 0.5 * math.log1p(math.exp(-s)),
+    },
+    "wgan_code": {
+        "critic_real": lambda s: 0.5 * (1 / (1 + math.exp(-s)) - 1),
+        "critic_fake": lambda s: 0.5 / (1 + math.exp(-s)),
+        "generator": lambda s: 0.5 * math.log1p(math.exp(-s)),
+    },
 }
+
+
+def test_a_critic_at_chance_has_the_error_that_the_padova_table_shows():
+    """0.3435 is printed; log(2) / 2 is a discriminator that knows nothing."""
+    chance = torch.zeros(1, 1, 30, 30)
+    found = ADVERSARIES["bce_code"].critic_real(chance) + ADVERSARIES["bce_code"].critic_fake(chance)
+    assert found.item() == pytest.approx(0.5 * math.log(2))
+
+
+def test_the_penalty_as_coded_differentiates_the_sum_of_the_sigmoid_map_by_the_pair():
+    scores = torch.randn(2, 1, 3, 3, dtype=torch.float64)
+    assert ADVERSARIES["wgan_code"].value(scores).tolist() == pytest.approx(scores.sigmoid().sum((1, 2, 3)).tolist())
+    w = torch.randn(1, 6, 8, 8, dtype=torch.float64)
+    gray, real, fake = (torch.randn(2, 3, 8, 8, dtype=torch.float64) for _ in range(3))
+
+    def value(source, image):
+        return (w * torch.cat((source, image), 1)).sum((1, 2, 3))
+
+    mix = torch.rand(2, 1, 1, 1, dtype=torch.float64)
+    assert gradient_penalty(value, gray, real, fake, mix, "pair").item() == pytest.approx((w.norm().item() - 1) ** 2)
+    on_image = gradient_penalty(value, gray, real, fake, mix, "image").item()
+    assert on_image == pytest.approx((w[:, 3:].norm().item() - 1) ** 2)
 
 
 @pytest.mark.parametrize("name", ADVERSARIES)
@@ -244,7 +282,7 @@ def test_a_damaged_cached_backbone_is_an_error_that_names_it(tmp_path, monkeypat
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"lpips_alex.*damaged"):
+    with pytest.raises(ValueError, match=r"alexnet.*damaged.*lpips_alex"):
         build_lpips("lpips_alex", "")
 
 
@@ -308,3 +346,92 @@ def test_a_term_of_weight_zero_is_not_built():
     assert build_terms(replace(OPTIONS, terms=(("l1", 0.0),))) == []
     assert [t.name for t in build_terms(replace(OPTIONS, terms=(("l1", 1.0),)))] == ["l1"]
     assert set(LPIPS) <= set(TERMS)
+
+
+# --- feature reconstruction ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_feature_loss_is_johnsons_at_stride_four(name):
+    """Squared distance over C*H*W of a layer a quarter as wide, zero on the same image, a gradient on another."""
+    torch.manual_seed(0)
+    network = build_feature_loss(name, "random")
+    fake, real = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
+    features, target = network.features(fake), network.features(real)
+    assert features.shape[2:] == (16, 16)
+    expected = (features - target).square().sum((1, 2, 3)) / features[0].numel()
+    assert network(fake, real).item() == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert network(real, real).item() == 0
+    fake.requires_grad_()
+    network(fake, real).backward()
+    assert torch.isfinite(fake.grad).all()
+    assert fake.grad.abs().max() > 0
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_keras_preprocessing_is_0_to_255_minus_the_mean():
+    """Black is minus Caffe's mean of ImageNet (103.939, 116.779, 123.68 in BGR), to its third decimal."""
+
+    class Layers(torch.nn.Module):
+        def forward(self, image):
+            return {"features": image}
+
+    network = build_feature_loss("vgg16_keras", "random")
+    network.layers = Layers()
+    black, white = network.features(torch.tensor([-1.0, 1.0])[:, None, None, None].expand(2, 3, 8, 8))[:, :, 0, 0]
+    assert black.tolist() == pytest.approx([-123.0, -117.0, -104.0], abs=0.05)
+    assert (white - black).tolist() == pytest.approx([255.0] * 3)
+
+
+def test_feature_weights_of_a_file_are_loaded(tmp_path):
+    import torchvision
+
+    with torch.random.fork_rng():
+        resnet = torchvision.models.resnet50(weights=None).state_dict()
+    torch.save(resnet, tmp_path / "resnet50.pth")
+    alone = build_feature_loss("resnet50", str(tmp_path / "resnet50.pth")).layers.state_dict()
+    assert torch.equal(alone["layer1.2.conv3.weight"], resnet["layer1.2.conv3.weight"])
+    encoder = build_feature_loss("unet", str(tmp_path / "resnet50.pth"))
+    assert torch.equal(encoder.layers.state_dict()["encoder.layer4.2.conv3.weight"], resnet["layer4.2.conv3.weight"])
+    again = build_feature_loss("unet", str(tmp_path / "resnet50.pth"))
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(encoder.features(image), again.features(image))  # the decoder's seed is fixed
+    with pytest.raises(ValueError, match=r"resnet50\.pth.*does not fit.*features"):
+        build_feature_loss("vgg16", str(tmp_path / "resnet50.pth"))
+
+
+def test_real_vgg_features_rank_a_blur_before_another_photograph():
+    path = squeezenet().with_name("vgg19_to_conv3_4.safetensors")
+    network = build_feature_loss("vgg19", str(path))
+    from skimage import data
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    cat, cup = (
+        torch.from_numpy(i[:128, :128].copy()).permute(2, 0, 1)[None] / 127.5 - 1 for i in (data.cat(), data.coffee())
+    )
+    assert 0 < network(gaussian_blur(cat, [5, 5], [0.7, 0.7]), cat) < network(cup, cat) / 2
+
+
+def test_smooth_l1_takes_its_beta():
+    (term,) = build_terms(Options(terms=(("smooth_l1", 1.0),), smooth_l1_beta=0.5))
+    error = torch.tensor([0.1, 2.0])
+    found = term.loss(error, torch.zeros(2)).item()
+    assert found == pytest.approx((0.5 * 0.1**2 / 0.5 + 2.0 - 0.25) / 2)
+
+
+def test_a_loss_network_without_weights_is_an_error_that_says_where_to_put_them():
+    options = PRESETS["features-vgg16"]
+    with pytest.raises(ValueError, match=r"vgg16_keras.*amdegroot.*--feature-weights FILE"):
+        check_features(options, lambda term, file: f"https://x/{FEATURES[term].weights.url} does not answer")
+    with pytest.raises(ValueError, match="no loss network takes it"):
+        check_features(replace(PRESETS["pix2pix"], feature_weights="random", lpips="off"))
+
+
+def test_random_feature_weights_warn_and_stay_recorded(capsys):
+    options = replace(PRESETS["features-fpn"], feature_weights="random")
+    check_features(options)
+    assert "fpn has random weights" in capsys.readouterr().err
+    assert options.feature_weights == "random"
+    resolved = resolve_lpips(replace(OPTIONS, feature_weights="random"))
+    assert resolved.lpips == "lpips_alex"
+    assert "lpips_alex has random weights" in capsys.readouterr().err

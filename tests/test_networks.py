@@ -8,7 +8,7 @@ from torch import nn
 
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import Chroma, UNet, build_generator
-from recolor_fast.networks.layers import NORMS, LeakyReLU
+from recolor_fast.networks.layers import NORMS, InstanceNorm, LeakyReLU, power_iteration
 from recolor_fast.options import SIZES
 from recolor_fast.presets import PRESETS
 
@@ -129,3 +129,92 @@ def test_chroma_of_a_neutral_generator_is_neutral():
 
     gray = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
     assert (Chroma(Copy(), "rgb")(gray) == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("preset", "generator_parameters", "critic_parameters", "maps"),
+    [
+        ("padova-code", 54.42, 2.77, [30]),  # gray in three channels, biases everywhere
+        ("pix2pix-lab", 54.41, 2.77, [30]),
+        ("gorriz", 41.83, 8.30, [16, 8, 4]),
+        ("gorriz-bn", 41.83, 2.77, [16]),
+    ],
+)
+def test_the_other_systems_sizes(preset, generator_parameters, critic_parameters, maps):
+    options = PRESETS[preset]
+    generator, critic = build_generator(options), build_critic(options)
+    assert round(count(generator) / 1e6, 2) == generator_parameters
+    assert round(count(critic) / 1e6, 2) == critic_parameters
+    colors = 2 if options.space == "lab" else 3
+    scores = critic(torch.zeros(2, 1, 256, 256), torch.zeros(2, colors, 256, 256))
+    assert [score.shape[2] for score in scores] == maps
+
+
+def test_a_score_of_the_strided_critic_sees_94_pixels():
+    torch.manual_seed(0)
+    options = replace(PRESETS["gorriz-bn"], width=4, critic_norm="none", init="normal")
+    critic = build_critic(options).double()
+    image = torch.randn(1, 2, 256, 256, dtype=torch.float64, requires_grad=True)
+    (scores,) = critic(torch.zeros(1, 1, 256, 256, dtype=torch.float64), image)
+    scores[0, 0, 8, 8].backward()
+    rows = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert rows.max() - rows.min() + 1 == 94
+
+
+def test_gorriz_mixes_norms_per_layer():
+    """Instance norm on the decoder's last block and the critic's second layer, batch norm on every other."""
+    generator, critic = (
+        build(replace(PRESETS["gorriz"], width=4, spectral_norm=False)) for build in (build_generator, build_critic)
+    )
+
+    def norms(network: nn.Module) -> list[str]:
+        return [type(m).__name__ for m in network.modules() if isinstance(m, (nn.BatchNorm2d, InstanceNorm))]
+
+    assert norms(generator) == ["BatchNorm2d"] * 11 + ["InstanceNorm"]
+    assert norms(critic) == ["InstanceNorm", "BatchNorm2d", "BatchNorm2d"] * 3
+    assert not any(isinstance(m, nn.Dropout) for m in generator.modules())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_nearest_generator_gives_its_own_shape_and_colors_blocks_alike(size):
+    generator = build_generator(replace(PRESETS["gorriz"], size=size, width=4))
+    with torch.no_grad():
+        fake = generator(torch.randn(2, 1, size, size))
+    assert fake.shape == (2, 2, size, size)
+    assert fake.abs().max() <= 1
+
+
+def test_spectral_norm_is_the_largest_singular_value():
+    """Against numpy's SVD, in convolutions and transposed ones, after some power iterations."""
+    torch.manual_seed(0)
+    options = replace(PRESETS["pix2pix"], size=64, width=4, spectral_norm=True)
+    network = build_generator(options)
+    for _ in range(200):
+        power_iteration(network)
+    checked = 0
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            matrix = module.weight.detach().transpose(0, 1 if isinstance(module, nn.ConvTranspose2d) else 0).flatten(1)
+            assert torch.linalg.svdvals(matrix)[0].item() == pytest.approx(1, rel=1e-3)
+            checked += 1
+    assert checked == 2 * len(network.down)
+
+
+def test_a_forward_pass_moves_no_singular_vector():
+    critic = build_critic(replace(PRESETS["gorriz"], width=4))
+    before = {name: value.clone() for name, value in critic.named_buffers()}
+    critic(torch.randn(2, 1, 64, 64), torch.randn(2, 2, 64, 64))
+    assert all(torch.equal(value, before[name]) for name, value in critic.named_buffers())
+    power_iteration(critic)
+    assert not all(torch.equal(value, before[name]) for name, value in critic.named_buffers())
+
+
+def test_glorot_weights_are_uniform_within_their_bound():
+    options = replace(PRESETS["gorriz"], width=8, spectral_norm=False)
+    for module in build_generator(options).modules():
+        if isinstance(module, nn.Conv2d):
+            out, into, height, width = module.weight.shape
+            bound = (6 / ((out + into) * height * width)) ** 0.5
+            assert 0.9 * bound < module.weight.abs().max() <= bound
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()

@@ -10,6 +10,7 @@ import pytest
 from recolor_fast import train
 from recolor_fast.color import SPACES
 from recolor_fast.data import sources
+from recolor_fast.losses import features
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import TERMS
 from recolor_fast.networks.critics import CRITICS
@@ -194,3 +195,33 @@ def test_the_help_of_a_name_lists_its_table(option, table):
 
 def test_options_chosen_per_session_exist():
     assert set(NAMES) >= CHOSEN_PER_SESSION
+
+
+def test_the_presets_of_the_other_papers():
+    """What their texts and code fix; systems without a published value are held by their comments alone."""
+    code, paper, lab, gorriz = (PRESETS[name] for name in ("padova-code", "padova-paper", "pix2pix-lab", "gorriz"))
+    assert (code.learning_rate, code.weight_decay, code.beta1, code.init_sigma) == (2e-4, 0.5, 0.9, 0.02)
+    assert (code.classes, code.per_class, code.val_per_class, code.images, code.batch) == (1, 500, 150, 5000, 1)
+    assert (code.adversary, code.critic_gradients, code.penalty_on) == ("wgan_code", "summed", "pair")
+    assert (paper.init_sigma, paper.weight_decay, paper.gradient_penalty, paper.critic_steps) == (0.2, 0.5, 10.0, 5)
+    assert PRESETS["padova-paper-lpips"].critic_steps == PRESETS["padova-code-lpips"].critic_steps == 1
+    assert (lab.space, dict(lab.terms), lab.adversary) == ("lab", {"smooth_l1": 100.0}, "bce")
+    for name, options in PRESETS.items():
+        if name.startswith("features-"):
+            assert (options.per_class, options.val_per_class, options.images) == (50, 10, 23 * 50_000)
+    assert dict(PRESETS["features-vgg16"].terms)["vgg16_keras"] == 1e-5
+    assert (gorriz.batch, gorriz.adversary, dict(gorriz.terms), gorriz.critic_scales) == (16, "lsgan", {"l1": 100.0}, 3)
+    assert [PRESETS[f"gorriz-{n}"].spectral_norm for n in ("bn", "in", "bn-sn", "in-sn")] == [False, False, True, True]
+    assert [PRESETS[f"gorriz-{n}"].critic_norm for n in ("bn", "in")] == ["batch", "instance"]
+
+
+def test_weights_that_cannot_be_had_are_exit_2_with_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(features, "reachable", lambda url: False)
+    monkeypatch.setattr(features.torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    assert train.main("--preset features-vgg16 --data sample --dry-run".split()) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("vgg16_keras", str(tmp_path / "hub"), ".pth", "--feature-weights FILE"))
+    assert train.main("--preset features-vgg16 --data sample --dry-run --feature-weights random".split()) == 0
+    said = capsys.readouterr()
+    assert "random weights" in said.err
+    assert json.loads(said.out)["feature_weights"] == "random"

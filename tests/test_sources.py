@@ -2,6 +2,7 @@ import os
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ from recolor_fast.options import Options
 from tests.photographs import shared, write_classes, write_jpegs
 
 WNIDS = "n01440764 n02102040 n02979186 n03000684 n03028079 n03394916 n03417042 n03425413 n03445777 n03888257".split()
+
+
+def touch(path: Path) -> None:
+    """A file that counts as an image by its name, which is all that a split looks at."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 def folder_options(folder: Path, **values) -> Options:
@@ -313,3 +320,28 @@ def test_a_real_tree(no_network):
     split = sources.photographs(folder_options(folder, per_class=50, val_per_class=15))
     assert per_class(split.train) == dict.fromkeys(WNIDS, 50)
     assert per_class(split.val) == dict.fromkeys(WNIDS, 15)
+
+
+def test_only_the_first_classes_by_name(tmp_path):
+    for part, count in (("train", 4), ("val", 2)):
+        for name in ("b", "a", "c"):
+            for index in range(count):
+                touch(tmp_path / part / name / f"{index}.png")
+    split = sources.photographs(Options(data=str(tmp_path), classes=2, per_class=3, val_per_class=1))
+    assert {path.parent.name for path in split.train} == {path.parent.name for path in split.val} == {"a", "b"}
+    assert (len(split.train), len(split.val)) == (6, 2)
+    with pytest.raises(ValueError, match=r"classes 4.*has 3"):
+        sources.photographs(Options(data=str(tmp_path), classes=4))
+
+
+def test_a_class_tree_as_tarres_takes_it(tmp_path):
+    """Seeded disjoint subsets of any class tree: 50 of each class to train on and 10 to test."""
+    for name in ("n01", "n02", "n03"):
+        for index in range(64):
+            touch(tmp_path / name / f"{index}.png")
+    options = Options(data=str(tmp_path), per_class=50, val_per_class=10)
+    split = sources.photographs(options)
+    assert (len(split.train), len(split.val)) == (150, 30)
+    assert not set(split.train) & set(split.val)
+    assert split == sources.photographs(options)
+    assert split != sources.photographs(replace(options, seed=1))

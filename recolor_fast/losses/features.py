@@ -195,7 +195,8 @@ class FeatureLoss(nn.Module):
         A U-Net also takes its encoder alone, as torchvision names it.
         """
         own = self.layers.state_dict()
-        alone = next(iter(own)) not in weights and "conv1.weight" in weights
+        first = next(iter(own))
+        alone = first.startswith("encoder.") and first not in weights
         found = dict(own)
         for key, value in own.items():
             theirs = key.removeprefix("encoder.") if alone else key
