@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import artefacts
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from recolor_fast import colorize, images, runtime
+from tests import artefacts
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = ("torch", "torchvision", "torchgen", "torchmetrics", "lpips", "skimage", "functorch", "nvidia", "triton")

@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import artefacts
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +15,7 @@ from onnx.external_data_helper import set_external_data
 
 from recolor_fast import images, runtime
 from recolor_fast.options import Options
+from tests import artefacts
 
 GRAY = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
 
