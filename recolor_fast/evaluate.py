@@ -358,7 +358,15 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
     if trained.critic is None:
         return base._replace(missing=_no_padova("the run has no critic"))
     critic = trained.critic.to(device).train()  # as in training: critics keep no running statistics
-    takes_color = getattr(options, "source_channels", 1) == 3 and options.space == "rgb"
+    size, colors = options.size, SPACES[options.space].channels
+    try:
+        with torch.no_grad():
+            critic(torch.zeros(1, 1, size, size, device=device), torch.zeros(1, colors, size, size, device=device))
+    except ValueError as error:  # a map of one pixel before a batch norm
+        return base._replace(
+            missing=_no_padova(f"its critic cannot score a single photograph of {size} pixels: {error}")
+        )
+    takes_color = options.source_channels == 3 and options.space == "rgb"
     own = partial(_padova_columns, generator, critic, options, device, takes_color)
     reason = "its generator takes one gray channel (options: source_channels), so it cannot be given a color photograph"
     return base._replace(own=own, missing={} if takes_color else dict.fromkeys(SWAPPED, reason))

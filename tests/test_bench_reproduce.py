@@ -1,0 +1,72 @@
+"""The reproduction script: its commands are ones that train accepts, and its report holds what it says."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench import reproduce
+from recolor_fast import train
+from recolor_fast.presets import PRESETS
+from tests.photographs import write_jpegs
+
+
+def parsed(command: list[str]):
+    assert command[:2] == ["-m", "recolor_fast.train"]
+    return train.parse([word for word in command[2:] if word != "--resume"])[0]
+
+
+@pytest.mark.parametrize("weights", [None, Path("somewhere")])
+def test_every_preset_has_a_small_command_that_train_accepts(weights):
+    arguments = reproduce.Arguments(weights=weights)
+    commands = reproduce.commands(arguments)
+    assert list(commands) == list(PRESETS)
+    for name, command in commands.items():
+        options, preset = parsed(command), PRESETS[name]
+        assert (options.preset, options.size, options.width, options.images) == (name, 64, 32, 1000)
+        assert options.batch == min(4, preset.batch)
+        kept = ("adversary", "critic_norm", "generator", "space", "weight_decay", "critic_steps", "spectral_norm")
+        assert all(getattr(options, field) == getattr(preset, field) for field in kept)
+        if weights is None:
+            assert options.terms == preset.terms
+        else:
+            assert len(options.terms) == len(preset.terms)
+            assert bool(options.feature_weights) == (len(preset.terms) > 1)
+
+
+def test_full_is_the_papers_own_runs(capsys):
+    assert reproduce.main(["--full", "tarres", "--data", "imagenet", "--dry-run"]) == 0
+    *commands, evaluation = capsys.readouterr().out.splitlines()
+    assert len(commands) == sum(options.space == "lab" for options in PRESETS.values())
+    for line in commands:
+        options = parsed(shlex.split(line)[1:])
+        preset = PRESETS[options.preset]
+        assert (options.size, options.batch, options.images) == (256, preset.batch, preset.images)
+        assert options.terms == preset.terms
+    assert "--size 256" in evaluation
+    assert reproduce.main(["--full", "padova", "--dry-run"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 13
+
+
+def test_unknown_presets_are_named(capsys):
+    assert reproduce.main(["--only", "pix3pix"]) == 2
+    assert "pix3pix" in capsys.readouterr().err
+
+
+def test_two_systems_are_trained_evaluated_and_reported(tmp_path, monkeypatch, capsys):
+    for part, count in (("train", 50), ("val", 15)):
+        write_jpegs(tmp_path / "data" / part / "a", count)
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
+    small = "--width 4 --images 2 --photographs 3 --only pix2pix-lab gorriz".split()
+    call = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), *small]
+    assert reproduce.main(call) == 0
+    report = Path(capsys.readouterr().out.strip())
+    text = report.read_text()
+    assert report.name == "papers-cpu.md"
+    assert all(word in text for word in ("64 pixels, width 4, 2 photographs seen", "pix2pix-lab", "gorriz", "gray"))
+    found = json.loads((tmp_path / "out" / "evaluation" / "metrics.json").read_text())
+    assert {"gray", "pix2pix-lab", "gorriz"} <= set(found["systems"])
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (report.parent / line.split("(")[1].rstrip(")")).is_file()
