@@ -16,12 +16,13 @@ import onnx
 import torch
 import tyro
 from torch import Tensor
+from torch.nn.utils.parametrize import is_parametrized
 
 from recolor_fast import runs, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
-from recolor_fast.networks.generators import Chroma
+from recolor_fast.networks.generators import Chroma, build_generator
 from recolor_fast.options import Options, to_json
 
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
@@ -44,6 +45,17 @@ class Arguments:
     """Photographs to prove it on, as train's --data; none set: the run's own."""
 
 
+def folded(options: Options, generator: torch.nn.Module) -> torch.nn.Module:
+    """The same generator with the spectral norm divided out of its weights, where it has one."""
+    plain = build_generator(replace(options, spectral_norm=False))
+    state = generator.state_dict()
+    for name, module in generator.named_modules():
+        if is_parametrized(module, "weight"):
+            state[f"{name}.weight"] = module.weight
+    plain.load_state_dict({key: state[key] for key in plain.state_dict()})
+    return plain.eval()
+
+
 def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) -> onnx.ModelProto:
     """The artefact: uint8 in and out, dynamic batch, batch norm folded, the options in its metadata."""
     example = torch.zeros(
@@ -52,7 +64,7 @@ def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) 
     with warnings.catch_warnings():  # the exporter warns of its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Chroma(generator, options.space).eval(),
+            Chroma(folded(options, generator), options.space).eval(),
             (example,),
             input_names=["gray"],
             output_names=["cbcr"],

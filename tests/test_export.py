@@ -134,3 +134,15 @@ def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, tmp_p
     assert colored.shape == (150, 210, 3)
     assert np.abs(colored.astype(int) - expected).max() <= 3  # a level of chroma is up to two of blue, and rounding
     assert np.abs(images.gray(colored).astype(int) - photograph).max() <= 1
+
+
+def test_spectral_norm_is_divided_out_of_the_artefact(tmp_path):
+    """A convolution is all that stays of a convolution: no singular value is computed when coloring."""
+    options = Options(preset="gorriz", size=64, width=4, generator="nearest", spectral_norm=True)
+    generator = build_generator(options).eval()
+    model = to_onnx.export(options, generator, 0, "chroma")
+    assert not {"MatMul", "Gemm"} & {node.op_type for node in model.graph.node}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    gray = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
+    assert to_onnx.difference(path, options, generator, gray)[0] <= 1
