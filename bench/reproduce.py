@@ -6,6 +6,7 @@
 A second call goes on where the first one stopped: runs are resumed, finished ones are kept.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from recolor_fast.files import replacing
 from recolor_fast.losses.features import FEATURES, LPIPS
-from recolor_fast.options import Options
+from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import PRESETS
 
 # Loss networks that a folder of weights stands in with, where torchvision's cannot be had: file, term, weight. The
@@ -97,7 +98,10 @@ def commands(arguments: Arguments) -> dict[str, list[str]]:
             arguments.full == "none" or FAMILIES[arguments.full](options)
         ):
             continue
-        flags = ["--amp"] if arguments.full != "none" else small(options, arguments)
+        flags = small(options, arguments)
+        if arguments.full != "none":
+            flags = ["--amp", "--per-class", str(options.per_class or 50)]
+            flags += ["--val-per-class", str(options.val_per_class or 15)]
         place = ["--data", arguments.data, "--runs", str(arguments.out / "runs"), "--name", name, "--resume"]
         found[name] = ["-m", "recolor_fast.train", "--preset", name, *place, *flags]
     return found
@@ -108,7 +112,11 @@ def evaluation(arguments: Arguments, names: list[str]) -> list[str]:
     size = 256 if arguments.full != "none" else arguments.size
     command = ["-m", "recolor_fast.evaluate", *(str(arguments.out / "runs" / name) for name in names)]
     command += ["--data", arguments.data, "--out", str(arguments.out / "evaluation"), "--size", str(size)]
-    command += ["--limit", str(arguments.photographs), "--overwrite"]
+    if arguments.full == "tarres":
+        command += ["--val-per-class", "10"]
+    else:
+        command += ["--val-per-class", "15", "--limit", str(arguments.photographs)]
+    command += ["--overwrite"]
     if arguments.weights:
         file = str(arguments.weights / STAND_INS["lpips_alex"][0])
         command += ["--lpips-weights", file, "--classifier-weights", file]
@@ -123,10 +131,10 @@ def run(command: list[str], threads: int, log: Path) -> int:
         return subprocess.run([sys.executable, *command], stdout=file, stderr=file, env=environment).returncode
 
 
-def report(arguments: Arguments, failed: list[str], hours: float) -> Path:
+def report(arguments: Arguments, trained: list[str], failed: list[str], hours: float) -> Path:
     """bench/results/papers-<device>.md with the evaluation's tables, and its figures in a folder beside it."""
     folder = arguments.out / "evaluation"
-    device = "cuda" if _on_cuda(folder) else "cpu"
+    device = json.loads((arguments.out / "runs" / trained[0] / "options.json").read_text())["device"]
     target = RESULTS / f"papers-{device}.md"
     figures = RESULTS / f"papers-{device}"
     figures.mkdir(parents=True, exist_ok=True)
@@ -146,6 +154,13 @@ def report(arguments: Arguments, failed: list[str], hours: float) -> Path:
             f"{old} is replaced by {new} at weight {weight:g}" for old, (_, new, weight) in STAND_INS.items()
         )
         scale += f"Loss networks standing in: {words}; all others have random weights (structure only)."
+    other = [
+        f"{name} ({', '.join(f'{term} {weight:g}' for term, weight in terms)})"
+        for name in trained
+        if (terms := _terms(arguments.out / "runs" / name)) != PRESETS[name].terms
+    ]
+    scale += f" Trained with other terms than the preset's: {', '.join(other) or 'none'}. The padova-code rows are "
+    scale += "trained on one class, as their code was, and evaluated on all."
     lines = ["# Both papers' systems, trained and evaluated by bench/reproduce.py", "", scale, ""]
     lines += [
         f"Training took {hours:.2f} hours in this call." + (f" Failed: {', '.join(failed)}." if failed else ""),
@@ -156,13 +171,18 @@ def report(arguments: Arguments, failed: list[str], hours: float) -> Path:
     return target
 
 
-def _on_cuda(folder: Path) -> bool:
-    return '"device": "cuda' in (folder / "metrics.json").read_text()
+def _terms(run: Path) -> tuple[tuple[str, float], ...]:
+    return from_dict(json.loads((run / "options.json").read_text())).terms
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code: 1 where a system failed to train, the others are reported."""
     arguments = tyro.cli(Arguments, args=argv, prog="python bench/reproduce.py")
+    if arguments.full != "none" and arguments.weights:
+        print(
+            "error: weights: stand-in loss networks are for small runs; --full takes the papers' own", file=sys.stderr
+        )
+        return 2
     unknown = set(arguments.only) - set(PRESETS)
     if unknown:
         print(f"error: only {', '.join(unknown)}: expected presets, {', '.join(PRESETS)}", file=sys.stderr)
@@ -190,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     if not trained or run(evaluation(arguments, trained), len(os.sched_getaffinity(0)), log):
         print(f"error: the evaluation failed, see {log}", file=sys.stderr)
         return 1
-    print(report(arguments, failed, hours))
+    print(report(arguments, trained, failed, hours))
     return 1 if failed else 0
 
 

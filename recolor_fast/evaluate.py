@@ -107,8 +107,8 @@ TABLES = (
         "Errors as the paper's code computes them: 0.5 BCE + 100 L1, and the mean of 0.5 BCE on real and on fake pairs "
         "(0.3466 is chance), no LPIPS term for any system; the scores of a linear critic go through a sigmoid that it "
         "was not trained with. The published ones are of 150 photographs of one class with the pair swapped (the color "
-        "photograph is the input, gray the target), so the swapped columns are their counterpart; they need a "
-        "generator that takes three channels.",
+        "photograph is the input, gray the target), so the swapped columns are nearest to them; they need a generator "
+        "that takes three channels. Its code compared every photograph with one fixed target, ours with its own.",
     ),
     Table(
         "Tarres et al., Table 1: quantitative metrics for the models",
@@ -357,6 +357,8 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
     base = System(name, "run", color, options=options, images=trained.images, folder=folder)
     if trained.critic is None:
         return base._replace(missing=_no_padova("the run has no critic"))
+    if options.space != "rgb":
+        return base._replace(missing=_no_padova(f"its errors would be in {options.space}, the table's are of RGB"))
     critic = trained.critic.to(device).train()  # as in training: critics keep no running statistics
     size, colors = options.size, SPACES[options.space].channels
     try:
@@ -366,7 +368,7 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
         return base._replace(
             missing=_no_padova(f"its critic cannot score a single photograph of {size} pixels: {error}")
         )
-    takes_color = options.source_channels == 3 and options.space == "rgb"
+    takes_color = options.source_channels == 3
     own = partial(_padova_columns, generator, critic, options, device, takes_color)
     reason = "its generator takes one gray channel (options: source_channels), so it cannot be given a color photograph"
     return base._replace(own=own, missing={} if takes_color else dict.fromkeys(SWAPPED, reason))
@@ -484,7 +486,8 @@ def summarize(
 
 def options_digest(options: Options) -> str:
     """A hash of the options without the paths of a machine, so a run and its artefact have the same."""
-    public = replace(options, data=Path(options.data).name, runs="runs", lpips_weights=Path(options.lpips_weights).name)
+    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
+    public = replace(options, runs="runs", **files)  # type: ignore[arg-type]
     return hashlib.sha256(to_json(public).encode()).hexdigest()
 
 

@@ -83,7 +83,9 @@ _paper_wgan = replace(
 # Paper (sections 3 and 4.1): CIE Lab, smooth L1, U-Net and PatchGAN "the same as pix2pix", 50 photographs a class of
 # ImageNet to train on and 10 to test, 23 epochs of 50,000. Our choices where it is silent: BCE of weight 1 and smooth
 # L1 of weight 100 as in pix2pix; beta 1, where ab / 110 makes it half the squared error nearly everywhere; batch 16 as
-# its co-authors' code; no equalizing, which Lab does not allow, and no blur.
+# its co-authors' code; no equalizing, which Lab does not allow, and no blur. The input is the gray photograph's Y',
+# whose L stands in for the color photograph's own (0.3 to 1.6 units off on average), so that one gray photograph is
+# enough to color and luminance can be kept.
 _lab = replace(
     _pix2pix,
     preset="pix2pix-lab",
@@ -95,6 +97,8 @@ _lab = replace(
     per_class=50,
     val_per_class=10,
     images=23 * 50_000,
+    save_every=50_000,
+    log_every=1_600,
 )
 
 
@@ -108,7 +112,7 @@ def _features(preset: str, network: str, weight: float) -> Options:
 # mean absolute error; spectral norm in both networks; batch norm but for instance norm on the decoder's last and the
 # critic's second layer; Glorot weights, no dropout, Adam (0.5, 0.999), batch 16, 200 epochs of 50,000. Ours: bilinear
 # resizing where theirs takes the nearest pixel, one critic update on real and fake where theirs makes two, a fake of
-# the training pass where theirs predicts another.
+# the training pass where theirs predicts another, torch's epsilons and momenta of norms.
 _gorriz = replace(
     _lab,
     preset="gorriz",

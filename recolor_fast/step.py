@@ -36,10 +36,11 @@ Parameters = dict[str, Tensor]
 def critic_update(
     critic: nn.Module, options: Options, parameters: Parameters, source: Tensor, real: Tensor, fake: Tensor, mix: Tensor
 ) -> tuple[Parts, Parameters]:
-    """The critic's loss by parts and its gradient by parameter name. The source has the channels the critic takes.
+    """The critic's loss by parts and its gradient by parameter name.
 
-    source (N,1,H,W), real and fake (N,C,H,W) in network space, mix (N,1,1,1) in [0, 1] for the penalty's points.
-    A faster implementation (the critic step fused by hand) takes this function's place behind the same signature.
+    source (N,1,H,W), or (N,3,H,W) for a critic that takes three equal ones; real and fake (N,C,H,W) in network space;
+    mix (N,1,1,1) in [0, 1] for the penalty's points. A faster implementation (the critic step fused by hand) takes this
+    function's place behind the same signature.
     """
     adversary = ADVERSARIES[options.adversary]
 

@@ -38,6 +38,7 @@ def test_every_preset_has_a_small_command_that_train_accepts(weights):
 def test_full_is_the_papers_own_runs(capsys):
     assert reproduce.main(["--full", "tarres", "--data", "imagenet", "--dry-run"]) == 0
     *commands, evaluation = capsys.readouterr().out.splitlines()
+    assert "--val-per-class 10" in evaluation
     assert len(commands) == sum(options.space == "lab" for options in PRESETS.values())
     for line in commands:
         options = parsed(shlex.split(line)[1:])

@@ -1,6 +1,7 @@
 """Adversaries, the gradient penalty against float64 autograd, and the perceptual terms."""
 
 import math
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -435,3 +436,17 @@ def test_random_feature_weights_warn_and_stay_recorded(capsys):
     resolved = resolve_lpips(replace(OPTIONS, feature_weights="random"))
     assert resolved.lpips == "lpips_alex"
     assert "lpips_alex has random weights" in capsys.readouterr().err
+
+
+def test_older_names_of_a_feature_pyramid_are_understood(tmp_path):
+    """torchvision renamed the pyramid's blocks after it published its COCO weights."""
+    import torchvision
+
+    weights = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    old = {re.sub(r"(_blocks\.\d+)\.0\.", r"\1.", key): value for key, value in weights.items()}
+    assert old.keys() != weights.keys()
+    torch.save(old, tmp_path / "old.pth")
+    torch.save(weights, tmp_path / "new.pth")
+    image = torch.rand(1, 3, 64, 64)
+    first, second = (build_feature_loss("fpn", str(tmp_path / name)).features(image) for name in ("old.pth", "new.pth"))
+    assert torch.equal(first, second)

@@ -1,5 +1,6 @@
 """Frozen loss networks for perceptual terms: LPIPS, feature reconstruction, and where their weights come from."""
 
+import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -142,8 +143,9 @@ class _Fpn(nn.Module):
 _RESNET50_WEIGHTS = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
 FEATURES = {
     "vgg16": Network(partial(_Vgg, "D"), "features.15", torchvision.models.VGG16_Weights.IMAGENET1K_V1),
-    # The weights that Keras ships (Caffe's, in torchvision's names), with their preprocessing: 0..255 minus the mean,
-    # no division. Activations are some 57 times those of torchvision's weights, their squares some 3,000 times.
+    # Caffe's weights in torchvision's port, the nearest to those that Keras ships, and their preprocessing: 0..255
+    # minus the mean, no division. Activations are some 57 times those of torchvision's own weights, their squares some
+    # 3,000 times.
     "vgg16_keras": Network(
         partial(_Vgg, "D"),
         "features.15",
@@ -200,6 +202,8 @@ class FeatureLoss(nn.Module):
         found = dict(own)
         for key, value in own.items():
             theirs = key.removeprefix("encoder.") if alone else key
+            if theirs not in weights:  # a feature pyramid's blocks, as torchvision's older files name them
+                theirs = re.sub(r"(fpn\.\w+_blocks\.\d+)\.0\.", r"\1.", theirs)
             if theirs not in weights and (key.endswith("num_batches_tracked") or (alone and "encoder." not in key)):
                 continue
             if theirs not in weights:

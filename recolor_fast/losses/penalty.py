@@ -24,9 +24,9 @@ def gradient_penalty(
 ) -> Tensor:
     """Mean of (|d value / d image| - 1)^2 at points `mix` of the way from fake to real (Gulrajani et al. 2017, eq. 3).
 
-    value: (source, image) -> (N,), the critic as a function; source (N,1,H,W), real and fake (N,C,H,W); mix (N,1,1,1)
-    uniform in [0, 1]. The gradient is with respect to the color image alone, or `on` the pair of source and image; the
-    source, being the same in both, is not interpolated. Norm and reductions are float32. Returns a scalar.
+    value: (source, image) -> (N,), the critic as a function; source (N,1 or 3,H,W), real and fake (N,C,H,W); mix
+    (N,1,1,1) uniform in [0, 1]. The gradient is with respect to the color image alone, or `on` the pair of source and
+    image; the source, being the same in both, is not interpolated. Norm and reductions are float32. Returns a scalar.
     """
 
     def total(source: Tensor, image: Tensor) -> Tensor:
