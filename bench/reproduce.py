@@ -9,7 +9,6 @@ A second call goes on where the first one stopped: runs are resumed, finished on
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
@@ -36,7 +36,8 @@ STAND_INS = {
 }
 FAMILIES = {"padova": lambda o: o.space == "rgb", "tarres": lambda o: o.space == "lab"}
 RESULTS = Path(__file__).parent / "results"
-FIGURES = ("fig5_side_by_side", "fig8_generator_loss", "fig9_critic_loss", "fig2_histograms", "contact_sheet")
+FIGURES = ("fig2_histograms", "fig8_generator_loss", "fig9_critic_loss")
+PICTURES = ("fig5_side_by_side", "contact_sheet")  # hold photographs, which are not ours to publish: they stay in --out
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def run(command: list[str], threads: int, log: Path) -> int:
 
 
 def report(arguments: Arguments, trained: list[str], failed: list[str], hours: float) -> Path:
-    """bench/results/papers-<device>.md with the evaluation's tables, and its figures in a folder beside it."""
+    """bench/results/papers-<device>.md with the evaluation's tables, and its plots in a folder beside it."""
     folder = arguments.out / "evaluation"
     device = json.loads((arguments.out / "runs" / trained[0] / "options.json").read_text())["device"]
     target = RESULTS / f"papers-{device}.md"
@@ -141,7 +142,7 @@ def report(arguments: Arguments, trained: list[str], failed: list[str], hours: f
     shown = []
     for name in FIGURES:
         if (folder / f"{name}.png").is_file():
-            shutil.copyfile(folder / f"{name}.png", figures / f"{name}.png")
+            Image.open(folder / f"{name}.png").quantize(64).save(figures / f"{name}.png", optimize=True)
             shown.append(f"![{name}]({figures.name}/{name}.png)")
     scale = (
         f"Every preset as it stands (`--full {arguments.full}`)."
@@ -166,8 +167,10 @@ def report(arguments: Arguments, trained: list[str], failed: list[str], hours: f
         f"Training took {hours:.2f} hours in this call." + (f" Failed: {', '.join(failed)}." if failed else ""),
         "",
     ]
+    tables = (folder / "tables.md").read_text().replace(str(Path.home()), "~")
+    left = f"The pictures ({', '.join(PICTURES)}) hold photographs and stay in the evaluation's folder."
     with replacing(target) as file:
-        file.write("\n".join([*lines, (folder / "tables.md").read_text(), "", *shown, ""]).encode())
+        file.write("\n".join([*lines, tables, "", *shown, "", left, ""]).encode())
     return target
 
 

@@ -552,13 +552,17 @@ def tables(results: Results, systems: list[System]) -> str:
     for name, metric in METRICS.items():
         lines.append(_row([metric.title, metric.better, *(_shown(results.metrics[one][name]) for one in names)]))
     blocks.append("## All metrics, with 95 % intervals over photographs\n\n" + "\n".join(lines))
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}  # reason -> metrics and systems, in order
     for one in names[:-1]:
         for name, found in results.metrics[one].items():
             if "missing" in found:
-                reasons.setdefault(found["missing"], []).append(f"{name} ({one})")
+                those, of = reasons.setdefault(found["missing"], ({}, {}))
+                those[name] = of[one] = None
     if reasons:
-        listed = "\n".join(f"- {', '.join(those)}: {reason}" for reason, those in reasons.items())
+        listed = "\n".join(
+            f"- {', '.join(those)} ({', '.join(of) if len(of) < len(names) - 1 else 'all'}): {reason}"
+            for reason, (those, of) in reasons.items()
+        )
         blocks.append(f"## Missing\n\n{listed}")
     blocks.append("## Definitions\n\n" + "\n".join(f"- {line}" for line in DEFINITIONS))
     return "# Evaluation\n\n" + "\n\n".join(blocks) + f"\n\n---\n{results.caption}\n"
