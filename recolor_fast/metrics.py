@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recolor_fast.color import to_lab, to_rgb01, to_unit
 from recolor_fast.data.sources import reachable
-from recolor_fast.losses.features import LPIPS, build_lpips, missing
+from recolor_fast.losses.features import LPIPS, build_lpips, missing, read_weights
 
 Columns = dict[str, np.ndarray]
 Judge = Callable[[Tensor], Columns]
@@ -263,21 +263,6 @@ def inception_judge(file: Path | None, device: torch.device) -> Judged:
         return {"inception": network(pictures).cpu().numpy()}
 
     return Judged(judge, weights=path.name)
-
-
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """The state_dict in a .safetensors or .pth file. ValueError naming a file that holds none."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(weights, dict):
-            raise ValueError(f"it holds a {type(weights).__name__}")
-        return weights
-    except Exception as error:  # a file that is none fails in one of many ways
-        raise ValueError(f"{file}: not a readable .safetensors or .pth state_dict ({error})") from error
 
 
 def fid(features: np.ndarray, truth: np.ndarray) -> float:

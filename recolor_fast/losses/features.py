@@ -240,7 +240,7 @@ def build_feature_loss(term: str, file: str) -> FeatureLoss:
 def _weights(term: str, file: str) -> tuple[dict[str, Tensor], str]:
     """A state_dict from a file, torch's cache or a download, and what to call it in an error."""
     if file:
-        return _read(Path(file)), f"{file} (for {term})"
+        return read_weights(Path(file)), f"{file} (for {term})"
     try:
         weights = _source(term).get_state_dict(progress=True, check_hash=True)
     except OSError:
@@ -269,7 +269,8 @@ def missing(term: str, file: str) -> str:
     return f"{_source(term).url} does not answer, and there is no {_cached(term)}"
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The state_dict in a .safetensors or .pth file. ValueError naming a file that holds none."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -279,5 +280,5 @@ def _read(file: Path) -> dict[str, Tensor]:
         if not isinstance(weights, dict):
             raise ValueError(f"it holds a {type(weights).__name__}")
         return weights
-    except Exception as error:
+    except Exception as error:  # a file that is none fails in one of many ways
         raise ValueError(f"{file}: not a readable .safetensors or .pth state_dict ({error})") from error
