@@ -203,3 +203,13 @@ def test_three_equal_gray_channels_reach_both_networks():
     source = gray.float() / 127.5 - 1
     step.generator.eval()
     assert torch.equal(step.generator(source), step.generator(source.expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize("preset", ["gorriz", "padova-code", "features-vgg16"])
+def test_the_other_papers_steps_compile_whole(preset):
+    """Spectral norm, three scales, Lab, the penalty by the pair, a loss network: one graph each, the same numbers."""
+    options = small(preset)
+    eager, compiled = build(options), build(replace(options, compile="on", compile_backend="aot_eager"))
+    torch._dynamo.reset()
+    for ours, theirs in zip(run(compiled, range(2)), run(eager, range(2))):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
