@@ -384,7 +384,7 @@ def test_keras_preprocessing_is_0_to_255_minus_the_mean():
     assert (white - black).tolist() == pytest.approx([255.0] * 3)
 
 
-def test_feature_weights_of_a_file_are_loaded(tmp_path):
+def test_feature_weights_of_a_file_are_loaded(tmp_path, capsys):
     import torchvision
 
     with torch.random.fork_rng():
@@ -394,6 +394,7 @@ def test_feature_weights_of_a_file_are_loaded(tmp_path):
     assert torch.equal(alone["layer1.2.conv3.weight"], resnet["layer1.2.conv3.weight"])
     encoder = build_feature_loss("unet", str(tmp_path / "resnet50.pth"))
     assert torch.equal(encoder.layers.state_dict()["encoder.layer4.2.conv3.weight"], resnet["layer4.2.conv3.weight"])
+    assert "decoder is a fixed random one" in capsys.readouterr().err
     again = build_feature_loss("unet", str(tmp_path / "resnet50.pth"))
     image = torch.rand(1, 3, 64, 64)
     assert torch.equal(encoder.features(image), again.features(image))  # the decoder's seed is fixed

@@ -1,6 +1,7 @@
 """Frozen loss networks for perceptual terms: LPIPS, feature reconstruction, and where their weights come from."""
 
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -75,17 +76,9 @@ class Lpips(nn.Module):
 
     def load(self, weights: dict[str, Tensor], origin: str) -> None:
         """Load the backbone of a torchvision state_dict; ValueError naming `origin` and the first key that misfits."""
-        own = self.slices.state_dict()
-        found = {}
-        for key, value in own.items():  # "0.3.squeeze.weight" is features.3.squeeze.weight there
-            theirs = f"features.{key.split('.', 1)[1]}"
-            if theirs not in weights:
-                raise ValueError(f"{origin} does not fit: it has no {theirs}; expected a torchvision state_dict")
-            if weights[theirs].shape != value.shape:
-                shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(value.shape)}"
-                raise ValueError(f"{origin} does not fit: {theirs} is {shapes}")
-            found[key] = weights[theirs].float()
-        self.slices.load_state_dict(found)
+        own = self.slices.state_dict()  # "0.3.squeeze.weight" is features.3.squeeze.weight there
+        names = {key: f"features.{key.split('.', 1)[1]}" for key in own}
+        self.slices.load_state_dict(_fitting(own, names, weights, origin))
 
 
 class Network(NamedTuple):
@@ -198,21 +191,29 @@ class FeatureLoss(nn.Module):
         """
         own = self.layers.state_dict()
         first = next(iter(own))
-        alone = first.startswith("encoder.") and first not in weights
-        found = dict(own)
-        for key, value in own.items():
-            theirs = key.removeprefix("encoder.") if alone else key
+        names = {key: key for key in own if not key.endswith("num_batches_tracked")}
+        if first.startswith("encoder.") and first not in weights:
+            names = {key: key.removeprefix("encoder.") for key in names if key.startswith("encoder.")}
+            print(f"warning: {origin} has an encoder alone: the U-Net's decoder is a fixed random one", file=sys.stderr)
+        for key, theirs in names.items():
             if theirs not in weights:  # a feature pyramid's blocks, as torchvision's older files name them
-                theirs = re.sub(r"(fpn\.\w+_blocks\.\d+)\.0\.", r"\1.", theirs)
-            if theirs not in weights and (key.endswith("num_batches_tracked") or (alone and "encoder." not in key)):
-                continue
-            if theirs not in weights:
-                raise ValueError(f"{origin} does not fit: it has no {theirs}; expected a state_dict as torchvision's")
-            if weights[theirs].shape != value.shape:
-                shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(value.shape)}"
-                raise ValueError(f"{origin} does not fit: {theirs} is {shapes}")
-            found[key] = weights[theirs].to(value.dtype)
-        self.layers.load_state_dict(found)
+                names[key] = re.sub(r"(fpn\.\w+_blocks\.\d+)\.0\.", r"\1.", theirs)
+        self.layers.load_state_dict(own | _fitting(own, names, weights, origin))
+
+
+def _fitting(
+    own: dict[str, Tensor], names: dict[str, str], weights: dict[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    """`weights` under a network's own names (own -> theirs) and in its types; ValueError for the first that misfits."""
+    found = {}
+    for key, theirs in names.items():
+        if theirs not in weights:
+            raise ValueError(f"{origin} does not fit: it has no {theirs}; expected a torchvision state_dict")
+        if weights[theirs].shape != own[key].shape:
+            shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(own[key].shape)}"
+            raise ValueError(f"{origin} does not fit: {theirs} is {shapes}")
+        found[key] = weights[theirs].to(own[key].dtype)
+    return found
 
 
 def build_lpips(term: str, file: str) -> Lpips:
