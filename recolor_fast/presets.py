@@ -84,8 +84,8 @@ _paper_wgan = replace(
 # ImageNet to train on and 10 to test, 23 epochs of 50,000. Our choices where it is silent: BCE of weight 1 and smooth
 # L1 of weight 100 as in pix2pix; beta 1, where ab / 110 makes it half the squared error nearly everywhere; batch 16 as
 # its co-authors' code; no equalizing, which Lab does not allow, and no blur. The input is the gray photograph's Y',
-# whose L stands in for the color photograph's own (0.3 to 1.6 units off on the five samples), so that one gray photograph is
-# enough to color and luminance can be kept.
+# whose L stands in for the color photograph's own (0.3 to 1.6 units off on the five samples), so that one gray
+# photograph is enough to color and luminance can be kept.
 _lab = replace(
     _pix2pix,
     preset="pix2pix-lab",
