@@ -91,6 +91,9 @@ class Options:
     """Weight of the critic's gradient penalty; 0 is off."""
     penalty_on: Literal["image", "pair"] = "image"
     """What the penalty differentiates by: the color image, or the pair of gray source and color image."""
+    penalty_every: int = 1
+    """Lazy penalty: only in every so many critic steps, with so many times the weight (Karras et al. 2020, section 3.1);
+    1: in each."""
     critic_steps: int = 1
     """Critic updates per generator update, all on the same batch."""
     critic_gradients: Literal["fresh", "summed"] = "fresh"
@@ -115,6 +118,8 @@ class Options:
     # --- length ------------------------------------------------------------------------------------------------
     batch: int = 1
     """Photographs per step."""
+    micro_batch: int = 0
+    """Photographs of a batch that are in memory at a time, their gradients accumulated; 0: the whole batch."""
     images: int = 5000
     """Length of training, photographs seen."""
     seed: int = 0
@@ -129,6 +134,11 @@ class Options:
     """torch.compile the step; auto: on with CUDA."""
     compile_backend: str = "inductor"
     """torch.compile backend: inductor (needs a C++ compiler on the CPU), aot_eager or eager."""
+    fused_critic: Literal["auto", "on", "off"] = "auto"
+    """The critic's update fused by hand (fused.py) in the place of torch.func; auto: wherever it applies, which is with
+    a gradient penalty and no norm in the critic."""
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
+    """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Keep activations as NHWC in memory; auto: on with CUDA (on a CPU it is slower)."""
 
@@ -159,6 +169,7 @@ class Options:
             "critic_layers",
             "critic_scales",
             "critic_steps",
+            "penalty_every",
             "batch",
             "images",
             "save_every",
@@ -177,6 +188,7 @@ class Options:
             "weight_decay",
             "gradient_penalty",
             "smooth_l1_beta",
+            "micro_batch",
         ):
             if not 0 <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
@@ -193,6 +205,11 @@ class Options:
                 f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
                 "be equalized; use --equalize none"
             )
+        if self.cuda_graph == "on" and self.micro_batch:
+            raise ValueError(
+                f"cuda_graph on with micro_batch {self.micro_batch}: what is run again for its gradient cannot be "
+                "recorded; use one or the other"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and "batch" in (self.critic_norm, self.critic_first_norm) and self.batch > 1:
@@ -204,7 +221,7 @@ class Options:
 
 SIZES = (64, 128, 256, 512)
 CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
-    "images device compile compile_backend channels_last loader cache lpips_weights feature_weights "
+    "images device compile compile_backend fused_critic cuda_graph channels_last loader cache lpips_weights feature_weights "
     "runs name resume save_every log_every samples dry_run".split()
 )
 

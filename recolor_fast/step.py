@@ -20,10 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
+from recolor_fast import fused
 from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.graphed import Graphed
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
 from recolor_fast.losses.terms import TERMS, WeightedTerm
+from recolor_fast.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import at_least_float32, pick, power_iteration
@@ -39,8 +42,7 @@ def critic_update(
     """The critic's loss by parts and its gradient by parameter name.
 
     source (N,1,H,W), or (N,3,H,W) for a critic that takes three equal ones; real and fake (N,C,H,W) in network space;
-    mix (N,1,1,1) in [0, 1] for the penalty's points. A faster implementation (the critic step fused by hand) takes this
-    function's place behind the same signature.
+    mix (N,1,1,1) in [0, 1] for the penalty's points. For any critic; fused.py is faster for some.
     """
     adversary = ADVERSARIES[options.adversary]
 
@@ -157,16 +159,28 @@ class Step:
                 betas=(options.beta1, options.beta2),
                 weight_decay=options.weight_decay,
                 fused=True,
+                capturable=device.type == "cuda",
             )
             for name, network in networks.items()
         }
         # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
+        self._graphs: dict[tuple[bool, ...], Graphed] = {}
         self._forward = self._prepare(lambda source: self.generator(source).float())
         self._generator_update = self._prepare(partial(generator_update, self.critic, options, terms))
-        if self.critic:
-            self._critic_update = self._prepare(partial(critic_update, self.critic, options))
+        self._critic_updates = {}
+        if self.critic:  # by whether the step has the penalty, which is as much heavier as it is rarer
+            lazy = replace(options, gradient_penalty=options.gradient_penalty * options.penalty_every)
+            penalized: Callable = partial(critic_update, self.critic, lazy)
+            if options.fused_critic == "on":
+                penalized = partial(fused.critic_update, fused.layers(self.critic, options), lazy)
+            free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0))
+            self._critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
+        if length := options.micro_batch:
+            self._forward = partial(forward_in_pieces, self._forward, self.generator, length)
+            self._generator_update = in_pieces(self._generator_update, length, end_to_end)
+            self._critic_updates = {k: in_pieces(update, length, mean) for k, update in self._critic_updates.items()}
 
     def _prepare(self, piece: Callable) -> Callable:
         """Autocast around a piece, and one compiled graph of it if the options say so."""
@@ -191,6 +205,17 @@ class Step:
         """
         options = self.options
         torch.manual_seed(step_seed(options.seed, images))
+        before = images // options.batch * options.critic_steps
+        penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
+        if options.cuda_graph != "on":
+            return self._iterate(penalized, gray, rgb)
+        if penalized not in self._graphs:
+            self._graphs[penalized] = Graphed(partial(self._iterate, penalized))
+        return self._graphs[penalized](gray, rgb)
+
+    def _iterate(self, penalized: tuple[bool, ...], gray: Tensor, rgb: Tensor) -> Parts:
+        """The iteration, nothing but work on the device; `penalized` says which critic steps have the penalty."""
+        options = self.options
         rgb01 = to_rgb01(rgb).contiguous(memory_format=self._layout)
         source = to_unit(gray).contiguous(memory_format=self._layout)
         real = SPACES[options.space].encode(rgb01)
@@ -202,13 +227,17 @@ class Step:
         parts: Parts = {}
         with torch.no_grad():
             if self.critic:
-                for step in range(options.critic_steps):
+                for step, penalty in enumerate(penalized):
                     power_iteration(self.critic)
-                    found, gradients = self._critic_update(self._parameters, source, real, fake.detach(), mix[step])
+                    update = self._critic_updates[penalty]
+                    found, gradients = update(self._parameters, source, real, fake.detach(), mix[step])
                     # Of several steps on one batch, the parts' mean.
-                    parts = {k: parts.get(k, 0) + part / options.critic_steps for k, part in found.items()}
+                    parts = {k: parts.get(k, 0) + found.get(k, 0) / options.critic_steps for k in parts | found}
                     summed = options.critic_gradients == "summed" and step > 0
                     self._apply("critic", self.critic, [gradients[name] for name in self._parameters], summed)
+                if options.gradient_penalty:  # as the steps that have it show it
+                    penalties = parts.get("critic/penalty", fake.new_zeros(()))
+                    parts["critic/penalty"] = options.penalty_every * penalties
             found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
             parts |= found
         self._apply("generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake))
@@ -236,6 +265,9 @@ class Step:
             self.critic.load_state_dict(state["critic"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"optimizer/{name}"])
+            for group in optimizer.param_groups:  # of this device, not of the one that saved
+                group["capturable"] = self.device.type == "cuda"
+        self._graphs.clear()  # they hold the tensors that the optimizers had before
 
 
 def step_seed(seed: int, images: int) -> int:

@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
-from recolor_fast import checkpoint, images, metrics, plots, runs
+from recolor_fast import checkpoint, fused, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
@@ -73,7 +73,21 @@ def resolve(options: Options) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    options = resolve_lpips(replace(options, device=device, compile=compiled, channels_last=channels_last, data=data))
+    hindrance = fused.hindrance(options)
+    if options.fused_critic == "on" and hindrance:
+        raise ValueError(f"fused_critic on: {hindrance}; use auto, or another critic")
+    chosen: dict[str, Any] = {
+        "device": device,
+        "compile": compiled,
+        "channels_last": channels_last,
+        "fused_critic": "off" if hindrance or options.fused_critic == "off" else "on",
+        "cuda_graph": options.cuda_graph,
+    }
+    if options.cuda_graph == "auto":
+        chosen["cuda_graph"] = "off" if options.micro_batch else fast
+    elif options.cuda_graph == "on" and device != "cuda":
+        raise ValueError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
+    options = resolve_lpips(replace(options, data=data, **chosen))
     check_features(options)
     return options
 

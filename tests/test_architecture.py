@@ -34,6 +34,9 @@ losses.adversaries
 losses.penalty
 losses.features
 losses.terms
+fused
+graphed
+micro_batches
 step
 checkpoint
 runs

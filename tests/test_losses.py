@@ -86,7 +86,7 @@ def problem(
     options = replace(
         PRESETS["wgan-gp"],
         size=size,
-        width=8,
+        width=width,
         critic_norm=norm,
         critic_scales=scales,
         init_sigma=0.02 * gain,

@@ -15,6 +15,8 @@ class Adversary(NamedTuple):
     generator: Callable[[Tensor], Tensor]
     value: Callable[[Tensor], Tensor] = lambda scores: scores.mean((1, 2, 3))
     """The critic as a function, which the gradient penalty differentiates: score map (N,1,h,w) -> (N,)."""
+    linear: bool = True
+    """Whether `value` is linear in the scores, as the fused critic update needs it."""
 
 
 ADVERSARIES = {
@@ -49,5 +51,6 @@ ADVERSARIES = {
         lambda scores: 0.5 * scores.sigmoid().mean(),
         lambda scores: 0.5 * F.softplus(-scores).mean(),
         lambda scores: scores.sigmoid().sum((1, 2, 3)),
+        linear=False,
     ),
 }

@@ -34,5 +34,9 @@ def gradient_penalty(
 
     by = (0, 1) if on == "pair" else (1,)
     gradients = torch.func.grad(total, by)(source, torch.lerp(fake, real, mix))
-    squares = torch.stack([at_least_float32(gradient).square().sum((1, 2, 3)) for gradient in gradients])
-    return ((squares.sum(0) + EPSILON).sqrt() - 1).square().mean()
+    return norm_penalty(torch.cat([at_least_float32(gradient) for gradient in gradients], 1))
+
+
+def norm_penalty(gradient: Tensor) -> Tensor:
+    """Mean of (|g| - 1)^2 over photographs, of gradients g (N,C,H,W), float32 or wider."""
+    return ((gradient.square().sum((1, 2, 3)) + EPSILON).sqrt() - 1).square().mean()

@@ -8,16 +8,18 @@ from torch.nn.utils import parametrize
 
 from recolor_fast.options import Options
 
+SLOPE = 0.2  # of LeakyReLU below zero, in all networks
+
 
 class LeakyReLU(nn.Module):
-    """LeakyReLU (slope 0.2) written as a product with a detached slope.
+    """LeakyReLU written as a product with a detached slope.
 
     Same value and gradient as nn.LeakyReLU, but autograd sees that its second derivative is zero, so the
     double-backward of the penalty does not run every convolution's backward on zeros: 4 units of work instead of 6.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.where(x.detach() > 0, x.new_ones(()), x.new_full((), 0.2))
+        return x * torch.where(x.detach() > 0, x.new_ones(()), x.new_full((), SLOPE))
 
 
 class InstanceNorm(nn.Module):
