@@ -48,7 +48,7 @@ def mean(pieces: Sequence[Parts], shares: Sequence[float]) -> Parts:
 
 
 def end_to_end(pieces: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Gradients at the pieces (n,...) of a batch, each of the mean over a piece -> (N,...) of the mean over the batch."""
+    """Gradients at pieces (n,...) of a batch, each of a mean over its piece -> (N,...), of the mean over the batch."""
     return torch.cat([share * piece for piece, share in zip(pieces, shares)])
 
 

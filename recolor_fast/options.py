@@ -92,7 +92,7 @@ class Options:
     penalty_on: Literal["image", "pair"] = "image"
     """What the penalty differentiates by: the color image, or the pair of gray source and color image."""
     penalty_every: int = 1
-    """Lazy penalty: only in every so many critic steps, with so many times the weight (Karras et al. 2020, section 3.1);
+    """Lazy penalty: only every so many critic steps, with so many times the weight (Karras et al. 2020, section 3.1).
     1: in each."""
     critic_steps: int = 1
     """Critic updates per generator update, all on the same batch."""
@@ -221,8 +221,8 @@ class Options:
 
 SIZES = (64, 128, 256, 512)
 CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
-    "images device compile compile_backend fused_critic cuda_graph channels_last loader cache lpips_weights feature_weights "
-    "runs name resume save_every log_every samples dry_run".split()
+    "images device compile compile_backend fused_critic cuda_graph channels_last loader cache lpips_weights "
+    "feature_weights runs name resume save_every log_every samples dry_run".split()
 )
 
 

@@ -24,9 +24,9 @@ NAMES = """
 preset data per_class val_per_class classes size equalize blur flip loader cache space source_channels generator
 critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout init init_sigma adversary adversary_weight terms smooth_l1_beta
-gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights learning_rate beta1
-beta2 weight_decay batch micro_batch images seed device amp compile compile_backend fused_critic cuda_graph channels_last runs name resume
-save_every log_every samples dry_run
+gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
+learning_rate beta1 beta2 weight_decay batch micro_batch images seed device amp compile compile_backend fused_critic
+cuda_graph channels_last runs name resume save_every log_every samples dry_run
 """.split()
 
 
