@@ -17,8 +17,8 @@ the seeds.
 `agrees` is a two-sample t test of every one of these quantities: the difference of means to paper's is at most q
 standard errors, where the standard error is sqrt((s_paper^2 + s_row^2) / seeds) and q Student's quantile with
 2 seeds - 2 degrees of freedom, 5 % being shared by the quantities tested (Bonferroni). So a row whose true means are
-paper's fails by chance in at most one of twenty calls. What it sees depends on the seeds: with 3 and seven quantities
-q is 5.1, a difference of about 4 spreads, with 8 seeds 1.6 spreads; `True` says that no larger one was found, not that
+paper's fails by chance in at most one of twenty calls. What it sees depends on the seeds: with 3 and eight quantities
+q is 5.3, a difference of about 4 spreads, with 8 seeds 1.6 spreads; `True` says that no larger one was found, not that
 there is none. `farthest` names the quantity with the largest difference and `of_limit` is that difference over what is
 allowed: above 1 does not agree. A number that is not finite does not agree either.
 
@@ -164,7 +164,8 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
 def train_together(steps: Mapping[str, Callable], options: Options, paths: Sequence[Path]) -> dict[str, Run]:
     """Train all steps on the same batches to `options.images` photographs seen; the mean of each part's last quarter.
 
-    Parts that are not in all steps, such as gradient norms, are left out.
+    Parts that are not in all steps, such as gradient norms, are left out. With critic/real and critic/fake comes their
+    sum: what a linear critic adds to all its scores is free and cancels in it.
     """
     device = torch.device(options.device)
     count = math.ceil(options.images / options.batch)
@@ -183,7 +184,9 @@ def train_together(steps: Mapping[str, Callable], options: Options, paths: Seque
     common = set.intersection(*(set(found[0]) for found in parts.values()))
 
     def ends(found: list[dict[str, float]]) -> dict[str, float]:
-        return {part: statistics.fmean(one[part] for one in found) for part in found[0] if part in common}
+        means = {part: statistics.fmean(one[part] for one in found) for part in found[0] if part in common}
+        halves = [means[half] for half in ("critic/real", "critic/fake") if half in means]
+        return means | ({"critic/real+fake": sum(halves)} if halves else {})
 
     return {name: Run(seconds[name], ends(found)) for name, found in parts.items()}
 

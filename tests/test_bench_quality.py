@@ -34,12 +34,14 @@ def test_the_quality_benchmark_prints_a_table_and_a_line_of_json():
     assert (found["bench"], found["n"]) == ("quality", 16)
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == ["paper", "ours", "ours+amp"]
-    quantities = ["critic/real", "critic/fake", "generator/adversary", "generator/l1", "ab_rmse", "chroma", "psnr"]
+    parts = "critic/real critic/fake critic/real+fake generator/adversary generator/l1"
+    quantities = [*parts.split(), "ab_rmse", "chroma", "psnr"]
     for row in rows.values():
         assert row["case"] == "pix2pix"
         assert row["images_per_s"] == pytest.approx(1e3 / row["ms"])
         assert row["ratio"] == pytest.approx(rows["paper"]["ms"] / row["ms"])
         assert all(row[f"{name} sd"] > 0 for name in quantities)
+        assert row["critic/real+fake"] == pytest.approx(row["critic/real"] + row["critic/fake"])
         assert row["ab_rmse"] == pytest.approx(rows["paper"]["ab_rmse"], rel=0.01)
     assert rows["paper"]["agrees"] is None
     assert rows["ours"]["agrees"] is True
