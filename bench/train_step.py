@@ -10,6 +10,7 @@ ours+amp  the same with bfloat16 convolutions (--amp): other numbers, the qualit
 `ratio` is the paper row's ms over the row's own: more than 1 is faster. `critic_error` is the relative error of the
 critic's gradient at its first step, penalty included, against float64 autograd; `ms` is per photograph.
 LPIPS backbones have random weights here: structure only, nothing is downloaded.
+`--peer PATH` adds the rows of bench/peer.py.
 """
 
 import argparse
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=9, help="timed runs of each row")
     parser.add_argument("--threads", type=int, help="processor threads (all)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--peer", type=Path, help="a checkout of junyanz/pytorch-CycleGAN-and-pix2pix to time as well")
     parser.add_argument("--quick", action="store_true", help="64 pixels, width 8, 2 runs: to see that it works")
     parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
     arguments = parser.parse_args(argv)
@@ -62,6 +64,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     device = torch.device(name)
     rows = []
+    if arguments.peer:
+        from bench import peer  # it imports this module
+
+        fast: Literal["on", "off"] = "on" if name == "cuda" else "off"
+        for batch in arguments.batch:
+            options = replace(peer.OPTIONS, size=arguments.size, width=arguments.width, batch=batch, device=name)
+            options = replace(options, compile=fast, channels_last=fast)
+            try:
+                rows += peer.measure(arguments.peer, options, device, arguments.iterations, arguments.runs)
+            except ValueError as error:
+                parser.error(str(error))
     for preset in arguments.preset:
         for batch in arguments.batch:
             options = replace(

@@ -1,0 +1,240 @@
+"""The training step of junyanz/pytorch-CycleGAN-and-pix2pix, timed in turns with ours: train_step.py --peer PATH.
+
+PATH is a checkout that the user has: its own options, model and `optimize_parameters` run, nothing of it is copied or
+changed. The system is the one that both have: pix2pix in Lab, U-Net and 70x70 PatchGAN with batch norm, cross entropy,
+L1 of weight 100 (its `--model colorization --dataset_mode colorization`; here OPTIONS). Both start from the same
+weights. Loading is not timed, and the batch is on the device already.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.common import alternate
+from bench.paper import PaperStep
+from bench.train_step import Batch, our_gradients, paper_gradients, relative_error
+from recolor_fast.color import SPACES, to_lab, to_rgb01, to_unit
+from recolor_fast.data import loader, sources
+from recolor_fast.losses.terms import build_terms
+from recolor_fast.options import Options
+from recolor_fast.presets import PRESETS
+from recolor_fast.step import Step
+
+OPTIONS = replace(PRESETS["pix2pix-lab"], terms=(("l1", 100.0),), batch=1)
+"""The system both have; batch, size, width, learning rate, beta1 and L1's weight may be others."""
+SAME = """space source_channels generator critic generator_norm critic_norm generator_last_norm critic_first_norm
+spectral_norm conv_bias critic_layers critic_scales critic_bias dropout adversary adversary_weight gradient_penalty
+critic_steps beta2 weight_decay""".split()  # options that it has no word for, or another one
+GENERATORS = {128: "unet_128", 256: "unet_256", 512: "unet_256"}  # by size: its names count the halvings, 7 and 8
+PACKAGES = ("data", "models", "options", "util")  # top-level names its modules take
+FILES = (
+    "data/colorization_dataset.py",
+    "models/colorization_model.py",
+    "models/pix2pix_model.py",
+    "options/train_options.py",
+)
+INSTALLED_AS = {"skimage": "scikit-image", "PIL": "pillow", "cv2": "opencv-python-headless"}
+
+
+class Peer(NamedTuple):
+    """A model of the checkout, and whether it had cuDNN search for its fastest algorithms."""
+
+    model: Any
+    benchmark: bool
+
+
+def build_peer(path: Path, options: Options, device: torch.device) -> Peer:
+    """The checkout's colorization model, ready to train on `device`, with its own initial weights.
+
+    ValueError where `path` is no such checkout, where a package that it imports is missing (named), and for options of
+    a system that it does not have.
+    """
+    _check(path, options)
+    command = [
+        *("train.py", "--model", "colorization", "--dataset_mode", "colorization"),
+        *("--dataroot", str(path), "--name", "timed", "--batch_size", str(options.batch)),
+        *("--netG", GENERATORS[options.size], "--netD", "basic", "--norm", "batch", "--gan_mode", "vanilla"),
+        *("--ngf", str(options.width), "--ndf", str(options.width), "--lambda_L1", str(dict(options.terms)["l1"])),
+        *("--lr", str(options.learning_rate), "--beta1", str(options.beta1)),
+    ]
+    # What it prints must not come between our lines of JSON.
+    with _imported_from(path, command), redirect_stdout(sys.stderr):
+        try:
+            from models import create_model  # type: ignore[import-not-found]
+            from options.train_options import TrainOptions  # type: ignore[import-not-found]
+
+            settings = TrainOptions().gather_options()
+        except ImportError as error:
+            name = (error.name or "").partition(".")[0]
+            if name in PACKAGES or not name:
+                raise ValueError(f"peer {path}: cannot be imported: {error}") from error
+            package = INSTALLED_AS.get(name, name)
+            raise ValueError(f"peer {path}: needs the package {name}, pip install {package} ({error})") from error
+        except SystemExit as error:
+            raise ValueError(f"peer {path}: does not take the options {' '.join(command[1:])}") from error
+        settings.isTrain = True
+        # Checkouts up to 2022 take numbers of GPUs, later ones a device.
+        settings.gpu_ids = [device.index or 0] if device.type == "cuda" else []
+        settings.device = device
+        model = create_model(settings)
+        model.setup(settings)
+        return Peer(model, torch.backends.cudnn.benchmark)
+
+
+def copy_weights(peer: Peer, step: Step) -> None:
+    """Give the peer's networks the weights of ours, in place. ValueError where they are not the same networks.
+
+    Same means: as many parameters (counted below), of equal shapes in the same order.
+    """
+    for name, theirs, ours in (
+        ("generator", peer.model.netG, step.generator),
+        ("critic", peer.model.netD, step.critic),
+    ):
+        assert isinstance(ours, nn.Module)
+        pairs = list(zip(theirs.parameters(), ours.parameters()))
+        counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (theirs, ours)]
+        if counts[0] != counts[1] or any(a.shape != b.shape for a, b in pairs):
+            raise ValueError(f"peer: its {name} has {counts[0]} parameters, ours {counts[1]}: not the same network")
+        with torch.no_grad():
+            for theirs_one, ours_one in pairs:
+                theirs_one.copy_(ours_one)
+
+
+def peer_step(
+    path: Path, options: Options, device: torch.device, batch: Batch, weights: Step | None = None
+) -> Callable[[], None]:
+    """The peer's iteration on `batch`, gray uint8 (N,1,S,S) and rgb uint8 (N,3,S,S), as a call without arguments.
+
+    With `weights` it starts from the weights of that step. ValueError as of `build_peer` and `copy_weights`.
+    """
+    peer = build_peer(path, options, device)
+    if weights is not None:
+        copy_weights(peer, weights)
+    return partial(_iterate, peer, lab_batch(batch))
+
+
+def _iterate(peer: Peer, batch: dict[str, Any]) -> None:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = peer.benchmark
+    try:
+        peer.model.set_input(batch)
+        peer.model.optimize_parameters()
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def lab_batch(batch: Batch) -> dict[str, Any]:
+    """A batch as its colorization dataset gives it: A (N,1,S,S) is L / 50 - 1, B (N,2,S,S) a and b / 110, float32."""
+    lab = to_lab(to_rgb01(batch[1]))
+    return _named(lab[:, :1] / 50 - 1, lab[:, 1:] / 110)
+
+
+def critic_gradients(peer: Peer, options: Options, batch: Batch) -> list[Tensor]:
+    """The gradient of its critic, by parameter, in an iteration of its own on our source and target (seed 0).
+
+    It updates the model. The source is our gray photograph in the place of its L, so that our critic's gradient is the
+    same function of the same numbers.
+    """
+    torch.manual_seed(0)
+    _iterate(peer, _named(to_unit(batch[0]), SPACES[options.space].encode(to_rgb01(batch[1]))))
+    return [parameter.grad for parameter in peer.model.netD.parameters()]
+
+
+def measure(path: Path, options: Options, device: torch.device, iterations: int, runs: int) -> list[dict]:
+    """Rows `peer`, `paper`, `ours` and `ours+amp` of one case, in turns; `options` are OPTIONS but for the scale.
+
+    Columns as in train_step.py, so `ratio` is against `paper`; `peer_ratio` is the peer's ms over the row's own. The
+    peer's `critic_error` is of its first iteration on our source, so a small one says that it trains the same networks
+    on the same objective. ValueError as of `peer_step`.
+    """
+    gray, rgb = loader.load(replace(options, loader="host"), sources.sample())
+    chosen = torch.arange(options.batch) % len(gray)
+    batch = gray[chosen].to(device), rgb[chosen].to(device)
+    terms = build_terms(options)
+    ours = {"ours": Step(options, terms, device), "ours+amp": Step(replace(options, amp=True), terms, device)}
+    start = ours["ours"]
+    theirs = peer_step(path, options, device, batch, start)
+
+    exact = paper_gradients(start, batch, torch.float64)
+    peer = build_peer(path, options, device)
+    copy_weights(peer, start)
+    errors = {"peer": relative_error(dict(zip(exact, critic_gradients(peer, options, batch))), exact)}
+    del peer
+    errors["paper"] = relative_error(paper_gradients(start, batch, torch.float32), exact)
+    errors |= {name: relative_error(our_gradients(step, batch), exact) for name, step in ours.items()}
+
+    steps: dict[str, Callable[[], Any]] = {
+        "peer": theirs,
+        "paper": partial(PaperStep(options, terms, start), *batch, 0),
+        **{name: partial(step, *batch, 0) for name, step in ours.items()},
+    }
+
+    def repeat(step: Callable[[], Any]) -> None:
+        for _ in range(iterations):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    seconds = alternate({name: partial(repeat, step) for name, step in steps.items()}, runs)
+    count = iterations * options.batch
+    return [
+        {
+            "case": f"{options.preset} peer {options.size} b{options.batch}",
+            "name": name,
+            "ms": 1000 * seconds[name] / count,
+            "images_per_s": count / seconds[name],
+            "ratio": seconds["paper"] / seconds[name],
+            "peer_ratio": seconds["peer"] / seconds[name],
+            "critic_error": errors[name],
+        }
+        for name in steps
+    ]
+
+
+def _named(source: Tensor, target: Tensor) -> dict[str, Any]:
+    names = [""] * len(source)
+    return {"A": source, "B": target, "A_paths": names, "B_paths": names}
+
+
+def _check(path: Path, options: Options) -> None:
+    missing = [name for name in FILES if not (path / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"peer {path}: lacks {', '.join(missing)}; expected a checkout of junyanz/pytorch-CycleGAN-and-pix2pix"
+        )
+    for name in SAME:
+        found, expected = getattr(options, name), getattr(OPTIONS, name)
+        if found != expected:
+            raise ValueError(f"{name} {found!r}: the peer trains with {expected!r} (bench.peer.OPTIONS)")
+    if [name for name, _ in options.terms] != ["l1"]:
+        raise ValueError(f"terms {options.terms}: the peer has L1 and nothing else beside its adversary")
+    if options.size not in GENERATORS:
+        raise ValueError(f"size {options.size}: the peer has U-Nets for {', '.join(map(str, GENERATORS))} pixels")
+
+
+@contextmanager
+def _imported_from(path: Path, command: list[str]) -> Iterator[None]:
+    """In it, the checkout's packages can be imported and `command` is the command line; afterwards nothing is left."""
+
+    def take() -> dict[str, Any]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in PACKAGES}
+
+    hidden = take()
+    before = sys.argv, sys.dont_write_bytecode, torch.backends.cudnn.benchmark
+    entry = str(path.resolve())
+    sys.path.insert(0, entry)
+    sys.argv, sys.dont_write_bytecode = command, True  # no __pycache__ in a folder that is not ours
+    try:
+        yield
+    finally:
+        sys.argv, sys.dont_write_bytecode, torch.backends.cudnn.benchmark = before
+        sys.path.remove(entry)
+        take()
+        sys.modules.update(hidden)

@@ -1,0 +1,242 @@
+"""Whether a speed-up changes what is trained: python bench/quality.py --data FOLDER [--preset ...] [--quick].
+
+For every preset and seed the paper's way and each of ours train together: from the same initial weights, each batch by
+one after the other. Then all color the same validation photographs, as train.py validates. The seeds differ in initial
+weights, dropout and penalty points; photographs and their order are the same for all, so that the spread is of the
+training and not of which photographs came last. Rows of a preset:
+
+paper     float32, the paper's way (bench/paper.py).
+ours      recolor_fast.step in float32.
+ours+amp  the same with bfloat16 convolutions. VARIANTS holds these; another one is another line.
+
+Columns: `ms` per photograph (median of all steps of all seeds, taken in turns), `ratio` of paper's ms to the row's own
+(more than 1 is faster), then means over the seeds of each loss part (its mean over the last quarter of training) and of
+each validation metric (recolor_fast.metrics.compare), each with its spread beside it, the standard deviation over
+the seeds.
+
+`agrees` is a two-sample t test of every one of these quantities: the difference of means to paper's is at most q
+standard errors, where the standard error is sqrt((s_paper^2 + s_row^2) / seeds) and q Student's quantile with
+2 seeds - 2 degrees of freedom, 5 % being shared by the quantities tested (Bonferroni). So a row whose true means are
+paper's fails by chance in at most one of twenty calls. What it sees depends on the seeds: with 3 and eight quantities
+q is 5.3, a difference of about 4 spreads, with 8 seeds 1.6 spreads; `True` says that no larger one was found, not that
+there is none. `farthest` names the quantity with the largest difference and `of_limit` is that difference over what is
+allowed: above 1 does not agree. A number that is not finite does not agree either.
+
+Presets with LPIPS train without it where its weights cannot be had, after a warning. Weights of the adversary wgan are
+scaled with the size as README says, 20 / size at 1 for the preset.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from scipy.stats import t as student  # comes with scikit-image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.common import report
+from bench.paper import PaperStep
+from recolor_fast import train
+from recolor_fast.data import loader
+from recolor_fast.environment import device_name
+from recolor_fast.losses.features import FEATURES, LPIPS
+from recolor_fast.losses.terms import build_terms
+from recolor_fast.options import Options
+from recolor_fast.presets import PRESETS
+from recolor_fast.step import Step
+
+# name -> what it changes in the options that the paper's way is trained with
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "ours+amp": {"amp": True},
+}
+CHANCE = 0.05  # of a row whose true means are paper's not to agree
+
+
+class Run(NamedTuple):
+    """One training: the seconds of each step, and every quantity it is judged by."""
+
+    seconds: list[float]
+    quantities: dict[str, float]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line, train every preset with every seed, and report."""
+    parser = argparse.ArgumentParser(description="Losses and validation of the paper's way and of ours.")
+    parser.add_argument("--data", default="sample", help="folder of photographs, imagenette, or the sample")
+    parser.add_argument("--per-class", type=int, help="photographs of each class to train on (all)")
+    parser.add_argument("--val-per-class", type=int, help="photographs of each class to validate on (train.py's)")
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["wgan-gp", "pix2pix"], help="systems to train")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row, 2 or more")
+    parser.add_argument("--images", type=int, default=1000, help="length of a training, photographs seen")
+    parser.add_argument("--size", type=int, default=64, help="pixels")
+    parser.add_argument("--width", type=int, default=16, help="filters of the first layers")
+    parser.add_argument(
+        "--batch", type=int, default=4, help="photographs per step at most; a preset with fewer keeps its"
+    )
+    parser.add_argument("--lpips-weights", default="", help="file with the LPIPS backbone's state_dict")
+    parser.add_argument("--feature-weights", default="", help="the same for the loss networks of features-*")
+    parser.add_argument("--threads", type=int, help="processor threads (all)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quick", action="store_true", help="width 8, 16 photographs, 2 seeds: to see that it works")
+    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.width, arguments.images, arguments.seeds = 8, 16, 2
+    if arguments.seeds < 2:
+        parser.error(f"--seeds {arguments.seeds}: expected 2 or more, one has no spread")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:  # all of them before hours are spent on the first
+        systems = [train.resolve(small(PRESETS[preset], arguments)) for preset in arguments.preset]
+    except ValueError as error:
+        parser.error(str(error))
+    rows = []
+    for options in systems:
+        rows += measure(options, VARIANTS, arguments.seeds)
+    note = (
+        f"{arguments.size} pixels, width {arguments.width}, {arguments.images} photographs seen, {arguments.seeds} "
+        "seeds; ratio = ms of paper / ms; sd: over the seeds; agrees: as the head of this script says"
+    )
+    report("quality", device_name(torch.device(systems[0].device)), arguments.images, rows, note, arguments.save)
+
+
+def small(preset: Options, arguments: argparse.Namespace) -> Options:
+    """The preset at the scale of the command line, not resolved."""
+    names = {name for name, weight in preset.terms if weight}
+    weight = preset.adversary_weight
+    return replace(
+        preset,
+        data=arguments.data,
+        per_class=arguments.per_class,
+        val_per_class=arguments.val_per_class,
+        size=arguments.size,
+        width=arguments.width,
+        batch=min(preset.batch, arguments.batch),
+        images=arguments.images,
+        device=arguments.device,
+        # L1's gradient at the fake falls with the size, the Wasserstein critic's does not.
+        adversary_weight=weight * preset.size / arguments.size if preset.adversary == "wgan" else weight,
+        lpips_weights=arguments.lpips_weights if names & set(LPIPS) else "",
+        feature_weights=arguments.feature_weights if names & set(FEATURES) else "",
+    )
+
+
+def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: int) -> list[dict]:
+    """The rows of one preset: `paper` and every variant, trained `seeds` times (2 or more) as the options say.
+
+    `options` are resolved (train.resolve); `variants` name what each changes in them. The options' own seed chooses the
+    photographs and their order. Says each finished training on stderr.
+    """
+    photographs = train.choose(options)
+    val_gray, val_rgb = loader.load(options, photographs.val)
+    torch.manual_seed(options.seed)
+    terms = build_terms(options)
+    device = torch.device(options.device)
+
+    def steps_of(seed: int) -> dict[str, Callable]:
+        seeded = replace(options, seed=seed)
+        first = Step(seeded, terms, device)
+        ours = {name: Step(replace(seeded, **changes), terms, device) for name, changes in variants.items()}
+        return {"paper": PaperStep(seeded, terms, first), **ours}
+
+    runs: dict[str, list[Run]] = {}
+    for seed in range(seeds):
+        steps = steps_of(seed)
+        trained = train_together(steps, options, photographs.train)
+        for name, run in trained.items():
+            found, _, _ = train.validate(cast(Step, steps[name]), val_gray, val_rgb)
+            del found["ab_rmse/gray"]  # says nothing of the system
+            runs.setdefault(name, []).append(Run(run.seconds, run.quantities | found))
+            said = ", ".join(f"{quantity} {value:.4g}" for quantity, value in runs[name][-1].quantities.items())
+            print(f"{options.preset}, seed {seed}, {name}: {said}", file=sys.stderr, flush=True)
+    return rows_of(options, runs)
+
+
+def train_together(steps: Mapping[str, Callable], options: Options, paths: Sequence[Path]) -> dict[str, Run]:
+    """Train all steps on the same batches to `options.images` photographs seen; the mean of each part's last quarter.
+
+    Parts that are not in all steps, such as gradient norms, are left out. With critic/real and critic/fake comes their
+    sum: what a linear critic adds to all its scores is free and cancels in it.
+    """
+    device = torch.device(options.device)
+    count = math.ceil(options.images / options.batch)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    parts: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
+    with closing(loader.batches(options, paths, device)) as stream:
+        for number, (gray, rgb) in enumerate(islice(stream, count)):
+            for name, step in steps.items():
+                started = time.perf_counter()
+                found = step(gray, rgb, number * options.batch)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                seconds[name].append(time.perf_counter() - started)
+                if number >= count - math.ceil(count / 4):
+                    parts[name].append({part: float(value) for part, value in found.items()})
+    common = set.intersection(*(set(found[0]) for found in parts.values()))
+
+    def ends(found: list[dict[str, float]]) -> dict[str, float]:
+        means = {part: statistics.fmean(one[part] for one in found) for part in found[0] if part in common}
+        halves = [means[half] for half in ("critic/real", "critic/fake") if half in means]
+        return means | ({"critic/real+fake": sum(halves)} if halves else {})
+
+    return {name: Run(seconds[name], ends(found)) for name, found in parts.items()}
+
+
+def rows_of(options: Options, runs: Mapping[str, Sequence[Run]]) -> list[dict]:
+    """A row for each entry of `runs`, whose first one, `paper`, the others are compared with."""
+    rows = []
+    ms = {
+        name: 1000 * statistics.median(chain.from_iterable(run.seconds for run in some)) / options.batch
+        for name, some in runs.items()
+    }
+    paper = values_of(runs["paper"])
+    for name, some in runs.items():
+        row: dict[str, Any] = {"case": options.preset, "name": name, "ms": ms[name], "images_per_s": 1000 / ms[name]}
+        row["ratio"] = ms["paper"] / ms[name]
+        values = values_of(some)
+        agrees, farthest, of_limit = (None, None, None) if name == "paper" else compare(paper, values)
+        row |= {"agrees": agrees, "farthest": farthest, "of_limit": of_limit}
+        for quantity, found in values.items():
+            row |= {quantity: statistics.fmean(found), f"{quantity} sd": _spread(found)}
+        rows.append(row)
+    return rows
+
+
+def values_of(runs: Sequence[Run]) -> dict[str, list[float]]:
+    """Quantity -> its value in each run."""
+    return {name: [run.quantities[name] for run in runs] for name in runs[0].quantities}
+
+
+def compare(paper: Mapping[str, Sequence[float]], ours: Mapping[str, Sequence[float]]) -> tuple[bool, str, float]:
+    """Whether all quantities agree (see the head of this file), the farthest one, and its difference over the limit.
+
+    As many values of each, 2 or more. Equal means are 0 of the limit, also where there is no spread at all.
+    """
+    shares: dict[str, float] = {}
+    for name, values in paper.items():
+        count = len(values)
+        quantile = student.ppf(1 - CHANCE / len(paper) / 2, 2 * count - 2)
+        limit = float(quantile) * math.sqrt((_spread(values) ** 2 + _spread(ours[name]) ** 2) / count)
+        difference = abs(statistics.fmean(ours[name]) - statistics.fmean(values))
+        shares[name] = 0.0 if difference == 0 else difference / limit if limit else math.inf
+        if not math.isfinite(difference):
+            shares[name] = math.inf
+    farthest = max(shares, key=lambda name: shares[name])
+    return shares[farthest] <= 1, farthest, shares[farthest]
+
+
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
+if __name__ == "__main__":
+    main()
