@@ -65,11 +65,9 @@ def test_what_cannot_be_recorded_is_run_and_said_once(monkeypatch, capsys):
     Recorder(monkeypatch, "operation not permitted when stream is capturing\nand more")
     graphed = Graphed(lambda x: {"sum": x.sum()})
     assert [graphed(torch.ones(k))["sum"].item() for k in range(1, 8)] == [1, 2, 3, 4, 5, 6, 7]
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        "warning: no CUDA graph of the iteration (operation not permitted when stream is capturing): launched kernel by "
-        "kernel"
-    ]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: no CUDA graph")
+    assert "(operation not permitted when stream is capturing)" in said
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):
