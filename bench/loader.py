@@ -127,7 +127,7 @@ def paper(path: Path, options: Options) -> Pair:
 def endless_dali(options: Options, paths: list[Path], device_id: int | None) -> Iterator[Pair]:
     """All photographs as one batch, again and again; nothing is begun before it is asked for (`ahead=1`)."""
     everything = cycle([range(len(paths))])
-    return dali.stream(paths, everything, options, len(paths), device_id, workers=1, ahead=1)
+    return dali.stream(paths, everything, options, len(paths), options.size, device_id, workers=1, ahead=1)
 
 
 def whole(stream: Iterator[Pair]) -> Callable[[], Pair]:

@@ -30,6 +30,9 @@ class Options:
     """Use only the first so many classes (folders, by name); none set: all."""
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
+    load_size: int = 0
+    """Side that photographs are decoded to, pixels, before a random square of size is cut out to train on (pix2pix: 286
+    with size 256), up to twice size; 0: size, no crop. Validation is never cropped."""
     equalize: Literal["none", "source", "both"] = "source"
     """Histogram equalization of: nothing, the gray source, or source and target (per channel)."""
     blur: Literal["none", "source", "both"] = "source"
@@ -153,6 +156,10 @@ class Options:
         if self.size not in SIZES:
             raise ValueError(
                 f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it up to 8 times)"
+            )
+        if self.load_size and not self.size <= self.load_size <= 2 * self.size:
+            raise ValueError(
+                f"load_size {self.load_size}: expected 0 (no crop) or {self.size} to {2 * self.size}, size to twice it"
             )
         for name in (
             "width",

@@ -52,16 +52,18 @@ def stream(
     chunks: Iterable[Sequence[int] | np.ndarray],
     options: Options,
     batch: int,
+    size: int,
     device_id: int | None = None,
     workers: int | None = None,
     ahead: int = 2,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
 
-    On the GPU `device_id`, or on the CPU without one, by `workers` threads (all processors). `chunks` may be endless.
-    `ahead` batches are under way at a time; 1 works only while it is asked. The tensors share DALI's memory, which
-    stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be decoded, or
-    where DALI is not installed.
+    S is `size`, whatever `options` say; they give `equalize` and `blur`. On the GPU `device_id`, or on the CPU without
+    one, by `workers` threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and
+    as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors share DALI's
+    memory, which stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be
+    decoded, or where DALI is not installed.
     """
     require()
     fed: deque[list[Path]] = deque()
@@ -77,7 +79,7 @@ def stream(
 
     with closing(in_order(read, asked(), ahead)) as batches:
         try:
-            pipe = _pipeline(batches, options, batch, device_id, workers or images.threads(), ahead)
+            pipe = _pipeline(batches, options, batch, size, device_id, workers or images.threads(), ahead)
             while True:
                 try:
                     gray, rgb = pipe.run()
@@ -101,7 +103,13 @@ def require() -> None:
 
 
 def _pipeline(
-    batches: Iterator[list[np.ndarray]], options: Options, batch: int, device_id: int | None, workers: int, ahead: int
+    batches: Iterator[list[np.ndarray]],
+    options: Options,
+    batch: int,
+    size: int,
+    device_id: int | None,
+    workers: int,
+    ahead: int,
 ) -> Any:
     """The graph: decode, gray, equalize, blur, resize, channels first. Outputs gray, rgb."""
     module = import_module("nvidia.dali")
@@ -125,8 +133,7 @@ def _pipeline(
         for value, function in settings:
             gray = gray if value == "none" else function(gray)
             rgb = function(rgb) if value == "both" else rgb
-        size = [options.size, options.size]
-        small = [fn.resize(image, size=size, interp_type=types.INTERP_LINEAR) for image in (gray, rgb)]
+        small = [fn.resize(image, size=[size, size], interp_type=types.INTERP_LINEAR) for image in (gray, rgb)]
         pipe.set_outputs(*(fn.transpose(image, perm=[2, 0, 1]) for image in small))
     pipe.build()
     return pipe
