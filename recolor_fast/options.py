@@ -34,7 +34,8 @@ class Options:
     """Side that photographs are decoded to, pixels, before a random square of size is cut out to train on (pix2pix: 286
     with size 256), up to twice size; 0: size, no crop. Validation is never cropped."""
     equalize: Literal["none", "source", "both"] = "source"
-    """Histogram equalization of: nothing, the gray source, or source and target (per channel)."""
+    """Histogram equalization of: nothing, the gray source, or source and target (per channel). Equalize and blur see
+    the photograph as decoded: before resizing, but JPEGs of 1024 pixels a side and more may be scaled down by then."""
     blur: Literal["none", "source", "both"] = "source"
     """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
     flip: bool = False

@@ -119,6 +119,27 @@ def test_other_formats_and_turned_photographs(tmp_path, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_large_photographs_are_scaled_in_decoding_alike_by_both_backends(tmp_path, backend):
+    """Each within 2 levels of the same small pixels, and near what a whole decode gives."""
+    turned = Image.Exif()
+    turned[274] = 6
+    paths = [tmp_path / name for name in ("a.jpg", "b_turned.jpg", "c.png")]
+    for number, path in enumerate(paths):
+        photograph = Image.fromarray(pixels(number, 1100, 1500))
+        photograph.save(path, **({"exif": turned} if "turned" in path.name else {}))
+    options = replace(OPTIONS, size=256, loader=backend)
+    gray, rgb = loader.load(options, paths)
+    for number, path in enumerate(paths):
+        small = images.read_rgb(path.read_bytes(), 256)
+        assert small.shape[:2] == [(550, 750), (750, 550), (1100, 1500)][number]
+        for image, expected in zip((gray, rgb), host.square(small, 256, "source", "source")):
+            assert levels(image[number], expected) <= 2
+        whole = host.square(images.read_rgb(path.read_bytes()), 256, "source", "source")
+        assert (rgb[number].float() - whole[1]).abs().mean() < 1
+        assert (gray[number].float() - whole[0]).abs().mean() < 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("count", [1, 7, 17])
 def test_load_keeps_the_order_of_a_list_of_any_length(paths, backend, count):
     some = [paths[i % len(paths)] for i in range(count)]
@@ -146,7 +167,7 @@ def test_a_file_that_breaks_during_the_run_is_named(tmp_path, backend):
 @needs_dali
 def test_what_only_dali_cannot_read_is_named(tmp_path, monkeypatch):
     good = write_jpegs(tmp_path, 1)
-    monkeypatch.setattr(dali, "encoded", lambda path: np.frombuffer(b"\xff\xd8 no image", np.uint8))
+    monkeypatch.setattr(dali, "encoded", lambda path, size: np.frombuffer(b"\xff\xd8 no image", np.uint8))
     with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
         loader.load(replace(OPTIONS, loader="dali"), good)
 

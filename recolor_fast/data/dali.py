@@ -2,7 +2,8 @@
 
 The bytes are fed from Python: the order, resuming and what to do about bad files stay ours, and the same for both
 backends. Only plain JPEG reaches DALI's decoders as it is; anything else is decoded here and handed over as PNM, since
-DALI lacks formats, scales 16 bits differently and has crashed on truncated files.
+DALI lacks formats, scales 16 bits differently and has crashed on truncated files. So are JPEGs far larger than the
+squares they become: DALI cannot decode at a fraction of the sides.
 """
 
 from collections import deque
@@ -33,16 +34,22 @@ def available() -> bool:
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
-def encoded(path: Path) -> np.ndarray:
+def encoded(path: Path, size: int) -> np.ndarray:
     """A file's bytes as DALI gets them, uint8 (n,): a plain JPEG's own, any other image's as binary PPM.
 
-    Raises ValueError naming a file that cannot be read.
+    JPEGs so large that a square of `size` pixels needs but a fraction of their sides (images.reduction) come as PPM
+    too. Raises ValueError naming a file that cannot be read.
     """
     with naming(path):
         data = path.read_bytes()
         header = jpeg_header(data)
-        if header is None or not header.plain or header.width * header.height > images.MAX_PIXELS:
-            rgb = images.read_rgb(data)
+        if (
+            header is None
+            or not header.plain
+            or header.width * header.height > images.MAX_PIXELS
+            or images.reduction(header.width, header.height, size) > 1
+        ):
+            rgb = images.read_rgb(data, size)
             data = b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
     return np.frombuffer(data, np.uint8)
 
@@ -75,7 +82,7 @@ def stream(
             yield fed[-1]
 
     def read(some: list[Path]) -> list[np.ndarray]:
-        return [encoded(path) for path in some]
+        return [encoded(path, size) for path in some]
 
     with closing(in_order(read, asked(), ahead)) as batches:
         try:
