@@ -1,19 +1,26 @@
 """Time to load one photograph as a pair of 256x256 tensors, gray and color: python bench/loader.py [--quick].
 
-Every row is one thread, and the same operators in the same order: decode, Rec. 601 gray, and in the second case
+Every row is one thread, and the same operators in the same order: decode, Rec. 601 gray, and in every second case
 equalize and blur of gray, then resize. Rows:
 
-paper     Pillow and torchvision, in the way of the Padova paper's notebook: PIL decodes, ToTensor makes floats, and
-          Grayscale, gaussian_blur (5, 0.7) and resize (bilinear, antialiased) work on float tensors. The notebook's own
-          order and its PIL equalize are other operators (up to 38 levels away) and would time different work, so
-          equalize is OpenCV's here, as in all rows. It is quicker than PIL's, which favors this row.
-host      recolor_fast.data.host: libjpeg-turbo, OpenCV, torchvision's uint8 resize.
-dali-cpu  recolor_fast.data.dali on the processor: the graph that runs on a GPU.
-dali-gpu  the same on the GPU, where there is one; DALI's one thread is on the processor.
-cache     a batch of 16 taken from tensors decoded once.
+paper        Pillow and torchvision, in the way of the Padova paper's notebook: PIL decodes, ToTensor makes floats, and
+             Grayscale, gaussian_blur (5, 0.7) and resize (bilinear, antialiased) work on float tensors. The notebook's
+             own order and its PIL equalize are other operators (up to 38 levels away) and would time different work, so
+             equalize is OpenCV's here, as in all rows. It is quicker than PIL's, which favors this row.
+torchvision  torchvision.io decodes, and its transforms work on uint8 tensors; equalize is OpenCV's. Its gray is cut off
+             where the others round, which equalizing enlarges to several levels.
+host         recolor_fast.data.host: libjpeg-turbo, OpenCV, torchvision's uint8 resize.
+dali-cpu     recolor_fast.data.dali on the processor: the graph that runs on a GPU.
+dali-gpu     the same on the GPU, where there is one; DALI's one thread is on the processor.
+cache        a batch of 16 taken from tensors decoded once.
+decode       libjpeg-turbo alone, at full scale and without any operator: what no loader that decodes whole goes below.
+
+The photographs of 12 megapixels are upscaled with a sensor's noise added, which makes files as large as a camera's. Our
+loaders decode them at 1/4 (images.reduction); DALI cannot, and gets the pixels.
 
 `ratio` is the paper row's ms over the row's own, of the same case: more than 1 is faster than the paper's way.
-`max_levels` is the largest difference to `host` in levels of 255, but for a frame of 1 pixel.
+`max_levels` and `mean_levels` are the differences, in levels of 255 and but for a frame of 1 pixel, to the operators of
+`host` on the whole photograph, so at 12 megapixels they show what scaling costs.
 """
 
 import argparse
@@ -27,9 +34,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
@@ -43,6 +52,7 @@ CASES = {
     "plain": Options(equalize="none", blur="none"),
     "equalize+blur": Options(equalize="source", blur="source"),
 }
+NOISE = 4.0  # standard deviation, levels of 255: 4000x3000 at quality 90 is then 2.6 MB
 BATCH = 16  # photographs taken from the cache at a time
 Pair = tuple[Tensor, Tensor]
 
@@ -51,43 +61,61 @@ def main() -> None:
     """Parse the command line, time every row of every case, and report."""
     parser = argparse.ArgumentParser(description="Milliseconds per photograph of every way to load it.")
     parser.add_argument("--quick", action="store_true", help="8 photographs and 3 runs, to see that it works")
-    parser.add_argument("--photographs", type=Path, help="folder of photographs; none: a sample at 500x375, made here")
-    parser.add_argument("--count", type=int, help="photographs of a run (32)")
-    parser.add_argument("--runs", type=int, help="timed runs of each row (9)")
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of photographs; none: samples of both sizes, made here"
+    )
+    parser.add_argument("--count", type=int, help="photographs of a run (32); an eighth as many of 12 megapixels")
+    parser.add_argument("--runs", type=int, help="timed runs of each row (9); a third as many with 12 megapixels")
     parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
     arguments = parser.parse_args()
     count = arguments.count or (8 if arguments.quick else 32)
     runs = arguments.runs or (3 if arguments.quick else 9)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         if arguments.photographs:
             found = sources.photographs(Options(data=str(arguments.photographs)))
-            paths, size = index.usable([*found.train, *found.val][:count], progress=False)[0], ""
+            paths = index.usable([*found.train, *found.val][:count], progress=False)[0]
+            sets = [("", paths, runs)]
         else:
-            paths, size = make_photographs(Path(folder), count), " 500x375"
-        rows = [row for case, options in CASES.items() for row in measure(case + size, options, paths, runs)]
-    note = f"{len(paths)} photographs, medians of {runs} runs in turn; ratio = ms of paper / ms (more than 1: faster)"
+            few = max(1, count // 8)
+            paths = make_photographs(Path(folder, "small"), count, 500, 375)
+            large = make_photographs(Path(folder, "large"), few, 4000, 3000, NOISE)
+            sets = [(" 500x375", paths, runs), (" 4000x3000", large, max(1, runs // 3))]
+        for size, some, times in sets:
+            for case, options in CASES.items():
+                rows += measure(case + size, options, some, times)
+    turns = " and ".join(str(times) for _, _, times in sets)
+    note = f"medians of {turns} runs in turn; ratio = ms of paper / ms (more than 1: faster)"
     gpu = torch.cuda.is_available()
     report("loader", device_name(torch.device("cuda" if gpu else "cpu")), len(paths), rows, note, arguments.save)
 
 
-def make_photographs(folder: Path, count: int) -> list[Path]:
-    """`count` JPEGs of 500x375, quality 90, 4:2:0: the sample photographs of scikit-image, again and again."""
+def make_photographs(folder: Path, count: int, width: int, height: int, noise: float = 0.0) -> list[Path]:
+    """`count` JPEGs of width x height, quality 90, 4:2:0: the sample photographs of scikit-image, again and again.
+
+    `noise`: standard deviation of what is added to each value, levels of 255.
+    """
+    folder.mkdir()
     paths = []
     for number, path in zip(range(count), cycle(sources.sample())):
-        pixels = images.resize(images.read_rgb(path.read_bytes()), 375, 500)
+        pixels = images.resize(images.read_rgb(path.read_bytes()), height, width)
+        if noise:
+            grain = np.random.default_rng(number).normal(0, noise, pixels.shape)
+            pixels = np.clip(pixels + grain, 0, 255).round().astype(np.uint8)
         paths.append(folder / f"{number:03d}.jpg")
         Image.fromarray(pixels).save(paths[-1], quality=90)
     return paths
 
 
 def measure(case: str, options: Options, paths: list[Path], runs: int) -> list[dict[str, object]]:
-    """The rows of one case: what each way gives is compared with `host`, then all are timed in turn."""
+    """The rows of one case: what each way gives is compared with `whole_host`, then all are timed in turn."""
     options = replace(options, loader="host", cache="off")
     gray, rgb = loader.load(options, paths)
     ways: dict[str, Callable[[], Pair]] = {
         "paper": lambda: stack([paper(path, options) for path in paths]),
+        "torchvision": lambda: stack([torchvision_uint8(path, options) for path in paths]),
         "host": lambda: stack([host.decode(path, options.size, options.equalize, options.blur) for path in paths]),
     }
     if dali.available():
@@ -95,8 +123,10 @@ def measure(case: str, options: Options, paths: list[Path], runs: int) -> list[d
         if torch.cuda.is_available():
             ways["dali-gpu"] = whole(endless_dali(options, paths, 0))
     ways["cache"] = lambda: cached(gray, rgb)
-    levels = {name: difference(way(), (gray, rgb)) for name, way in ways.items()}
-    seconds = alternate({name: discard(way) for name, way in ways.items()}, runs)
+    expected = stack([whole_host(path, options) for path in paths])
+    levels = {name: difference(way(), expected) for name, way in ways.items()}
+    timed = {name: discard(way) for name, way in ways.items()} | {"decode": lambda: decode(paths)}
+    seconds = alternate(timed, runs)
     return [
         {
             "case": case,
@@ -104,9 +134,10 @@ def measure(case: str, options: Options, paths: list[Path], runs: int) -> list[d
             "ms": 1e3 * seconds[name] / len(paths),
             "images_per_s": len(paths) / seconds[name],
             "ratio": seconds["paper"] / seconds[name],
-            "max_levels": levels[name],
+            **(dict(zip(("max_levels", "mean_levels"), levels[name])) if name in levels else {}),
+            "photographs": len(paths),
         }
-        for name in ways
+        for name in timed
     ]
 
 
@@ -124,10 +155,32 @@ def paper(path: Path, options: Options) -> Pair:
     return functional.resize(gray, size, antialias=True), functional.resize(rgb, size, antialias=True)
 
 
+def torchvision_uint8(path: Path, options: Options) -> Pair:
+    """A file as uint8 (gray (1,S,S), rgb (3,S,S)), by torchvision alone but for equalizing."""
+    rgb = decode_jpeg(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), ImageReadMode.RGB)
+    gray = functional.rgb_to_grayscale(rgb)
+    if options.equalize != "none":
+        gray = torch.from_numpy(cv2.equalizeHist(gray[0].numpy()))[None]
+    if options.blur != "none":
+        gray = functional.gaussian_blur(gray, [5, 5], [0.7, 0.7])
+    size = [options.size, options.size]
+    return functional.resize(gray, size, antialias=True), functional.resize(rgb, size, antialias=True)
+
+
+def whole_host(path: Path, options: Options) -> Pair:
+    """What the host would make of the photograph decoded whole."""
+    return host.square(images.read_rgb(path.read_bytes()), options.size, options.equalize, options.blur)
+
+
+def decode(paths: list[Path]) -> None:
+    for path in paths:
+        simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
+
+
 def endless_dali(options: Options, paths: list[Path], device_id: int | None) -> Iterator[Pair]:
     """All photographs as one batch, again and again; nothing is begun before it is asked for (`ahead=1`)."""
     everything = cycle([range(len(paths))])
-    return dali.stream(paths, everything, options, len(paths), device_id, workers=1, ahead=1)
+    return dali.stream(paths, everything, options, len(paths), options.size, device_id, workers=1, ahead=1)
 
 
 def whole(stream: Iterator[Pair]) -> Callable[[], Pair]:
@@ -160,14 +213,15 @@ def discard(way: Callable[[], Pair]) -> Callable[[], None]:
     return case
 
 
-def difference(pair: Pair, host_pair: Pair) -> int:
-    """Largest difference in levels of 255, but for the frame; floats 0..1 are rounded to levels first."""
-    worst = 0
-    for image, expected in zip(pair, host_pair):
+def difference(pair: Pair, expected: Pair) -> tuple[int, float]:
+    """Largest and mean difference in levels of 255, but for the frame; floats 0..1 are rounded to levels first."""
+    apart = []
+    for image, other in zip(pair, expected):
         levels = (image * 255).round() if image.is_floating_point() else image
-        apart = levels.cpu().numpy().astype(np.int16) - expected.numpy().astype(np.int16)
-        worst = max(worst, int(np.abs(apart[..., 1:-1, 1:-1]).max()))
-    return worst
+        both = (one.cpu().numpy().astype(np.int16)[..., 1:-1, 1:-1] for one in (levels, other))
+        apart.append(np.abs(np.subtract(*both)).ravel())
+    all_apart = np.concatenate(apart)
+    return int(all_apart.max()), float(all_apart.mean())
 
 
 if __name__ == "__main__":

@@ -72,9 +72,13 @@ class Picture(NamedTuple):
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_rgb(data: bytes) -> np.ndarray:
-    """A file's bytes as upright RGB, uint8 (H,W,3), without its alpha. Raises UnreadableImage."""
-    pixels, _, _ = _decode(data)
+def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
+    """A file's bytes as upright RGB, uint8 (H,W,3), without its alpha. Raises UnreadableImage.
+
+    `size` is for a picture that will end as a square of so many pixels: a JPEG far larger is then decoded at a fraction
+    of its sides, see `reduction`. 0: whole, as is every other format.
+    """
+    pixels, _, _ = _decode(data, size)
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
@@ -82,6 +86,19 @@ def read_picture(data: bytes) -> Picture:
     """A file's bytes as an upright picture to color. Raises UnreadableImage."""
     pixels, alpha, name = _decode(data)
     return Picture(pixels if pixels.ndim == 2 else gray(pixels), alpha, name)
+
+
+def reduction(width: int, height: int, size: int) -> int:
+    """By what the sides of a JPEG, pixels, are divided in decoding it for a square of `size` pixels: 1, 2, 4 or 8.
+
+    The largest that leaves both sides at least 2 * size (as Pillow's thumbnail() does) and at least 512: 4000x3000 for
+    256 is decoded as 1000x750, 500x375 whole. libjpeg-turbo then skips most of the inverse transform and all that
+    follows has less to do: half the time or less at 12 megapixels, and for 256 a square of up to 8192x8192 pixels takes
+    no more memory than 1024x1024. Nearer to `size` it shows: at 1/8, 12 megapixels take another sixth less time, but
+    colors are two to three times as far from a whole decode's. Below 1024 pixels there is next to no time to win
+    (bench/LOG.md, 2026-11-21).
+    """
+    return next((by for by in (8, 4, 2) if min(width, height) >= by * max(2 * size, 512)), 1)
 
 
 def sniff(file: BinaryIO, trust_suffix: bool = True) -> str | None:
@@ -98,8 +115,11 @@ def sniff(file: BinaryIO, trust_suffix: bool = True) -> str | None:
         return None
 
 
-def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Upright pixels (H,W) or (H,W,3), alpha (H,W) or None, format. Raises UnreadableImage and nothing else."""
+def _decode(data: bytes, size: int = 0) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Upright pixels (H,W) or (H,W,3), alpha (H,W) or None, format; `size` as in `read_rgb`.
+
+    Raises UnreadableImage and nothing else.
+    """
     if not data:
         raise UnreadableImage("the file is empty")
     try:
@@ -108,7 +128,7 @@ def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None, str]:
                 raise UnreadableImage(
                     f"too many pixels: {image.width} x {image.height}, expected at most {MAX_PIXELS:,} in all"
                 )
-            pixels = _fast_jpeg(data, image)
+            pixels = _fast_jpeg(data, image, size)
             alpha = None
             if pixels is None:
                 image.load()
@@ -131,21 +151,27 @@ def _format(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more JPEGs behind it
 
 
-def _fast_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     """Pixels of a gray or RGB JPEG by libjpeg-turbo, None where Pillow should try; `image` is its parsed header.
+
+    `size` as in `read_rgb`.
 
     In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
     (stray bytes between segments) leave good pixels: Pillow decodes those.
     """
     if _format(image) != "JPEG" or image.mode not in ("L", "RGB"):
         return None
+    by = reduction(image.width, image.height, size) if size else 1
+    height, width = -(-image.height // by), -(-image.width // by)
     try:
-        pixels = simplejpeg.decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB")
+        pixels = simplejpeg.decode_jpeg(
+            data, "GRAY" if image.mode == "L" else "RGB", min_height=height, min_width=width
+        )
     except ValueError as error:
         if "Premature end" in str(error):
             raise UnreadableImage("truncated: the JPEG data stops before its end marker") from None
         return None
-    if pixels.shape[:2] != (image.height, image.width):
+    if pixels.shape[:2] != (height, width):
         return None
     return pixels[..., 0] if image.mode == "L" else pixels
 

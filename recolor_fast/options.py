@@ -30,8 +30,12 @@ class Options:
     """Use only the first so many classes (folders, by name); none set: all."""
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
+    load_size: int = 0
+    """Side that photographs are decoded to, pixels, before a random square of size is cut out to train on (pix2pix: 286
+    with size 256), up to twice size; 0: size, no crop. Validation is never cropped."""
     equalize: Literal["none", "source", "both"] = "source"
-    """Histogram equalization of: nothing, the gray source, or source and target (per channel)."""
+    """Histogram equalization of: nothing, the gray source, or source and target (per channel). Equalize and blur see
+    the photograph as decoded: before resizing, but JPEGs of 1024 pixels a side and more may be scaled down by then."""
     blur: Literal["none", "source", "both"] = "source"
     """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
     flip: bool = False
@@ -163,6 +167,10 @@ class Options:
         if self.size not in SIZES:
             raise ValueError(
                 f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it up to 8 times)"
+            )
+        if self.load_size and not self.size <= self.load_size <= 2 * self.size:
+            raise ValueError(
+                f"load_size {self.load_size}: expected 0 (no crop) or {self.size} to {2 * self.size}, size to twice it"
             )
         for name in (
             "width",

@@ -176,12 +176,15 @@ def train(options: Options, resumed: Path | None) -> Path:
         )
 
     bar = tqdm(total=options.images, initial=seen, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True)
-    started, waited, counted = time.perf_counter(), 0.0, 0
+    started, waited, counted = 0.0, 0.0, 0
     with bar, closing(loader.batches(options, photographs.train, device, seen)) as stream:
         while seen < options.images:
             asked = time.perf_counter()
             gray, rgb = next(stream)
-            waited += time.perf_counter() - asked
+            if started:
+                waited += time.perf_counter() - asked
+            else:  # the first batch comes with the whole cache, or once the decoders have started: no step waits for it
+                started = time.perf_counter()
             parts = step(gray, rgb, seen)
             before, seen, counted, summed = seen, seen + len(gray), counted + len(gray), summed + len(gray)
             sums = {name: part * len(gray) + sums.get(name, 0) for name, part in parts.items()}

@@ -10,7 +10,7 @@ from recolor_fast.data import dali
 from tests.photographs import write_jpegs
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = {"paper", "host", "cache"} | ({"dali-cpu"} if dali.available() else set())
+NAMES = {"paper", "torchvision", "host", "cache", "decode"} | ({"dali-cpu"} if dali.available() else set())
 
 
 def run(*arguments: str) -> tuple[dict, str]:
@@ -26,16 +26,26 @@ def test_the_loader_benchmark_prints_a_table_and_a_line_of_json():
     assert set(found) == {"bench", "device", "versions", "n", "rows"}
     assert (found["bench"], found["n"]) == ("loader", 2)
     assert {"python", "torch", "torchvision", "numpy"} <= set(found["versions"])
-    assert {row["case"] for row in found["rows"]} == {"plain 500x375", "equalize+blur 500x375"}
-    for case in ("plain 500x375", "equalize+blur 500x375"):
+    cases = [f"{case} {size}" for size in ("500x375", "4000x3000") for case in ("plain", "equalize+blur")]
+    assert list(dict.fromkeys(row["case"] for row in found["rows"])) == cases
+    for case in cases:
         rows = {row["name"]: row for row in found["rows"] if row["case"] == case}
         assert set(rows) - {"dali-gpu"} == NAMES
-        assert rows["host"]["max_levels"] == rows["cache"]["max_levels"] == 0
-        for row in rows.values():
+        levels = {name: (row.get("max_levels"), row.get("mean_levels")) for name, row in rows.items()}
+        assert levels["host"] == levels["cache"]
+        assert levels["decode"] == (None, None)
+        large = case.endswith("4000x3000")  # decoded at 1/4 by our loaders, which must show
+        assert 0 < levels["host"][1] < 2 if large else levels["host"] == (0, 0)
+        for name, row in rows.items():
             assert row["ms"] > 0
             assert row["ratio"] == pytest.approx(rows["paper"]["ms"] / row["ms"])
             assert row["images_per_s"] == pytest.approx(1e3 / row["ms"])
-            assert row["max_levels"] <= (8 if row["name"] == "dali-gpu" else 2)
+            assert row["photographs"] == (1 if large else 2)
+            if name == "paper" or (name.startswith("dali") and not large):
+                assert row["max_levels"] <= (8 if name == "dali-gpu" else 2)
+            if name != "decode":
+                assert row["max_levels"] <= (30 if large else 8)
+                assert row["mean_levels"] <= min(2, row["max_levels"])
             assert f"{row['ms']:.4g}" in table
     assert "ratio = ms of paper / ms" in table
 

@@ -34,6 +34,16 @@ def encoded(image: Image.Image, format: str, **settings: object) -> bytes:
     return file.getvalue()
 
 
+def turned(upright: np.ndarray, orientation: int, format: str) -> bytes:
+    """A file whose EXIF orientation says how to get the upright pixels."""
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose() that the orientation undoes
+    stored = Image.fromarray(upright)
+    stored = stored.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else stored
+    exif = Image.Exif()
+    exif[274] = orientation
+    return encoded(stored, format, exif=exif, quality=100)
+
+
 def distance(a: np.ndarray, b: np.ndarray) -> int:
     assert a.shape == b.shape
     assert a.dtype == b.dtype == np.uint8
@@ -82,14 +92,59 @@ def test_jpeg_equals_pillow() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientations_give_the_same_upright_pixels(format: str, orientation: int) -> None:
     upright = smooth(48, 80)
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose() that the orientation undoes
-    stored = Image.fromarray(upright)
-    stored = stored.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else stored
-    exif = Image.Exif()
-    exif[274] = orientation
-    data = encoded(stored, format, exif=exif, quality=100)
+    data = turned(upright, orientation, format)
     assert distance(images.read_rgb(data), upright) <= 8
     assert distance(images.read_picture(data).gray, images.gray(upright)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "by"),
+    [
+        (500, 375, 256, 1),
+        (500, 375, 64, 1),
+        (4000, 3000, 256, 4),
+        (3000, 4000, 256, 4),
+        (4000, 3000, 286, 4),
+        (4000, 3000, 512, 2),
+        (4096, 4096, 256, 8),
+        (9000, 9000, 256, 8),
+        (9000, 1024, 256, 2),
+        (9000, 1023, 256, 1),
+        (9000, 1023, 64, 1),
+    ],
+)
+def test_reduction_leaves_at_least_twice_the_size(width: int, height: int, size: int, by: int) -> None:
+    assert images.reduction(width, height, size) == by
+    assert by == 1 or min(width, height) / by >= 2 * size
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(("side", "by"), [(1023, 1), (1024, 2), (1029, 2), (2051, 4), (4099, 8)])
+def test_large_jpegs_are_decoded_at_a_fraction_only_if_asked(mode: str, side: int, by: int) -> None:
+    upright = smooth(side, side + 38)
+    data = encoded(Image.fromarray(upright).convert(mode), "JPEG", quality=95)
+    assert images.read_rgb(data).shape == upright.shape
+    got = images.read_rgb(data, 256)
+    assert got.shape == (-(-side // by), -(-(side + 38) // by), 3)
+    wanted = images.resize(images.read_rgb(data), *got.shape[:2])
+    assert distance(got[1:-1, 1:-1], wanted[1:-1, 1:-1]) <= 4
+
+
+def test_only_jpegs_are_decoded_at_a_fraction_and_truncated_ones_not_at_all() -> None:
+    rgb = smooth(1100, 1100)
+    assert distance(images.read_rgb(encoded(Image.fromarray(rgb), "PNG"), 64), rgb) == 0
+    cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG")
+    assert distance(images.read_rgb(cmyk, 64), images.read_rgb(cmyk)) == 0
+    whole = encoded(Image.fromarray(rgb), "JPEG")
+    with pytest.raises(images.UnreadableImage, match="truncated"):
+        images.read_rgb(whole[: len(whole) // 2], 64)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_large_jpegs_are_upright_too(orientation: int) -> None:
+    upright = smooth(1040, 1200)
+    got = images.read_rgb(turned(upright, orientation, "JPEG"), 256)
+    assert distance(got, images.resize(upright, 520, 600)) <= 4
 
 
 def test_broken_exif_does_not_lose_the_picture() -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 
@@ -118,6 +119,27 @@ def test_other_formats_and_turned_photographs(tmp_path, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_large_photographs_are_scaled_in_decoding_alike_by_both_backends(tmp_path, backend):
+    """Each within 2 levels of the same small pixels, and near what a whole decode gives."""
+    turned = Image.Exif()
+    turned[274] = 6
+    paths = [tmp_path / name for name in ("a.jpg", "b_turned.jpg", "c.png")]
+    for number, path in enumerate(paths):
+        photograph = Image.fromarray(pixels(number, 1100, 1500))
+        photograph.save(path, **({"exif": turned} if "turned" in path.name else {}))
+    options = replace(OPTIONS, size=256, loader=backend)
+    gray, rgb = loader.load(options, paths)
+    for number, path in enumerate(paths):
+        small = images.read_rgb(path.read_bytes(), 256)
+        assert small.shape[:2] == [(550, 750), (750, 550), (1100, 1500)][number]
+        for image, expected in zip((gray, rgb), host.square(small, 256, "source", "source")):
+            assert levels(image[number], expected) <= 2
+        whole = host.square(images.read_rgb(path.read_bytes()), 256, "source", "source")
+        assert (rgb[number].float() - whole[1]).abs().mean() < 1
+        assert (gray[number].float() - whole[0]).abs().mean() < 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("count", [1, 7, 17])
 def test_load_keeps_the_order_of_a_list_of_any_length(paths, backend, count):
     some = [paths[i % len(paths)] for i in range(count)]
@@ -145,7 +167,7 @@ def test_a_file_that_breaks_during_the_run_is_named(tmp_path, backend):
 @needs_dali
 def test_what_only_dali_cannot_read_is_named(tmp_path, monkeypatch):
     good = write_jpegs(tmp_path, 1)
-    monkeypatch.setattr(dali, "encoded", lambda path: np.frombuffer(b"\xff\xd8 no image", np.uint8))
+    monkeypatch.setattr(dali, "encoded", lambda path, size: np.frombuffer(b"\xff\xd8 no image", np.uint8))
     with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
         loader.load(replace(OPTIONS, loader="dali"), good)
 
@@ -163,10 +185,10 @@ def test_indices_are_epochs_of_permutations_end_to_end():
 
 @pytest.mark.parametrize("batch", [1, 4, 10, 23])
 @pytest.mark.parametrize("start", [0, 3, 10, 27])
-@pytest.mark.parametrize("drawn", [loader.indices, loader.mirrored])
+@pytest.mark.parametrize("drawn", [loader.indices, loader.mirrored, partial(loader.corners, spare=30)])
 def test_the_order_resumes_anywhere_and_does_not_depend_on_the_batch(drawn, batch, start):
     whole = np.concatenate(list(islice(drawn(1, 10, 1), 150)))
-    resumed = list(islice(drawn(1, 10, batch, start), 5))
+    resumed = list(islice(drawn(1, 10, batch, images=start), 5))
     assert {len(part) for part in resumed} == {batch}
     assert np.concatenate(resumed).tolist() == whole[start : start + 5 * batch].tolist()
 
@@ -205,10 +227,74 @@ def test_resumed_is_unbroken(paths, backend, cache, batch):
     assert_same(take(options, paths, 5, images=3 * batch), unbroken[3:])
 
 
+@pytest.mark.parametrize("load_size", [0, 72])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_cached_is_streamed(paths, backend):
-    options = replace(OPTIONS, loader=backend, flip=True)
-    assert_same(take(options, paths, 8), take(replace(options, cache="on"), paths, 8))
+def test_cached_is_streamed(paths, backend, load_size):
+    options = replace(OPTIONS, loader=backend, flip=True, load_size=load_size)
+    streamed = take(options, paths, 8)
+    assert_same(take(replace(options, cache="on"), paths, 8), streamed)
+    assert_same(take(replace(options, cache="on"), paths, 5, images=9), streamed[3:])
+    assert_same(take(options, paths, 5, images=9), streamed[3:])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_crops_are_squares_of_the_photograph_the_same_of_gray_and_rgb(paths, backend):
+    """Which ones is held by `corners`; the photograph at `load_size` is a run's without a crop at that size."""
+    options = replace(OPTIONS, loader=backend, load_size=128)
+    whole = take(replace(options, size=128, load_size=0), paths, 10)
+    places = islice(loader.corners(options.seed, len(paths), 3, 64), 10)
+    for pair, pair_whole, place in zip(take(options, paths, 10), whole, places):
+        for image, image_whole in zip(pair, pair_whole):
+            assert image.shape[-2:] == (64, 64)
+            for one, one_whole, (top, left) in zip(image, image_whole, place):
+                assert torch.equal(one, one_whole[:, top : top + 64, left : left + 64])
+
+
+def test_crops_reach_every_corner_evenly_and_differ_between_epochs():
+    drawn = np.concatenate(list(islice(loader.corners(0, 100, 100, 30), 100)))
+    assert drawn.shape == (10_000, 2)
+    assert (drawn.min(), drawn.max()) == (0, 30)
+    for axis in (0, 1):
+        counts = np.bincount(drawn[:, axis], minlength=31)
+        assert counts.min() > 230  # 323 expected, its standard deviation 18
+        assert counts.max() < 415
+    assert {(top // 30, left // 30) for top, left in drawn if {top, left} <= {0, 30}} == {
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    }
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.05
+    assert drawn[:100].tolist() != drawn[100:200].tolist()
+    image = torch.arange(2 * 4 * 4).view(2, 1, 4, 4)
+    corners = loader.crop(image, np.array([[0, 1], [1, 0]]), 3)
+    assert torch.equal(corners, torch.stack([image[0, :, 0:3, 1:4], image[1, :, 1:4, 0:3]]))
+
+
+def test_load_never_crops(paths):
+    gray, rgb = loader.load(OPTIONS, paths)
+    assert_same([loader.load(replace(OPTIONS, load_size=96), paths)], [(gray, rgb)])
+
+
+def test_a_stream_that_nobody_reads_decodes_no_further(paths, monkeypatch):
+    begun = []
+
+    def counted(path, *settings):
+        begun.append(path)
+        return whole(path, *settings)
+
+    whole = host.decode
+    monkeypatch.setattr(host, "decode", counted)
+    with closing(loader.batches(OPTIONS, paths, "cpu")) as stream:
+        time.sleep(0.05)
+        assert not begun
+        next(stream)
+        until = time.monotonic() + 5
+        bound = 2 * OPTIONS.batch + 2 * images.threads()
+        while len(begun) < bound and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert bound <= len(begun) <= bound + OPTIONS.batch  # those of the batch that was read
 
 
 def test_flip_mirrors_gray_and_rgb_together(paths):
@@ -275,7 +361,7 @@ def test_the_mixed_decoder_agrees_with_the_host(equalize, blur):
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_gpu_gets_the_same_stream_cached_streamed_and_resumed(paths, backend):
-    options = replace(OPTIONS, loader=backend, flip=True)
+    options = replace(OPTIONS, loader=backend, flip=True, load_size=72)
     unbroken = take(options, paths, 8, device="cuda")
     assert unbroken[0][0].device.type == "cuda"
     assert_same(take(options, paths, 5, images=9, device="cuda"), unbroken[3:])
@@ -293,6 +379,8 @@ def test_resolve_on_the_processor(monkeypatch):
     assert (few.loader, few.cache, many.cache) == ("host", "on", "off")
     assert loader.resolve(few, 5000) == few
     assert loader.resolve(replace(options, size=512), 999).cache == "off"
+    assert loader.resolve(replace(options, load_size=286), 999).cache == "off"  # what is kept is not cropped yet
+    assert loader.resolve(replace(options, load_size=286), 999 * 256**2 // 286**2).cache == "on"
 
 
 def test_resolve_on_a_gpu(monkeypatch, capfd):

@@ -21,8 +21,8 @@ from recolor_fast.presets import DEFAULT, PRESETS
 
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-preset data per_class val_per_class classes size equalize blur flip loader cache space source_channels generator
-critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
+preset data per_class val_per_class classes size load_size equalize blur flip loader cache space source_channels
+generator critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
 learning_rate beta1 beta2 weight_decay batch micro_batch images seed device amp compile compile_backend fused_critic
@@ -74,6 +74,9 @@ def test_the_first_presets_are_the_papers_four_experiments():
     ("change", "words"),
     [
         ({"size": 100}, ["100", "64, 128, 256, 512"]),
+        ({"load_size": 255}, ["load_size 255", "0", "256 to 512"]),
+        ({"load_size": 513}, ["load_size 513", "0", "256 to 512"]),
+        ({"load_size": -1}, ["load_size -1", "0", "256 to 512"]),
         ({"batch": 0}, ["batch 0", "1 or more"]),
         ({"dropout": 1.0}, ["dropout 1.0", "probability"]),
         ({"gradient_penalty": 10.0, "critic_norm": "batch", "batch": 2}, ["batch norm", "instance"]),
@@ -195,6 +198,12 @@ def test_the_help_of_a_name_lists_its_table(option, table):
 
 def test_options_chosen_per_session_exist():
     assert set(NAMES) >= CHOSEN_PER_SESSION
+    assert not {"size", "load_size", "flip", "equalize", "blur"} & CHOSEN_PER_SESSION  # what is trained
+
+
+def test_a_photograph_can_be_cropped_from_none_to_half():
+    for load_size in (0, 256, 286, 512):
+        assert Options(load_size=load_size).load_size == load_size
 
 
 def test_the_presets_of_the_other_papers():

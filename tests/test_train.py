@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 
 from recolor_fast import checkpoint, train
+from recolor_fast.data import loader
 from recolor_fast.options import from_dict
 from tests.photographs import write_jpegs
 
@@ -58,6 +61,24 @@ def test_a_run_leaves_a_whole_folder(photographs, tmp_path, capsys):
     assert [int(p.stem) for p in checkpoint.list_checkpoints(folder / "checkpoints")] == [8, 12]
 
 
+def test_only_the_first_batch_is_not_counted_as_waiting(photographs, tmp_path, monkeypatch):
+    """It comes with the whole cache, which no later step waits for."""
+    batches = loader.batches
+
+    def slow(*arguments):
+        with closing(batches(*arguments)) as stream:
+            for number, batch in enumerate(stream):
+                time.sleep(2 if number == 0 else 0.5 if number == 2 else 0)
+                yield batch
+
+    monkeypatch.setattr(loader, "batches", slow)
+    run(photographs, tmp_path, "--preset", "pix2pix", "--images", "4", "--name", "waits")
+    with open(tmp_path / "waits" / "results.csv", newline="") as file:
+        first, second = ((float(row["data_wait"]), 2 / float(row["images_per_s"])) for row in csv.DictReader(file))
+    assert first[0] * first[1] < 0.4  # seconds
+    assert 0.5 <= second[0] * second[1] < 0.9
+
+
 def test_training_learns(photographs, tmp_path):
     """L1 falls by half over 240 photographs of a dozen."""
     arguments = "--preset pix2pix --images 240 --log-every 40 --save-every 240 --width 8 --name learns".split()
@@ -76,7 +97,7 @@ def test_runs_are_numbered(photographs, tmp_path, capsys):
 @pytest.mark.parametrize("stop", [4, 7])
 def test_resumed_equals_unbroken(photographs, tmp_path, preset, stop):
     """Stopped after `stop` photographs (in mid-interval too) and resumed: the same rows and the same weights."""
-    common = ["--preset", preset, "--name"]
+    common = ["--preset", preset, "--load-size", "80", "--flip", "--name"]
     run(photographs, tmp_path, *common, "whole")
     run(photographs, tmp_path, *common, "broken", "--images", str(stop))
     run(photographs, tmp_path, *common, "broken", "--resume", "--images", "12")

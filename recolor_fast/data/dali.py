@@ -2,7 +2,8 @@
 
 The bytes are fed from Python: the order, resuming and what to do about bad files stay ours, and the same for both
 backends. Only plain JPEG reaches DALI's decoders as it is; anything else is decoded here and handed over as PNM, since
-DALI lacks formats, scales 16 bits differently and has crashed on truncated files.
+DALI lacks formats, scales 16 bits differently and has crashed on truncated files. So are JPEGs far larger than the
+squares they become: DALI cannot decode at a fraction of the sides.
 """
 
 from collections import deque
@@ -33,16 +34,22 @@ def available() -> bool:
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
-def encoded(path: Path) -> np.ndarray:
+def encoded(path: Path, size: int) -> np.ndarray:
     """A file's bytes as DALI gets them, uint8 (n,): a plain JPEG's own, any other image's as binary PPM.
 
-    Raises ValueError naming a file that cannot be read.
+    JPEGs so large that a square of `size` pixels needs but a fraction of their sides (images.reduction) come as PPM
+    too. Raises ValueError naming a file that cannot be read.
     """
     with naming(path):
         data = path.read_bytes()
         header = jpeg_header(data)
-        if header is None or not header.plain or header.width * header.height > images.MAX_PIXELS:
-            rgb = images.read_rgb(data)
+        if (
+            header is None
+            or not header.plain
+            or header.width * header.height > images.MAX_PIXELS
+            or images.reduction(header.width, header.height, size) > 1
+        ):
+            rgb = images.read_rgb(data, size)
             data = b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
     return np.frombuffer(data, np.uint8)
 
@@ -52,16 +59,18 @@ def stream(
     chunks: Iterable[Sequence[int] | np.ndarray],
     options: Options,
     batch: int,
+    size: int,
     device_id: int | None = None,
     workers: int | None = None,
     ahead: int = 2,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
 
-    On the GPU `device_id`, or on the CPU without one, by `workers` threads (all processors). `chunks` may be endless.
-    `ahead` batches are under way at a time; 1 works only while it is asked. The tensors share DALI's memory, which
-    stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be decoded, or
-    where DALI is not installed.
+    S is `size`, whatever `options` say; they give `equalize` and `blur`. On the GPU `device_id`, or on the CPU without
+    one, by `workers` threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and
+    as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors share DALI's
+    memory, which stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be
+    decoded, or where DALI is not installed.
     """
     require()
     fed: deque[list[Path]] = deque()
@@ -73,11 +82,11 @@ def stream(
             yield fed[-1]
 
     def read(some: list[Path]) -> list[np.ndarray]:
-        return [encoded(path) for path in some]
+        return [encoded(path, size) for path in some]
 
     with closing(in_order(read, asked(), ahead)) as batches:
         try:
-            pipe = _pipeline(batches, options, batch, device_id, workers or images.threads(), ahead)
+            pipe = _pipeline(batches, options, batch, size, device_id, workers or images.threads(), ahead)
             while True:
                 try:
                     gray, rgb = pipe.run()
@@ -101,7 +110,13 @@ def require() -> None:
 
 
 def _pipeline(
-    batches: Iterator[list[np.ndarray]], options: Options, batch: int, device_id: int | None, workers: int, ahead: int
+    batches: Iterator[list[np.ndarray]],
+    options: Options,
+    batch: int,
+    size: int,
+    device_id: int | None,
+    workers: int,
+    ahead: int,
 ) -> Any:
     """The graph: decode, gray, equalize, blur, resize, channels first. Outputs gray, rgb."""
     module = import_module("nvidia.dali")
@@ -125,8 +140,7 @@ def _pipeline(
         for value, function in settings:
             gray = gray if value == "none" else function(gray)
             rgb = function(rgb) if value == "both" else rgb
-        size = [options.size, options.size]
-        small = [fn.resize(image, size=size, interp_type=types.INTERP_LINEAR) for image in (gray, rgb)]
+        small = [fn.resize(image, size=[size, size], interp_type=types.INTERP_LINEAR) for image in (gray, rgb)]
         pipe.set_outputs(*(fn.transpose(image, perm=[2, 0, 1]) for image in small))
     pipe.build()
     return pipe

@@ -23,11 +23,17 @@ from recolor_fast.options import Options
 def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:
     """A file as (gray (1,size,size), rgb (3,size,size)), uint8: equalized, then blurred, then resized to the square.
 
-    Gray is Rec. 601 of the decoded RGB. `equalize` and `blur`: "none", "source" (gray only) or "both". Safe to call
-    from several threads. Raises ValueError naming a file that cannot be read.
+    A JPEG far larger than `size` is decoded at a fraction of its sides (images.reduction), and equalized and blurred
+    there. `equalize` and `blur`: "none", "source" (gray only) or "both". Safe to call from several threads. Raises
+    ValueError naming a file that cannot be read.
     """
     with naming(path):
-        rgb = images.read_rgb(path.read_bytes())
+        rgb = images.read_rgb(path.read_bytes(), size)
+    return square(rgb, size, equalize, blur)
+
+
+def square(rgb: np.ndarray, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:
+    """What `decode` makes of pixels, uint8 (H,W,3). Gray is their Rec. 601."""
     gray = images.gray(rgb)
     for value, function in ((equalize, images.equalize), (blur, images.blur)):
         gray = gray if value == "none" else function(gray)
@@ -43,11 +49,14 @@ def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Ten
 
 
 def stream(
-    paths: Sequence[Path], chunks: Iterable[Sequence[int] | np.ndarray], options: Options, batch: int
+    paths: Sequence[Path], chunks: Iterable[Sequence[int] | np.ndarray], options: Options, batch: int, size: int
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8 on the CPU, for each chunk of n <= `batch` positions in `paths`, in order.
 
-    `chunks` may be endless. About two batches are decoded ahead. Closing the generator ends its threads.
+    S is `size`, whatever `options` say; they give `equalize` and `blur`. `chunks` may be endless. Nothing is decoded
+    before the first batch is asked for; from then on at most 2 * batch + 2 * processors photographs are held that were
+    not handed over, 4 * S^2 bytes each, however long nobody asks. A photograph at the size it is decoded at
+    (images.reduction) is held only while it is worked on, one a processor. Closing the generator ends its threads.
     """
     cv2.setNumThreads(1)  # one photograph a thread: OpenCV's own threads would only get in each other's way
     lengths: deque[int] = deque()
@@ -58,7 +67,7 @@ def stream(
             yield from (paths[i] for i in chunk)
 
     def one(path: Path) -> tuple[Tensor, Tensor]:
-        return decode(path, options.size, options.equalize, options.blur)
+        return decode(path, size, options.equalize, options.blur)
 
     with closing(in_order(one, asked(), 2 * batch + 2 * images.threads())) as decoded:
         for first in decoded:

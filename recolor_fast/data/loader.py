@@ -1,7 +1,8 @@
 """The loader: an endless, resumable stream of batches (gray, rgb), uint8, on the training device.
 
-What comes n-th depends on the seed, the number of photographs and n, and on nothing else: not on the backend, the
-cache, the batch before it or where the stream was resumed. So the state of the loader is one number, photographs seen.
+What comes n-th, its crop and whether it is mirrored depend on the seed, the number of photographs and n, and on nothing
+else: not on the backend, the cache, the batch before it or where the stream was resumed. So the state of the loader is
+one number, photographs seen.
 """
 
 import sys
@@ -27,36 +28,44 @@ def batches(
     """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
 
     N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
+    With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb.
     Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Raises ValueError naming a file
     that cannot be decoded, with the cache before the first batch, else in its turn.
     """
     device = torch.device(device)
     options = resolve(options, len(paths), device)
+    size, side = options.size, _side(options)
     order = indices(options.seed, len(paths), options.batch, images)
     if options.cache == "on":
-        stream = _cached(*load(options, paths, device), order)
+        stream = _cached(*_load(options, paths, device, side), order)
     else:
-        stream = _decoded(options, paths, order, options.batch, device)
+        stream = _decoded(options, paths, order, options.batch, device, side)
     flips = mirrored(options.seed, len(paths), options.batch, images)
+    places = corners(options.seed, len(paths), options.batch, side - size, images)
     with closing(stream):
-        for (gray, rgb), flip in zip(stream, flips):
+        for (gray, rgb), flip, place in zip(stream, flips, places):
+            if side > size:
+                gray, rgb = crop(gray, place, size), crop(rgb, place, size)
             yield (mirror(gray, flip), mirror(rgb, flip)) if options.flip else (gray, rgb)
 
 
 def load(options: Options, paths: Sequence[Path], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """All of `paths`, in order and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
+    """All of `paths`, in order, whole and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
 
-    The progress bar is on stderr, and silent where that is no terminal. Raises ValueError naming a file that cannot be
-    decoded.
+    S is `options.size`. The progress bar is on stderr, and silent where that is no terminal. Raises ValueError naming a
+    file that cannot be decoded.
     """
     device = torch.device(device)
-    options = resolve(options, len(paths), device)
-    size = options.size
+    return _load(resolve(options, len(paths), device), paths, device, options.size)
+
+
+def _load(options: Options, paths: Sequence[Path], device: torch.device, size: int) -> tuple[Tensor, Tensor]:
+    """`load` of resolved options, as squares of any `size`."""
     gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
     bar = tqdm(desc="decoding", total=len(paths), unit="img", disable=None, file=sys.stderr, leave=False)
-    with bar, closing(_decoded(options, paths, chunks, CHUNK, device)) as stream:
+    with bar, closing(_decoded(options, paths, chunks, CHUNK, device, size)) as stream:
         for chunk, (some_gray, some_rgb) in zip(chunks, stream):
             gray[chunk.start : chunk.stop] = some_gray
             rgb[chunk.start : chunk.stop] = some_rgb
@@ -78,7 +87,7 @@ def resolve(options: Options, count: int, device: torch.device | str | None = No
         if device.type == "cuda" and loader == "host":
             print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
     if cache == "auto":
-        cache = "on" if count * 4 * options.size**2 < free_bytes(device) / 4 else "off"
+        cache = "on" if count * 4 * _side(options) ** 2 < free_bytes(device) / 4 else "off"
     return replace(options, loader=loader, cache=cache)
 
 
@@ -101,6 +110,20 @@ def mirror(image: Tensor, flip: np.ndarray) -> Tensor:
     return torch.where(_on(torch.from_numpy(flip), image.device)[:, None, None, None], image.flip(-1), image)
 
 
+def corners(seed: int, count: int, batch: int, spare: int, images: int = 0) -> Iterator[np.ndarray]:
+    """Endless integer arrays (batch,2) beside those of `indices`: top and left of the crop, uniform in 0..spare."""
+    return _slices(
+        lambda epoch: np.random.default_rng((seed, epoch, 2)).integers(0, spare + 1, (count, 2)), count, batch, images
+    )
+
+
+def crop(image: Tensor, corners: np.ndarray, size: int) -> Tensor:
+    """(N,C,size,size): the square of each image of (N,C,H,W) whose top and left are its row of `corners`, int (N,2)."""
+    # The corners stay on the host: views and one copy, where indexing by a tensor would have to bring them over.
+    squares = [one[:, top : top + size, left : left + size] for one, (top, left) in zip(image, corners.tolist())]
+    return torch.stack(squares)
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory of a device that can be taken, in bytes; 2**31 for a host that does not say (macOS, Windows)."""
     if device.type == "cuda":
@@ -112,8 +135,13 @@ def free_bytes(device: torch.device) -> int:
         return 2**31
 
 
+def _side(options: Options) -> int:
+    """Side of the squares that are decoded to train on, pixels."""
+    return options.load_size or options.size
+
+
 def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images: int) -> Iterator[np.ndarray]:
-    """The arrays (count,) of all epochs end to end, cut into arrays (batch,), from place `images` on."""
+    """The arrays (count,...) of all epochs end to end, cut into arrays (batch,...), from place `images` on."""
     if count < 1:
         raise ValueError("no photographs to draw batches from: expected 1 or more")
 
@@ -142,12 +170,14 @@ def _decoded(
     chunks: Iterable[Sequence[int] | np.ndarray],
     batch: int,
     device: torch.device,
+    size: int,
 ) -> Generator[tuple[Tensor, Tensor]]:
-    """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device."""
+    """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device, as squares
+    of `size`."""
     if options.loader == "dali":
-        stream = dali.stream(paths, chunks, options, batch, _device_id(device))
+        stream = dali.stream(paths, chunks, options, batch, size, _device_id(device))
     else:
-        stream = host.stream(paths, chunks, options, batch)
+        stream = host.stream(paths, chunks, options, batch, size)
     with closing(stream):
         for gray, rgb in stream:
             yield _on(gray, device), _on(rgb, device)
