@@ -143,8 +143,9 @@ class Options:
     a gradient penalty and no norm in the critic."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
-    channels_last: Literal["auto", "on", "off"] = "auto"
-    """Keep activations as NHWC in memory; auto: on with CUDA (on a CPU it is slower)."""
+    channels_last: Literal["auto", "on", "critic", "off"] = "auto"
+    """Keep activations as NHWC in memory: of both networks, or of the critic alone; auto: on with CUDA; on a CPU, where
+    most is slower with it, the critic's with amp and fused_critic."""
 
     # --- run folder --------------------------------------------------------------------------------------------
     runs: str = "runs"

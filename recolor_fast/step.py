@@ -110,6 +110,26 @@ def generator_update(
     return parts, at_fake
 
 
+def fastest(options: Options, device: torch.device) -> Options:
+    """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", what is
+    fastest on `device` by bench/results. ValueError for what the device or the critic cannot have.
+    """
+    hindrance, cuda = fused.hindrance(options), device.type == "cuda"
+    if options.fused_critic == "on" and hindrance:
+        raise ValueError(f"fused_critic on: {hindrance}; use auto, or another critic")
+    if options.cuda_graph == "on" and not cuda:
+        raise ValueError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
+    is_fused = not hindrance and options.fused_critic != "off"
+    best: dict[str, Any] = {
+        "compile": "on" if cuda else "off",
+        "fused_critic": "on" if is_fused else "off",
+        "cuda_graph": "on" if cuda and not options.micro_batch else "off",
+        # On a CPU most is slower with it, but not the fused critic in bfloat16.
+        "channels_last": "on" if cuda else "critic" if is_fused and options.amp else "off",
+    }
+    return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
+
+
 def check_names(options: Options) -> None:
     """ValueError for a name that no table holds or networks that cannot be built. At little cost: the width is 1."""
     pick(ADVERSARIES, options.adversary, "adversary")
@@ -139,15 +159,18 @@ class Step:
     """Both networks, both optimizers, and the iteration that updates them."""
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
-        """Build from resolved options (nothing at "auto"). ValueError for a name that no table has."""
+        """Build from options and their terms (build_terms). ValueError for an unknown name and as of `fastest`."""
+        options = fastest(options, device)
         self.options, self.device, self.terms = options, device, terms
-        layout = torch.channels_last if options.channels_last == "on" else torch.contiguous_format
+        layouts = {True: torch.channels_last, False: torch.contiguous_format}
+        layout, self._critic_layout = (layouts[options.channels_last in by] for by in (("on",), ("on", "critic")))
         check_names(options)
         torch.manual_seed(options.seed)
         self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
         if options.critic:
-            self.critic = build_critic(options).to(device, memory_format=layout)  # type: ignore[call-overload]
+            self.critic = build_critic(options)
+            self.critic.to(device, memory_format=self._critic_layout)  # type: ignore[call-overload]
         for term in terms:
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -224,13 +247,14 @@ class Step:
         power_iteration(self.generator)
         fake = self._forward(source)
         source = source.expand(-1, options.source_channels, -1, -1)
+        pairs = [image.contiguous(memory_format=self._critic_layout) for image in (source, real, fake.detach())]
         parts: Parts = {}
         with torch.no_grad():
             if self.critic:
                 for step, penalty in enumerate(penalized):
                     power_iteration(self.critic)
                     update = self._critic_updates[penalty]
-                    found, gradients = update(self._parameters, source, real, fake.detach(), mix[step])
+                    found, gradients = update(self._parameters, *pairs, mix[step])
                     # Of several steps on one batch, the parts' mean.
                     parts = {k: parts.get(k, 0) + found.get(k, 0) / options.critic_steps for k in parts | found}
                     summed = options.critic_gradients == "summed" and step > 0

@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +21,14 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
-from recolor_fast import checkpoint, fused, images, metrics, plots, runs
+from recolor_fast import checkpoint, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
-from recolor_fast.environment import environment
+from recolor_fast.environment import environment, keep_freed_memory
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
 from recolor_fast.networks.generators import Chroma
 from recolor_fast.options import AUTO_SPLIT, Options, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
-from recolor_fast.step import Step, check_names
+from recolor_fast.step import Step, check_names, fastest
 
 VALIDATE = 150  # at most so many validation photographs
 
@@ -64,8 +64,6 @@ def resolve(options: Options) -> Options:
         raise ValueError(
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
-    fast: Literal["on", "off"] = "on" if device == "cuda" else "off"
-    compiled, channels_last = (fast if value == "auto" else value for value in (options.compile, options.channels_last))
     data = sources.resolve(options.data)
     if data in AUTO_SPLIT:
         per_class, val_per_class = AUTO_SPLIT[data]
@@ -73,21 +71,8 @@ def resolve(options: Options) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    hindrance = fused.hindrance(options)
-    if options.fused_critic == "on" and hindrance:
-        raise ValueError(f"fused_critic on: {hindrance}; use auto, or another critic")
-    chosen: dict[str, Any] = {
-        "device": device,
-        "compile": compiled,
-        "channels_last": channels_last,
-        "fused_critic": "off" if hindrance or options.fused_critic == "off" else "on",
-        "cuda_graph": options.cuda_graph,
-    }
-    if options.cuda_graph == "auto":
-        chosen["cuda_graph"] = "off" if options.micro_batch else fast
-    elif options.cuda_graph == "on" and device != "cuda":
-        raise ValueError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
-    options = resolve_lpips(replace(options, data=data, **chosen))
+    options = fastest(replace(options, device=device, data=data), torch.device(device))
+    options = resolve_lpips(options)
     check_features(options)
     return options
 
@@ -133,6 +118,7 @@ def train(options: Options, resumed: Path | None) -> Path:
     Returns the run folder. FloatingPointError where a loss is no number any more; the checkpoints before it stay.
     """
     device = torch.device(options.device)
+    keep_freed_memory()
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
     files = runs.digest(photographs.train, photographs.val)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.color import SPACES
-from recolor_fast.networks.layers import NORMS, LeakyReLU, at_least_float32, initialize, pick
+from recolor_fast.networks.layers import NORMS, SLOPE, LeakyReLU, at_least_float32, initialize, pick
 from recolor_fast.options import Options
 
 
@@ -36,7 +36,9 @@ def _convolutions(options: Options, strides: list[int], last_padding: nn.Module)
         width = options.width * min(2**level, 8)
         bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
         modules += [nn.Conv2d(channels, width, 4, stride, 1, bias=bias)]
-        modules += [pick(NORMS, norm, "critic_norm")(width, False), LeakyReLU()]
+        # Ours for the penalty's double-backward; without one, torch's is a single operation.
+        activation = LeakyReLU() if options.gradient_penalty else nn.LeakyReLU(SLOPE)
+        modules += [pick(NORMS, norm, "critic_norm")(width, False), activation]
         channels = width
     return nn.Sequential(*modules, last_padding, Scores(channels, 1, 4, 1, 1, bias=options.critic_bias))
 

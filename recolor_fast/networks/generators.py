@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recolor_fast.color import SPACES, to_cbcr, to_unit
-from recolor_fast.networks.layers import NORMS, initialize, pick
+from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
 from recolor_fast.options import Options
 
 
@@ -43,8 +43,8 @@ def unet(options: Options) -> UNet:
     for level, out in enumerate(widths):
         first, last = level == 0, level == len(widths) - 1
         before = options.source_channels if first else widths[level - 1]
-        activation = nn.Identity() if first else nn.LeakyReLU(0.2)
-        convolution = nn.Conv2d(before, out, 4, 2, 1, bias=_bias(options, options.generator_norm))
+        activation = nn.Identity() if first else nn.LeakyReLU(SLOPE)
+        convolution = Halving(before, out, bias=_bias(options, options.generator_norm))
         down.append(nn.Sequential(activation, convolution, nn.Identity() if first or last else _norm(options, out)))
     up: list[nn.Module] = []
     for level in reversed(range(1, len(widths))):
@@ -52,10 +52,10 @@ def unet(options: Options) -> UNet:
         name = (level == 1 and options.generator_last_norm) or options.generator_norm
         full = not last and widths[level] == out == 8 * options.width
         before = widths[level] * (1 if last else 2)
-        doubling = nn.ConvTranspose2d(before, out, 4, 2, 1, bias=_bias(options, name))
+        doubling = Doubling(before, out, bias=_bias(options, name))
         dropout = nn.Dropout(options.dropout) if full else nn.Identity()
         up.append(nn.Sequential(nn.ReLU(), doubling, _norm(options, out, name), dropout))
-    up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * options.width, _colors(options), 4, 2, 1), nn.Tanh()))
+    up.append(nn.Sequential(nn.ReLU(), Doubling(2 * options.width, _colors(options)), nn.Tanh()))
     return UNet(options.source_channels, down, up)
 
 
@@ -70,15 +70,15 @@ def nearest(options: Options) -> UNet:
     for level, out in enumerate(widths):
         name = options.generator_norm if level else "none"
         before = widths[level - 1] if level else options.source_channels
-        convolution = nn.Conv2d(before, out, 4, 2, 1, bias=_bias(options, name))
-        down.append(nn.Sequential(convolution, _norm(options, out, name), nn.LeakyReLU(0.2)))
+        convolution = Halving(before, out, bias=_bias(options, name))
+        down.append(nn.Sequential(convolution, _norm(options, out, name), nn.LeakyReLU(SLOPE)))
     up: list[nn.Module] = []
     for level in reversed(range(1, len(widths))):
         out = widths[level - 1]
         before = widths[level] * (1 if level == len(widths) - 1 else 2)
         name = (level == 1 and options.generator_last_norm) or options.generator_norm
-        convolution = nn.Conv2d(before, out, 4, 1, 0, bias=_bias(options, name))
-        up.append(nn.Sequential(nn.Upsample(scale_factor=2), SAME, convolution, _norm(options, out, name), nn.ReLU()))
+        doubled = nn.Conv2d(before, out, 4, 1, 0, bias=_bias(options, name))
+        up.append(nn.Sequential(nn.Upsample(scale_factor=2), SAME, doubled, _norm(options, out, name), nn.ReLU()))
     last_convolution = nn.Conv2d(2 * options.width, _colors(options), 4, 1, 0)
     up.append(nn.Sequential(nn.Upsample(scale_factor=2), SAME, last_convolution, nn.Tanh()))
     return UNet(options.source_channels, down, up)

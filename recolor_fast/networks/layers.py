@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -20,6 +21,45 @@ class LeakyReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.where(x.detach() > 0, x.new_ones(()), x.new_full((), SLOPE))
+
+
+# Photographs times positions of the smaller map up to which a convolution in training on a CPU is a matrix product: its
+# own kernels, and their backward passes most of all, are made for large maps (bench/LOG.md).
+SMALL_MAP = 64
+
+
+class Halving(nn.Conv2d):
+    """4x4 convolution of stride 2: (N,C,H,W) -> (N,C',H/2,W/2). On small maps, training on a CPU, by unfolding."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, 4, 2, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2] // 2, x.shape[3] // 2
+        if not _as_product(self, len(x) * height * width, x):
+            return super().forward(x)
+        patches = F.unfold(x, 4, padding=1, stride=2)  # (N, C * 4 * 4, positions)
+        return F.linear(patches.mT, self.weight.flatten(1), self.bias).mT.unflatten(2, (height, width))
+
+
+class Doubling(nn.ConvTranspose2d):
+    """4x4 transposed convolution of stride 2: (N,C,H,W) -> (N,C',2H,2W). On small maps likewise, by folding."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, 4, 2, 1, bias=bias)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        height, width = x.shape[2:]
+        if not _as_product(self, len(x) * height * width, x):
+            return super().forward(x, output_size)
+        # Not F.linear, whose weight gradient would come transposed: copying it back costs more than computing it.
+        patches = (x.flatten(2).mT @ self.weight.flatten(1)).mT
+        folded = F.fold(patches, (2 * height, 2 * width), 4, padding=1, stride=2)
+        return folded if self.bias is None else folded + self.bias[:, None, None]
+
+
+def _as_product(module: nn.Module, positions: int, x: Tensor) -> bool:
+    return module.training and x.device.type == "cpu" and positions <= SMALL_MAP
 
 
 class InstanceNorm(nn.Module):
