@@ -2,13 +2,16 @@
 
 import csv
 import json
+import multiprocessing
 import re
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recolor_fast.environment import versions
 
@@ -26,6 +29,60 @@ def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, f
             if turn:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+class Case(NamedTuple):
+    """What a row times, and what else there is to say about it."""
+
+    run: Callable[[], None]
+    """Waits for the device."""
+    facts: Callable[[], dict[str, Any]]
+    """Other columns, asked for once all is timed."""
+
+
+class Timed(NamedTuple):
+    """A row's median seconds and its facts."""
+
+    seconds: float
+    facts: dict[str, Any]
+
+
+def alternate_apart(cases: Mapping[str, Callable[[], Case]], runs: int, warm_up: int = 3) -> dict[str, Timed]:
+    """As `alternate`, every case in a process of its own, which builds it: allocator, threads and memory are its alone.
+
+    The cases must be picklable. `warm_up` untimed rounds: a process finds its memory in the first few. Only one process
+    computes at a time. What building a case raises, this raises.
+    """
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    with ExitStack() as stack:
+        context = multiprocessing.get_context("spawn")
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for name in cases}
+        for built in [pool.submit(_build, cases[name]) for name, pool in pools.items()]:
+            built.result()
+        for turn in range(runs + warm_up):
+            for name, pool in pools.items():
+                seconds = pool.submit(_run).result()
+                if turn >= warm_up:
+                    times[name].append(seconds)
+        facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
+    return {name: Timed(statistics.median(values), facts[name]) for name, values in times.items()}
+
+
+_built: list[Case] = []  # of a process of `alternate_apart`, the one case it has
+
+
+def _build(case: Callable[[], Case]) -> None:
+    _built.append(case())
+
+
+def _run() -> float:
+    started = time.perf_counter()
+    _built[0].run()
+    return time.perf_counter() - started
+
+
+def _facts() -> dict[str, Any]:
+    return _built[0].facts()
 
 
 def report(

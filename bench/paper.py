@@ -6,6 +6,8 @@ networks, initial weights, batches and penalty points as recolor_fast.step.
 """
 
 import copy
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,18 +16,23 @@ from torch import Tensor, nn
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm
-from recolor_fast.networks.layers import LeakyReLU, power_iteration
+from recolor_fast.networks.layers import SLOPE, Doubling, Halving, LeakyReLU, power_iteration
 from recolor_fast.options import Options
 from recolor_fast.step import Parts, Step, step_seed
 
 
-def with_plain_activations(network: nn.Module) -> nn.Module:
-    """A copy of a network with nn.LeakyReLU in the place of ours."""
-    network = copy.deepcopy(network)
+def plain(network: nn.Module, activations: bool = True, convolutions: bool = True) -> nn.Module:
+    """A copy of a network, contiguous, with torch's own activations and convolutions in the place of ours."""
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, LeakyReLU):
-                setattr(module, name, nn.LeakyReLU(0.2))
+            if activations and isinstance(child, LeakyReLU):
+                setattr(module, name, nn.LeakyReLU(SLOPE))
+    for module in network.modules():
+        if convolutions and isinstance(module, Halving | Doubling):
+            # Its own forward would take small maps otherwise; parameters, and spectral norm on them, stay.
+            torchs: Any = nn.Conv2d if isinstance(module, Halving) else nn.ConvTranspose2d
+            module.forward = partial(torchs.forward, module)  # type: ignore[method-assign]
     return network
 
 
@@ -54,18 +61,20 @@ def critic_loss(
 class PaperStep:
     """One iteration with the signature of recolor_fast.step.Step, from the same initial weights."""
 
-    def __init__(self, options: Options, terms: list[WeightedTerm], step: Step) -> None:
+    def __init__(self, options: Options, terms: list[WeightedTerm], step: Step, ours: Collection[str] = ()) -> None:
+        """`ours`: which of "adam", "activations" and "convolutions" are ours after all, for the steps in between."""
         self.options, self.terms, self.device = options, terms, step.device
-        self.generator = copy.deepcopy(step.generator).to(memory_format=torch.contiguous_format)
-        self.critic = with_plain_activations(step.critic) if step.critic else None
+        torchs = {name: name not in ours for name in ("activations", "convolutions")}
+        self.generator = plain(step.generator, **torchs)
+        self.critic = plain(step.critic, **torchs) if step.critic else None
         adam: dict[str, Any] = {
+            "fused": "adam" in ours or None,
             "lr": options.learning_rate,
             "betas": (options.beta1, options.beta2),
             "weight_decay": options.weight_decay,
         }
         self.generator_adam = torch.optim.Adam(self.generator.parameters(), **adam)
         if self.critic:
-            self.critic.to(memory_format=torch.contiguous_format)
             self.critic_adam = torch.optim.Adam(self.critic.parameters(), **adam)
 
     def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:

@@ -17,12 +17,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.common import alternate
-from bench.paper import PaperStep
-from bench.train_step import Batch, our_gradients, paper_gradients, relative_error
+from bench.common import Case
+from bench.train_step import (
+    NOTHING,
+    OURS,
+    Batch,
+    Row,
+    build,
+    critic_errors,
+    critic_inputs,
+    paper_gradients,
+    peak_mb,
+    relative_error,
+    sample_batch,
+    timed,
+)
 from recolor_fast.color import SPACES, to_lab, to_rgb01, to_unit
-from recolor_fast.data import loader, sources
-from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step
@@ -147,55 +157,45 @@ def critic_gradients(peer: Peer, options: Options, batch: Batch) -> list[Tensor]
     return [parameter.grad for parameter in peer.model.netD.parameters()]
 
 
-def measure(path: Path, options: Options, device: torch.device, iterations: int, runs: int) -> list[dict]:
-    """Rows `peer`, `paper`, `ours` and `ours+amp` of one case, in turns; `options` are OPTIONS but for the scale.
+def measure(path: Path, options: Options, iterations: int, runs: int, threads: int | None = None) -> list[dict]:
+    """Rows `peer`, `paper` and those of train_step.OURS of one case, in turns; `options` are OPTIONS but for the scale.
 
     Columns as in train_step.py, so `ratio` is against `paper`; `peer_ratio` is the peer's ms over the row's own. The
     peer's `critic_error` is of its first iteration on our source, so a small one says that it trains the same networks
     on the same objective. ValueError as of `peer_step`.
     """
-    gray, rgb = loader.load(replace(options, loader="host"), sources.sample())
-    chosen = torch.arange(options.batch) % len(gray)
-    batch = gray[chosen].to(device), rgb[chosen].to(device)
-    terms = build_terms(options)
-    ours = {"ours": Step(options, terms, device), "ours+amp": Step(replace(options, amp=True), terms, device)}
-    start = ours["ours"]
-    theirs = peer_step(path, options, device, batch, start)
+    device = torch.device(options.device)
+    batch = sample_batch(options)
+    start = Step(replace(options, **NOTHING), [], device)
+    theirs = build_peer(path, options, device)
+    copy_weights(theirs, start)
+    exact = paper_gradients(start, critic_inputs(start, batch), torch.float64)
+    error = relative_error(dict(zip(exact, critic_gradients(theirs, options, batch))), exact)
 
-    exact = paper_gradients(start, batch, torch.float64)
-    peer = build_peer(path, options, device)
-    copy_weights(peer, start)
-    errors = {"peer": relative_error(dict(zip(exact, critic_gradients(peer, options, batch))), exact)}
-    del peer
-    errors["paper"] = relative_error(paper_gradients(start, batch, torch.float32), exact)
-    errors |= {name: relative_error(our_gradients(step, batch), exact) for name, step in ours.items()}
+    rows = {"paper": Row()} | OURS
+    cases: dict[str, Callable[[], Case]] = {"peer": partial(_case, path, options, iterations, threads)}
+    cases |= {name: partial(build, row, options, iterations, threads) for name, row in rows.items()}
+    found = timed(f"{options.preset} peer {options.size} b{options.batch}", cases, options, iterations, runs)
+    errors = {"peer": {"critic_error": error}} | critic_errors(options, rows)
+    for row in found:
+        row |= {"peer_ratio": found[0]["ms"] / row["ms"], "critic_error": errors[row["name"]]["critic_error"]}
+    return found
 
-    steps: dict[str, Callable[[], Any]] = {
-        "peer": theirs,
-        "paper": partial(PaperStep(options, terms, start), *batch, 0),
-        **{name: partial(step, *batch, 0) for name, step in ours.items()},
-    }
 
-    def repeat(step: Callable[[], Any]) -> None:
+def _case(path: Path, options: Options, iterations: int, threads: int | None) -> Case:
+    """The peer's iterations, in a process of their own."""
+    if threads:
+        torch.set_num_threads(threads)
+    device = torch.device(options.device)
+    step = peer_step(path, options, device, sample_batch(options), Step(replace(options, **NOTHING), [], device))
+
+    def run() -> None:
         for _ in range(iterations):
             step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    seconds = alternate({name: partial(repeat, step) for name, step in steps.items()}, runs)
-    count = iterations * options.batch
-    return [
-        {
-            "case": f"{options.preset} peer {options.size} b{options.batch}",
-            "name": name,
-            "ms": 1000 * seconds[name] / count,
-            "images_per_s": count / seconds[name],
-            "ratio": seconds["paper"] / seconds[name],
-            "peer_ratio": seconds["peer"] / seconds[name],
-            "critic_error": errors[name],
-        }
-        for name in steps
-    ]
+    return Case(run, lambda: {"peak_mb": peak_mb(device), "flop": None, "dtype": torch.float32})
 
 
 def _named(source: Tensor, target: Tensor) -> dict[str, Any]:

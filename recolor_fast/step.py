@@ -111,7 +111,7 @@ def generator_update(
 
 
 def fastest(options: Options, device: torch.device) -> Options:
-    """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", what is
+    """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
     fastest on `device` by bench/results. ValueError for what the device or the critic cannot have.
     """
     hindrance, cuda = fused.hindrance(options), device.type == "cuda"

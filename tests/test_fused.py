@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.paper import with_plain_activations
+from bench.paper import plain
 from recolor_fast import fused
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.presets import PRESETS
@@ -206,4 +206,4 @@ def test_what_hinders_it_is_said(changes, reason):
 def test_activations_other_than_ours_are_not_taken_for_them():
     """nn.LeakyReLU(0.1) in a critic's place for ours would go wrong in silence."""
     with pytest.raises(ValueError, match="LeakyReLU"):
-        fused.layers(with_plain_activations(build_critic(WGAN)), WGAN)
+        fused.layers(plain(build_critic(WGAN)), WGAN)

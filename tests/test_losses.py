@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from bench.paper import critic_loss, with_plain_activations
+from bench.paper import critic_loss, plain
 from recolor_fast.losses import features
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, Lpips, build_feature_loss, build_lpips
@@ -99,9 +99,9 @@ def problem(
 
 def reference(critic, options, batch):
     """Parts and gradients of the critic's loss by plain autograd in float64, with nn.LeakyReLU."""
-    plain = with_plain_activations(critic)
-    loss, parts = critic_loss(plain, options, *batch)
-    names, parameters = zip(*plain.named_parameters())
+    critic = plain(critic)
+    loss, parts = critic_loss(critic, options, *batch)
+    names, parameters = zip(*critic.named_parameters())
     return parts, dict(zip(names, torch.autograd.grad(loss, parameters)))
 
 
