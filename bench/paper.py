@@ -23,7 +23,7 @@ from recolor_fast.step import Parts, Step, step_seed
 
 def plain(network: nn.Module, activations: bool = True, convolutions: bool = True) -> nn.Module:
     """A copy of a network, contiguous, with torch's own activations and convolutions in the place of ours."""
-    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     for module in list(network.modules()):
         for name, child in module.named_children():
             if activations and isinstance(child, LeakyReLU):

@@ -15,14 +15,13 @@ each is), and `ours lazy`, the penalty in every 4th critic step: another objecti
 memory, of the process on a CPU, of tensors on a GPU. `gflops` is what an iteration computes, in 10^9 floating-point
 operations a second (counted by torch, a multiply-add is two), `of_peak` its share of the fastest matrix product found
 here in the row's precision. `critic_error` is the relative error of the critic's gradient at its first step, penalty
-included, against float64 autograd; `penalty_error` that of the penalty alone: the gradient with real photographs in the
-fakes' place, where the rest of it cancels. LPIPS backbones have random weights here: structure only, nothing is
+included, against float64 autograd; `penalty_error` that of the penalty alone (of a gradient with a million times its
+weight). LPIPS backbones have random weights here: structure only, nothing is
 downloaded. Parts of an iteration of `ours` are a case of their own, `... parts`, with their share of the iteration.
 """
 
 import argparse
 import copy
-import resource
 import statistics
 import sys
 import time
@@ -116,7 +115,10 @@ def main(argv: list[str] | None = None) -> None:
         from bench import peer  # it needs this module
 
         for batch in arguments.batch:
-            rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
+            try:
+                rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
+            except ValueError as error:
+                parser.error(str(error))
     for preset in PRESETS if "all" in arguments.preset else arguments.preset:
         for batch in arguments.batch:
             mixes = PRESETS[preset].gradient_penalty and PRESETS[preset].critic_norm == "batch"
@@ -209,11 +211,15 @@ def build(row: Row, options: Options, iterations: int, threads: int | None) -> C
     return Case(run, facts)
 
 
-def peak_mb(device: torch.device) -> float:
-    """The most memory so far, MiB: of tensors on a GPU, of this process, libraries included, on a CPU."""
+def peak_mb(device: torch.device) -> float | None:
+    """The most memory so far, MiB: of tensors on a GPU, of this process, libraries included, on a CPU (Linux alone)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:  # not getrusage's, which begins with what the parent process had
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
 
 
 def build_step(row: Row, options: Options) -> PaperStep | Step:
@@ -312,31 +318,34 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
 def critic_errors(options: Options, rows: Mapping[str, Row]) -> dict[str, dict[str, float | None]]:
     """`critic_error` and `penalty_error` of each row, at initial weights; None where there is no critic or penalty."""
     batch = sample_batch(options)
-    errors: dict[str, dict[str, float | None]] = {}
-    reference: dict[bool, Gradients] = {}
-    for name, row in rows.items():
-        changes = NOTHING if row.changes is None else row.changes | {"compile": "off", "cuda_graph": "off"}
-        step = Step(replace(options, **changes), [], torch.device(options.device))
-        errors[name] = {}
-        for alone, column in ((False, "critic_error"), (True, "penalty_error")):
-            inputs = critic_inputs(step, batch, alone)
-            if alone not in reference:
-                reference[alone] = paper_gradients(step, inputs, torch.float64)
-            exact = reference[alone] if options.gradient_penalty or not alone else {}
+    errors: dict[str, dict[str, float | None]] = {name: {} for name in rows}
+    # So much of the penalty that nothing else is seen in the gradient.
+    alone = replace(options, gradient_penalty=1e6 * options.gradient_penalty)
+    for column, measured in (("critic_error", options), ("penalty_error", alone)):
+        exact: Gradients | None = None
+        for name, row in rows.items():
+            changes = NOTHING if row.changes is None else row.changes | {"compile": "off", "cuda_graph": "off"}
+            lazy = "penalty_every" in changes  # another gradient, right on average
+            if lazy or (column == "penalty_error" and not options.gradient_penalty):
+                errors[name][column] = None
+                continue
+            step = Step(replace(measured, **changes), [], torch.device(options.device))
+            inputs = critic_inputs(step, batch)
+            if exact is None:
+                exact = paper_gradients(step, inputs, torch.float64)
             paper = row.changes is None
             found = paper_gradients(step, inputs, torch.float32) if paper else our_gradients(step, inputs)
-            lazy = row.changes is not None and "penalty_every" in row.changes  # another gradient, right on average
-            errors[name][column] = None if lazy else relative_error(found, exact)
+            errors[name][column] = relative_error(found, exact)
     return errors
 
 
-def critic_inputs(step: Step, batch: Batch, alone: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """source, real, fake and mix of a batch, for the step's networks as they are; `alone`: with real as the fake."""
+def critic_inputs(step: Step, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """source, real, fake and mix of a batch, for the step's networks as they are."""
     source, real = to_unit(batch[0]), SPACES[step.options.space].encode(to_rgb01(batch[1]))
     mix = torch.full((len(source), 1, 1, 1), 0.5, device=source.device)
     torch.manual_seed(0)
     with torch.no_grad():
-        fake = real if alone else copy.deepcopy(step.generator)(source)
+        fake = copy.deepcopy(step.generator)(source)
     source = source.expand(-1, step.options.source_channels, -1, -1)
     return source, real, fake, mix
 

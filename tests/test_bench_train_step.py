@@ -1,9 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from bench import train_step
+from recolor_fast.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,10 +23,41 @@ def test_the_training_benchmark_prints_a_table_and_a_line_of_json():
     assert {row["case"] for row in found["rows"]} == {"wgan-gp-lpips 64 b1", "pix2pix 64 b1"}
     for case in ("wgan-gp-lpips 64 b1", "pix2pix 64 b1"):
         rows = {row["name"]: row for row in found["rows"] if row["case"] == case}
-        assert set(rows) == {"paper", "ours", "ours+amp"}
+        assert set(rows) == {"paper", "ours float32", "ours"}
         for row in rows.values():
             assert row["ms"] > 0
             assert row["ratio"] == pytest.approx(rows["paper"]["ms"] / row["ms"])
             assert row["images_per_s"] == pytest.approx(1e3 / row["ms"])
             assert f"{row['ms']:.4g}" in ended.stderr
-        assert rows["ours"]["critic_error"] < 1e-5 < rows["ours+amp"]["critic_error"] < 0.2
+            assert row["peak_mb"] > 100
+            assert 0 < row["of_peak"] < 1
+        assert rows["ours float32"]["critic_error"] < 1e-5 < rows["ours"]["critic_error"] < 0.2
+        penalty = case.startswith("wgan")
+        assert all((row["penalty_error"] is not None) == penalty for row in rows.values())
+        assert not penalty or rows["ours float32"]["penalty_error"] < 1e-5
+
+
+def test_the_waterfall_has_what_makes_a_difference_on_this_device():
+    names = {name: list(train_step.differing(replace(PRESETS[name], device="cpu"))) for name in PRESETS}
+    assert names["wgan-gp"] == ["+adam", "+slope", "+products", "+fused", "+amp", "+layout", "ours lazy"]
+    assert names["pix2pix"] == ["+adam", "+products", "+fused", "+amp"]
+    assert "+compile" in train_step.differing(replace(PRESETS["wgan-gp"], device="cuda"))
+
+
+def test_parts_of_an_iteration_are_all_of_it():
+    options = replace(PRESETS["wgan-gp"], size=64, width=4, device="cpu")
+    rows = train_step.parts(options, 2, None)
+    assert {"critic updates", "generator forward", "Adam of the critic"} <= {row["name"] for row in rows}
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_operations_are_those_of_the_convolutions():
+    """The critic's step: 12 units by autograd, 2 of them on a plain LeakyReLU's zeros, 10 fused."""
+    options = replace(PRESETS["wgan-gp"], size=64, width=4, device="cpu", critic_steps=1)
+    more = replace(options, critic_steps=2)
+
+    def critic_step(row) -> int:
+        return train_step.operations(row, more) - train_step.operations(row, options)
+
+    ratio = critic_step(train_step.Row()) / critic_step(train_step.OURS["ours float32"])
+    assert 1.15 < ratio < 1.25
