@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device"; print(torch.cuda.get_device_name())'
 python -m pytest -q -m gpu
-python bench/train_step.py --batch 1 16 --iterations 10 --runs 7 --save
+python bench/train_step.py --batch 1 16 64 --iterations 10 --runs 7 --waterfall --save
 python bench/loader.py --save

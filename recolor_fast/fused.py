@@ -26,10 +26,10 @@ points and v = value(scores), linear in the scores.
    The gradient of the penalty is the weight gradient of the tangent pass.
 4. Weight gradient, once, on three thirds: inputs [h of real; h of fake; t], cotangents [delta of real; fake; mixed].
 
-In units of one forward pass on one third that is 3 + 3 + 1 + 3 = 10, in few large calls. Autograd's double-backward does
-12, two of them on zeros, since it does not know that LeakyReLU's second derivative is zero; told so (layers.py), it does
-10 as well, in more and smaller calls. Several critic scales share the image: g is the sum over the scales, and u goes
-into each.
+In units of one forward pass on one third that is 3 + 3 + 1 + 3 = 10, in few large calls. Autograd's double-backward
+does 12, two of them on zeros, as it does not know that LeakyReLU's second derivative is zero; told so (layers.py), it
+does 10 as well, in more and smaller calls. Several critic scales share the image: g is the sum over the scales, and u
+goes into each.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions

@@ -1,6 +1,7 @@
 """One CUDA graph of a whole training iteration: launched once instead of kernel by kernel."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -45,7 +46,8 @@ class Graphed:
         """A call on another stream, as what is recorded later must not have run on the default one."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # Adam's: it is not recorded yet
             parts = self.function(*tensors)
         torch.cuda.current_stream().wait_stream(stream)
         return parts
@@ -54,7 +56,8 @@ class Graphed:
         graph = torch.cuda.CUDAGraph()
         self.inputs = [tensor.clone() for tensor in tensors]
         try:
-            with torch.cuda.graph(graph):
+            # Only this thread's calls may spoil the recording: the loader's go on allocating.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 parts = self.function(*self.inputs)
                 self.values = torch.stack([part.float() for part in parts.values()])
         except RuntimeError as error:

@@ -182,7 +182,7 @@ class Step:
                 betas=(options.beta1, options.beta2),
                 weight_decay=options.weight_decay,
                 fused=True,
-                capturable=device.type == "cuda",
+                capturable=options.cuda_graph == "on",
             )
             for name, network in networks.items()
         }
@@ -289,8 +289,8 @@ class Step:
             self.critic.load_state_dict(state["critic"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"optimizer/{name}"])
-            for group in optimizer.param_groups:  # of this device, not of the one that saved
-                group["capturable"] = self.device.type == "cuda"
+            for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
+                group["capturable"] = self.options.cuda_graph == "on"
         self._graphs.clear()  # they hold the tensors that the optimizers had before
 
 

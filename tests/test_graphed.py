@@ -23,7 +23,7 @@ class Recorder:
                 recorder.recorded()
 
         @contextmanager
-        def graph(_):
+        def graph(_, capture_error_mode):
             if error:
                 raise RuntimeError(error)
             recorder.recordings += 1

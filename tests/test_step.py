@@ -10,7 +10,7 @@ from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.step import Step, step_seed
+from recolor_fast.step import Step, critic_update, fastest, step_seed
 
 CPU = torch.device("cpu")
 PINNED = 9809412188657063841
@@ -173,7 +173,7 @@ def test_cuda_equals_the_cpu(preset, backend):
     options = small(preset)
     on_cpu = build(options)
     torch.manual_seed(1)
-    changed = replace(options, device="cuda", compile="on", compile_backend=backend)
+    changed = replace(options, device="cuda", compile="on", compile_backend=backend, cuda_graph="off")
     on_gpu = Step(changed, build_terms(changed), torch.device("cuda"))
     for index in range(2):
         gray, rgb = batch(index, options)
@@ -181,6 +181,91 @@ def test_cuda_equals_the_cpu(preset, backend):
         theirs = on_cpu(gray, rgb, index)
         ours = on_gpu(gray.cuda(), rgb.cuda(), index)
         assert ours["generator/l1"].item() == pytest.approx(theirs["generator/l1"].item(), rel=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips", "gorriz"])
+def test_a_recorded_iteration_equals_a_launched_one(preset, every):
+    """Over recording and several replays, of each pattern of penalized steps; and nothing in a replay synchronizes."""
+    rows = []
+    for graph in ("off", "on"):
+        options = small(preset, device="cuda", cuda_graph=graph, dropout=0.5, penalty_every=every)
+        torch.manual_seed(1)
+        step = Step(options, build_terms(options), torch.device("cuda"))
+        parts = []
+        for index in range(16):
+            gray, rgb = (tensor.cuda() for tensor in batch(index, options))
+            torch.cuda.synchronize()
+            replayed = graph == "on" and index >= 14
+            torch.cuda.set_sync_debug_mode("error" if replayed else "default")
+            parts.append(step(gray, rgb, index * options.batch))
+            torch.cuda.set_sync_debug_mode("default")
+        rows.append([{name: part.item() for name, part in found.items()} for found in parts])
+        assert not any(one.failed for one in step._graphs.values())
+        assert graph == "off" or any(one.graph for one in step._graphs.values())
+    for launched, recorded in zip(*rows):
+        assert recorded == pytest.approx(launched, rel=2e-2, abs=1e-3)
+
+
+@pytest.mark.gpu
+def test_micro_batches_take_less_memory():
+    peaks = []
+    for length in (0, 4):
+        options = small("wgan-gp", device="cuda", size=128, width=32, batch=32, micro_batch=length, compile="off")
+        step = Step(options, [], torch.device("cuda"))
+        gray, rgb = (tensor.cuda() for tensor in batch(0, options))
+        torch.cuda.reset_peak_memory_stats()
+        step(gray, rgb, 0)
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] < 0.5 * peaks[0]
+
+
+@pytest.mark.parametrize("every", [2, 5, 7])
+def test_a_lazy_penalty_is_in_every_so_many_steps_with_so_many_times_the_weight(every, monkeypatch):
+    seen = []
+
+    def update(critic, chosen, *tensors):
+        seen.append(chosen.gradient_penalty)
+        return critic_update(critic, chosen, *tensors)
+
+    monkeypatch.setattr("recolor_fast.step.critic_update", update)
+    step = build(small("wgan-gp", penalty_every=every, fused_critic="off"))
+    rows = run(step, range(3))
+    assert seen == [10.0 * every if index % every == 0 else 0.0 for index in range(15)]
+    assert all("critic/penalty" in row for row in rows)
+    assert list(rows[0]) == list(rows[1])  # the columns of results.csv
+    exact = run(build(small("wgan-gp", fused_critic="off")), range(1))[0]["critic/penalty"]
+    if every == 5:  # the first of five steps, logged as if all were like it
+        assert rows[0]["critic/penalty"] == pytest.approx(exact, rel=0.3)
+
+
+def test_a_resumed_run_has_the_penalty_in_the_same_steps():
+    options = small("wgan-gp", penalty_every=3)
+    unbroken = build(options)
+    run(unbroken, range(2))
+    state = copy.deepcopy(unbroken.state_dict())
+    resumed = build(options)
+    resumed.load_state_dict(state)
+    assert run(resumed, range(2, 4)) == run(unbroken, range(2, 4))
+
+
+def test_what_is_fastest_depends_on_device_and_system():
+    def chosen(preset: str, device: str, **changes) -> tuple[str, ...]:
+        options = fastest(replace(PRESETS[preset], **changes), torch.device(device))
+        return options.compile, options.fused_critic, options.cuda_graph, options.channels_last
+
+    assert chosen("wgan-gp", "cpu") == ("off", "on", "off", "off")
+    assert chosen("wgan-gp", "cpu", amp=True) == ("off", "on", "off", "critic")
+    assert chosen("wgan-gp", "cpu", amp=True, fused_critic="off") == ("off", "off", "off", "off")
+    assert chosen("pix2pix", "cpu", amp=True) == ("off", "off", "off", "off")
+    assert chosen("wgan-gp", "cuda") == ("on", "on", "on", "on")
+    assert chosen("wgan-gp", "cuda", micro_batch=1) == ("on", "on", "off", "on")
+    assert chosen("wgan-gp", "cuda", compile="off", channels_last="critic") == ("off", "on", "on", "critic")
+    with pytest.raises(ValueError, match=r"fused_critic on: .*no gradient penalty"):
+        chosen("pix2pix", "cpu", fused_critic="on")
+    with pytest.raises(ValueError, match="cuda_graph on with device cpu"):
+        chosen("pix2pix", "cpu", cuda_graph="on")
 
 
 def test_summed_critic_gradients_are_those_of_the_steps_before_too():
