@@ -36,7 +36,7 @@ class Halving(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2] // 2, x.shape[3] // 2
-        if not _as_product(self, len(x) * height * width, x):
+        if not _as_product(self, x, height * width):
             return super().forward(x)
         patches = F.unfold(x, 4, padding=1, stride=2)  # (N, C * 4 * 4, positions)
         return F.linear(patches.mT, self.weight.flatten(1), self.bias).mT.unflatten(2, (height, width))
@@ -50,7 +50,7 @@ class Doubling(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         height, width = x.shape[2:]
-        if not _as_product(self, len(x) * height * width, x):
+        if not _as_product(self, x, height * width):
             return super().forward(x, output_size)
         # Not F.linear, whose weight gradient would come transposed: copying it back costs more than computing it.
         patches = (x.flatten(2).mT @ self.weight.flatten(1)).mT
@@ -58,8 +58,9 @@ class Doubling(nn.ConvTranspose2d):
         return folded if self.bias is None else folded + self.bias[:, None, None]
 
 
-def _as_product(module: nn.Module, positions: int, x: Tensor) -> bool:
-    return module.training and x.device.type == "cpu" and positions <= SMALL_MAP
+def _as_product(module: nn.Module, x: Tensor, positions: int) -> bool:
+    # Only in training may the batch be compared with a number: an export would be fixed to its example's.
+    return module.training and x.device.type == "cpu" and x.shape[0] * positions <= SMALL_MAP
 
 
 class InstanceNorm(nn.Module):
