@@ -5,10 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import Chroma, UNet, build_generator
-from recolor_fast.networks.layers import NORMS, InstanceNorm, LeakyReLU, power_iteration
+from recolor_fast.networks.layers import (
+    NORMS,
+    Doubling,
+    Halving,
+    InstanceNorm,
+    LeakyReLU,
+    SpectralNorm,
+    power_iteration,
+)
 from recolor_fast.options import SIZES
 from recolor_fast.presets import PRESETS
 
@@ -218,3 +227,38 @@ def test_glorot_weights_are_uniform_within_their_bound():
             assert 0.9 * bound < module.weight.abs().max() <= bound
         if isinstance(module, nn.BatchNorm2d):
             assert (module.weight == 1).all()
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", [Halving, Doubling])
+def test_small_maps_as_products_equal_torchs_convolutions(kind, bias, batch, spectral):
+    """Output and every gradient, in training on maps under and over the limit, float64."""
+    torch.manual_seed(0)
+    layer = kind(5, 7, bias=bias)
+    if spectral:
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer))
+    layer = layer.double()
+    for height, width in ((2, 4), (4, 2), (8, 8), (16, 16)):
+        results = []
+        for training in (True, False):  # in eval mode, torch's own
+            x = torch.randn(batch, 5, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+            x.requires_grad_()
+            y = layer.train(training)(x)
+            gradients = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+            results.append([y, *gradients])
+        for ours, theirs in zip(*results):
+            assert ours.shape == theirs.shape
+            assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_small_maps_are_products_in_training_alone(monkeypatch):
+    layer, taken = Halving(3, 3), []
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: taken.append(tuple(x.shape)))
+    layer.train()(torch.zeros(1, 3, 16, 16))  # 64 positions
+    assert taken == []
+    layer(torch.zeros(1, 3, 16, 18))
+    layer(torch.zeros(2, 3, 16, 16))
+    layer.eval()(torch.zeros(1, 3, 2, 2))
+    assert taken == [(1, 3, 16, 18), (2, 3, 16, 16), (1, 3, 2, 2)]
