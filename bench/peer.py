@@ -6,6 +6,7 @@ L1 of weight 100 (its `--model colorization --dataset_mode colorization`; here O
 weights. Loading is not timed, and the batch is on the device already.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -188,6 +189,9 @@ def _case(path: Path, options: Options, iterations: int, threads: int | None) ->
         torch.set_num_threads(threads)
     device = torch.device(options.device)
     step = peer_step(path, options, device, sample_batch(options), Step(replace(options, **NOTHING), [], device))
+    gc.collect()  # the Step that the weights were taken from
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
     def run() -> None:
         for _ in range(iterations):

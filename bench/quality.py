@@ -6,7 +6,7 @@ weights, dropout and penalty points; photographs and their order are the same fo
 training and not of which photographs came last. Rows of a preset:
 
 paper         float32, the paper's way (bench/paper.py).
-ours          the whole system as `python -m recolor_fast.train --amp` runs it here.
+ours          the whole system as `python -m recolor_fast.train --amp` runs it here, but for keeping freed memory.
 ours float32  the same without --amp.
 ours lazy     as ours, with the penalty in every 4th critic step: another objective, for presets with a penalty.
 
@@ -143,15 +143,18 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
     """
     photographs = train.choose(options)
     val_gray, val_rgb = loader.load(options, photographs.val)
-    torch.manual_seed(options.seed)
-    terms = build_terms(options)
     device = torch.device(options.device)
 
     def steps_of(seed: int) -> dict[str, Callable]:
         seeded = replace(options, seed=seed)
-        first = Step(seeded, terms, device)
-        ours = {name: Step(replace(seeded, **changes), terms, device) for name, changes in variants.items()}
-        return {"paper": PaperStep(seeded, terms, first), **ours}
+
+        def step(changes: Mapping[str, Any]) -> Step:
+            torch.manual_seed(options.seed)  # of random loss networks; each its own, as a step lays them out in memory
+            return Step(replace(seeded, **changes), build_terms(options), device)
+
+        first = step({"channels_last": "off"})
+        ours = {name: step(changes) for name, changes in variants.items()}
+        return {"paper": PaperStep(seeded, first.terms, first), **ours}
 
     runs: dict[str, list[Run]] = {}
     for seed in range(seeds):

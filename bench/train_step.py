@@ -8,8 +8,8 @@ paper         float32, eager, nn.LeakyReLU, the fake computed once, a critic for
 ours          the whole system as `python -m recolor_fast.train --amp` runs it on this device.
 ours float32  the same without --amp.
 
-`--waterfall` adds the steps in between, each one with those before it (`+adam` to `+memory` or `+graph`: ROWS says what
-each is), and `ours lazy`, the penalty in every 4th critic step: another objective, so not a part of `ours`.
+`--waterfall` adds the steps in between, each one with those before it (`+adam`, ...: WATERFALL says what each is), and
+`ours lazy`, the penalty in every 4th critic step: another objective, so not a part of `ours`.
 
 `ratio` is the paper row's ms over the row's own: more than 1 is faster. `ms` is per photograph. `peak_mb` is the most
 memory, of the process on a CPU, of tensors on a GPU. `gflops` is what an iteration computes, in 10^9 floating-point
@@ -22,6 +22,7 @@ downloaded. Parts of an iteration of `ours` are a case of their own, `... parts`
 
 import argparse
 import copy
+import gc
 import statistics
 import sys
 import time
@@ -74,7 +75,9 @@ WATERFALL = {
     "+adam": Row(ours=("adam",)),  # Adam's fused kernel
     "+slope": Row(ours=("adam", "activations")),  # no double-backward through zeros
     "+products": Row(ours=("adam", "activations", "convolutions")),  # small maps as matrix products (CPU)
-    "+fused": Row(NOTHING | {"fused_critic": "auto"}),  # the critic's update fused by hand, or torch.func
+    "+step": Row(
+        NOTHING | {"fused_critic": "auto"}
+    ),  # our step in float32: the critic's update fused by hand, or by torch.func
     "+amp": Row(NOTHING | {"fused_critic": "auto", "amp": True}),
     "+layout": Row(NOTHING | {"fused_critic": "auto", "amp": True, "channels_last": "auto"}),
     "+compile": Row(NOTHING | {"fused_critic": "auto", "amp": True, "channels_last": "auto", "compile": "auto"}),
@@ -197,9 +200,13 @@ def build(row: Row, options: Options, iterations: int, threads: int | None) -> C
     device = torch.device(options.device)
     batch = sample_batch(options)
     step = build_step(row, options)
+    gc.collect()  # the Step that the paper's way took its weights from
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    cycle = (row.changes or {}).get("penalty_every", 1)  # after so many iterations, each has had its share of penalties
 
     def run() -> None:
-        for index in range(iterations):
+        for index in range(iterations * cycle):
             loss = step(*batch, index * options.batch)
         next(iter(loss.values())).item()  # waits for the device
 
@@ -208,7 +215,7 @@ def build(row: Row, options: Options, iterations: int, threads: int | None) -> C
         peak = peak_mb(device)  # before the operations are counted, by another step
         return {"peak_mb": peak, "flop": operations(row, options), "dtype": torch.bfloat16 if amp else torch.float32}
 
-    return Case(run, facts)
+    return Case(run, facts, cycle)
 
 
 def peak_mb(device: torch.device) -> float | None:
@@ -239,12 +246,14 @@ def sample_batch(options: Options) -> Batch:
 
 
 def operations(row: Row, options: Options) -> int:
-    """Floating-point operations of an iteration, counted while it runs eagerly."""
+    """Floating-point operations of an iteration, on average, counted while it runs eagerly."""
     eager = row if row.changes is None else row._replace(changes=row.changes | {"compile": "off", "cuda_graph": "off"})
     step, batch = build_step(eager, options), sample_batch(options)
+    cycle = (row.changes or {}).get("penalty_every", 1)
     with _Counter() as counter:
-        step(*batch, 0)
-    return counter.total
+        for index in range(cycle):
+            step(*batch, index * options.batch)
+    return counter.total // cycle
 
 
 class _Counter(TorchDispatchMode):
@@ -261,7 +270,11 @@ class _Counter(TorchDispatchMode):
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """The fastest matrix product of a side of 2048 (8192 on a GPU) found in ten, 10^9 operations a second."""
+    """The fastest matrix product of a side of 2048 (8192 on a GPU) found in ten, 10^9 operations a second.
+
+    With TF32 where convolutions in float32 have it, by torch's default, on a GPU.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     side = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = 0.0

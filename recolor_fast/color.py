@@ -51,9 +51,13 @@ def from_lab(lab: Tensor) -> Tensor:
 
 
 def _mix(image: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Apply a color matrix to the channels of (N,C,H,W)."""
-    weights = torch.tensor(matrix, dtype=image.dtype, device=image.device)
-    return torch.einsum("oc,nchw->nohw", weights, image)
+    """Apply a color matrix to the channels of (N,C,H,W).
+
+    By numbers, not by a tensor of them: autocast would multiply those in half precision, and copying one to a GPU keeps
+    an iteration from being recorded.
+    """
+    red, green, blue = image.unbind(1)
+    return torch.stack([r * red + g * green + b * blue for r, g, b in matrix], 1)
 
 
 class Space(NamedTuple):

@@ -47,8 +47,9 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD, bytes: smaller blocks come from the heap
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes at the heap's end before it shrinks
+        # M_MMAP_THRESHOLD, bytes: smaller blocks come from the heap. Some versions allow no more than 32 MiB.
+        if mallopt(-3, 2**30) or mallopt(-3, 2**25):
+            mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes at the heap's end before it shrinks
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -61,12 +61,13 @@ def forward_in_pieces(forward: Callable[[Tensor], Tensor], network: nn.Module, l
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
     """Batch norm's running statistics stay as they are: a piece that is run again must not count twice."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.num_batches_tracked is not None]
+    before = [(norm.momentum, int(norm.num_batches_tracked)) for norm in norms]  # type: ignore[arg-type]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta):
+        for norm, (momentum, count) in zip(norms, before):
             norm.momentum = momentum
+            norm.num_batches_tracked.fill_(count)  # type: ignore[union-attr]

@@ -96,8 +96,8 @@ class Options:
     penalty_on: Literal["image", "pair"] = "image"
     """What the penalty differentiates by: the color image, or the pair of gray source and color image."""
     penalty_every: int = 1
-    """Lazy penalty: only every so many critic steps, with so many times the weight (Karras et al. 2020, section 3.1).
-    1: in each."""
+    """Lazy penalty: only every so many critic steps, with so many times the weight (Karras et al. 2020, section 3.1,
+    who change Adam's settings too); 1: in each. What is logged is right on average over so many steps."""
     critic_steps: int = 1
     """Critic updates per generator update, all on the same batch."""
     critic_gradients: Literal["fresh", "summed"] = "fresh"
@@ -123,7 +123,8 @@ class Options:
     batch: int = 1
     """Photographs per step."""
     micro_batch: int = 0
-    """Photographs of a batch that are in memory at a time, their gradients accumulated; 0: the whole batch."""
+    """Photographs of a batch that are in memory at a time, their gradients accumulated, at most batch; 0: all. Part of
+    what is trained, since dropout and batch norm see the pieces."""
     images: int = 5000
     """Length of training, photographs seen."""
     seed: int = 0
@@ -214,6 +215,10 @@ class Options:
                 f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
                 "be equalized; use --equalize none"
             )
+        if self.micro_batch > self.batch:
+            raise ValueError(f"micro_batch {self.micro_batch}: expected at most batch, {self.batch}")
+        if self.penalty_every > 1 and not self.gradient_penalty:
+            raise ValueError(f"penalty_every {self.penalty_every}: there is no gradient_penalty; expected 1")
         if self.cuda_graph == "on" and self.micro_batch:
             raise ValueError(
                 f"cuda_graph on with micro_batch {self.micro_batch}: what is run again for its gradient cannot be "
@@ -229,9 +234,10 @@ class Options:
 
 
 SIZES = (64, 128, 256, 512)
-CHOSEN_PER_SESSION = frozenset(  # may differ when a run is resumed; everything else is part of what is trained
-    "images device compile compile_backend fused_critic cuda_graph channels_last loader cache lpips_weights "
-    "feature_weights runs name resume save_every log_every samples dry_run".split()
+CHOSEN_BY_DEVICE = frozenset("compile fused_critic cuda_graph channels_last loader cache".split())  # where "auto"
+CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is resumed; the rest is what is trained
+    "images device compile_backend lpips_weights feature_weights runs name resume save_every log_every samples "
+    "dry_run".split()
 )
 
 

@@ -116,7 +116,7 @@ def fastest(options: Options, device: torch.device) -> Options:
     """
     hindrance, cuda = fused.hindrance(options), device.type == "cuda"
     if options.fused_critic == "on" and hindrance:
-        raise ValueError(f"fused_critic on: {hindrance}; use auto, or another critic")
+        raise ValueError(f"fused_critic on: {hindrance}; use auto")
     if options.cuda_graph == "on" and not cuda:
         raise ValueError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
     is_fused = not hindrance and options.fused_critic != "off"
@@ -137,7 +137,9 @@ def check_names(options: Options) -> None:
         pick(TERMS, name, "terms")
     thin = replace(options, width=1)
     with torch.no_grad():
-        source = torch.zeros(min(options.batch, 2), 1, options.size, options.size)
+        piece = options.micro_batch or options.batch
+        smallest = options.batch % piece or piece
+        source = torch.zeros(min(smallest, 2), 1, options.size, options.size)
         fake = build_generator(thin)(source)
         if options.critic:
             critic = build_critic(thin)
@@ -160,11 +162,11 @@ class Step:
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
         """Build from options and their terms (build_terms). ValueError for an unknown name and as of `fastest`."""
+        check_names(options)
         options = fastest(options, device)
         self.options, self.device, self.terms = options, device, terms
         layouts = {True: torch.channels_last, False: torch.contiguous_format}
         layout, self._critic_layout = (layouts[options.channels_last in by] for by in (("on",), ("on", "critic")))
-        check_names(options)
         torch.manual_seed(options.seed)
         self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
@@ -189,7 +191,7 @@ class Step:
         # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
-        self._graphs: dict[tuple[bool, ...], Graphed] = {}
+        self._graphed = Graphed(self._iterate)
         self._forward = self._prepare(lambda source: self.generator(source).float())
         self._generator_update = self._prepare(partial(generator_update, self.critic, options, terms))
         self._critic_updates = {}
@@ -198,7 +200,7 @@ class Step:
             penalized: Callable = partial(critic_update, self.critic, lazy)
             if options.fused_critic == "on":
                 penalized = partial(fused.critic_update, fused.layers(self.critic, options), lazy)
-            free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0))
+            free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0, penalty_every=1))
             self._critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
         if length := options.micro_batch:
             self._forward = partial(forward_in_pieces, self._forward, self.generator, length)
@@ -230,11 +232,8 @@ class Step:
         torch.manual_seed(step_seed(options.seed, images))
         before = images // options.batch * options.critic_steps
         penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
-        if options.cuda_graph != "on":
-            return self._iterate(penalized, gray, rgb)
-        if penalized not in self._graphs:
-            self._graphs[penalized] = Graphed(partial(self._iterate, penalized))
-        return self._graphs[penalized](gray, rgb)
+        iterate = self._graphed if options.cuda_graph == "on" else self._iterate
+        return iterate(penalized, gray, rgb)
 
     def _iterate(self, penalized: tuple[bool, ...], gray: Tensor, rgb: Tensor) -> Parts:
         """The iteration, nothing but work on the device; `penalized` says which critic steps have the penalty."""
@@ -291,7 +290,7 @@ class Step:
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
                 group["capturable"] = self.options.cuda_graph == "on"
-        self._graphs.clear()  # they hold the tensors that the optimizers had before
+        self._graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
 
 
 def step_seed(seed: int, images: int) -> int:

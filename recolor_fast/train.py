@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment, keep_freed_memory
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
 from recolor_fast.networks.generators import Chroma
-from recolor_fast.options import AUTO_SPLIT, Options, to_json
+from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
 from recolor_fast.step import Step, check_names, fastest
 
@@ -36,18 +36,22 @@ VALIDATE = 150  # at most so many validation photographs
 def parse(argv: list[str]) -> tuple[Options, Path | None]:
     """Command line -> options, and the run folder to go on with (None: a new run).
 
-    `--preset` is read first and gives the defaults; with `--resume` a run's own options.json does.
+    `--preset` is read first and gives the defaults; with `--resume` a run's own options.json does, but for what depends
+    on the device where that is another one.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default=DEFAULT)
     first.add_argument("--runs", default=Options.runs)
     first.add_argument("--name", default="")
     first.add_argument("--resume", action="store_true")
+    first.add_argument("--device", default="")
     early, _ = first.parse_known_args(argv)
     if early.preset not in PRESETS:
         raise ValueError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
     folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
     default = runs.stored_options(folder) if folder else PRESETS[early.preset]
+    if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
+        default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))
     return tyro.cli(Options, default=default, args=argv, prog="python -m recolor_fast.train"), folder
 
 

@@ -71,3 +71,12 @@ def test_the_lab_space_keeps_the_hue_of_a_photograph():
 
 def test_unit_range():
     assert to_unit(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_autocast_does_not_round_colors():
+    """bfloat16 has 8 bits: an L of 50 would be 0.2 off."""
+    rgb01 = torch.rand(1, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = to_lab(rgb01), from_lab(to_lab(rgb01)), to_cbcr(rgb01)
+    for ours, exact in zip(rounded, (to_lab(rgb01), from_lab(to_lab(rgb01)), to_cbcr(rgb01))):
+        assert torch.equal(ours, exact)

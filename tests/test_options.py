@@ -89,6 +89,11 @@ def test_the_first_presets_are_the_papers_four_experiments():
         ({"terms": (("l1", float("nan")),)}, ["nan", "finite"]),
         ({"data": ""}, ["data ''"]),
         ({"space": "lab"}, ["lab", "equalize none"]),
+        ({"micro_batch": 2}, ["micro_batch 2", "at most batch, 1"]),
+        ({"micro_batch": -1}, ["micro_batch -1", "0 or more"]),
+        ({"penalty_every": 2}, ["penalty_every 2", "no gradient_penalty"]),
+        ({"penalty_every": 0}, ["penalty_every 0", "1 or more"]),
+        ({"batch": 4, "micro_batch": 2, "cuda_graph": "on"}, ["cuda_graph on", "micro_batch 2"]),
     ],
 )
 def test_options_that_no_run_can_use_are_errors_that_name_them(change, words):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 
 from recolor_fast import checkpoint, train
 from recolor_fast.data import loader
-from recolor_fast.options import from_dict
+from recolor_fast.options import from_dict, to_json
+from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs
 
 SMALL = "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --lpips off".split()
@@ -147,6 +149,20 @@ def test_resume_passes_over_a_start_that_saved_nothing(photographs, tmp_path, ca
     first = run(photographs, tmp_path, "--preset", "pix2pix", "--images", "2", capsys=capsys)
     (tmp_path / "pix2pix-2").mkdir()
     assert run(photographs, tmp_path, "--preset", "pix2pix", "--images", "4", "--resume", capsys=capsys) == first
+
+
+def test_resuming_on_another_device_opens_what_was_chosen_for_the_first(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    of_a_gpu = {"device": "cuda", "compile": "on", "cuda_graph": "on", "channels_last": "on", "loader": "dali"}
+    stored = replace(PRESETS["wgan-gp"], **of_a_gpu, cache="on", fused_critic="on", width=8)
+    (folder / "options.json").write_text(to_json(stored))
+    arguments = ["--runs", str(tmp_path), "--name", "a", "--resume"]
+    same, _ = train.parse(arguments)
+    assert (same.compile, same.cuda_graph, same.channels_last, same.loader) == ("on", "on", "on", "dali")
+    other, _ = train.parse([*arguments, "--device", "cpu", "--cache", "off"])
+    assert (other.device, other.width, other.cache) == ("cpu", 8, "off")
+    assert {other.compile, other.cuda_graph, other.channels_last, other.loader, other.fused_critic} == {"auto"}
 
 
 def test_resume_of_a_run_without_a_checkpoint_keeps_its_options(photographs, tmp_path, capsys):

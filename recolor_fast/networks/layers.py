@@ -39,7 +39,9 @@ class Halving(nn.Conv2d):
         if not _as_product(self, x, height * width):
             return super().forward(x)
         patches = F.unfold(x, 4, padding=1, stride=2)  # (N, C * 4 * 4, positions)
-        return F.linear(patches.mT, self.weight.flatten(1), self.bias).mT.unflatten(2, (height, width))
+        # Contiguous: a view has an odd stride where there is one photograph, and then torch's batch norm (2.14.1, CPU)
+        # has a wrong gradient, in silence.
+        return F.linear(patches.mT, self.weight.flatten(1), self.bias).mT.contiguous().view(len(x), -1, height, width)
 
 
 class Doubling(nn.ConvTranspose2d):
@@ -55,7 +57,7 @@ class Doubling(nn.ConvTranspose2d):
         # Not F.linear, whose weight gradient would come transposed: copying it back costs more than computing it.
         patches = (x.flatten(2).mT @ self.weight.flatten(1)).mT
         folded = F.fold(patches, (2 * height, 2 * width), 4, padding=1, stride=2)
-        return folded if self.bias is None else folded + self.bias[:, None, None]
+        return folded if self.bias is None else folded + self.bias[:, None, None].to(folded.dtype)
 
 
 def _as_product(module: nn.Module, x: Tensor, positions: int) -> bool:
