@@ -349,6 +349,8 @@ def critic_errors(options: Options, rows: Mapping[str, Row]) -> dict[str, dict[s
             paper = row.changes is None
             found = paper_gradients(step, inputs, torch.float32) if paper else our_gradients(step, inputs)
             errors[name][column] = relative_error(found, exact)
+            del step
+            gc.collect()  # a step and its compiled pieces refer to each other
     return errors
 
 
