@@ -107,7 +107,8 @@ def report(
     if save:
         slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
         path = Path(__file__).parent / "results" / f"{bench}-{slug}-pt{found['torch']}.csv"
-        command = " ".join(["python", f"bench/{bench}.py", *(word for word in sys.argv[1:] if word != "--save")])
+        words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--save"]
+        command = " ".join(["python", f"bench/{bench}.py", *words])  # without where on this machine things lie
         said = " ".join(f"{name}={version}" for name, version in found.items())
         with open(path, "w", newline="") as file:
             writer = csv.writer(file)
