@@ -52,6 +52,7 @@ from recolor_fast.step import Step
 Batch = tuple[Tensor, Tensor]
 Gradients = dict[str, Tensor]
 NOTHING: dict[str, Any] = {"compile": "off", "fused_critic": "off", "cuda_graph": "off", "channels_last": "off"}
+STEP = NOTHING | {"fused_critic": "auto"}
 
 RANDOM: dict[str, Any] = {
     "lpips_weights": "random",
@@ -75,12 +76,10 @@ WATERFALL = {
     "+adam": Row(ours=("adam",)),  # Adam's fused kernel
     "+slope": Row(ours=("adam", "activations")),  # no double-backward through zeros
     "+products": Row(ours=("adam", "activations", "convolutions")),  # small maps as matrix products (CPU)
-    "+step": Row(
-        NOTHING | {"fused_critic": "auto"}
-    ),  # our step in float32: the critic's update fused by hand, or by torch.func
-    "+amp": Row(NOTHING | {"fused_critic": "auto", "amp": True}),
-    "+layout": Row(NOTHING | {"fused_critic": "auto", "amp": True, "channels_last": "auto"}),
-    "+compile": Row(NOTHING | {"fused_critic": "auto", "amp": True, "channels_last": "auto", "compile": "auto"}),
+    "+step": Row(STEP),  # our step in float32: the critic's update fused by hand, or by torch.func
+    "+amp": Row(STEP | {"amp": True}),
+    "+layout": Row(STEP | {"amp": True, "channels_last": "auto"}),
+    "+compile": Row(STEP | {"amp": True, "channels_last": "auto", "compile": "auto"}),
     # ... and `ours`: on a CPU, freed memory is kept; with CUDA, the iteration is one graph
     "ours lazy": Row({"amp": True, "penalty_every": 4}, keep_memory=True),
 }

@@ -109,56 +109,43 @@ def critic_update(
     kind = source.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else real.dtype
     with torch.autocast(kind, enabled=False):
-        return _critic_update(scales, options, parameters, source, real, fake, mix, low)
+        adversary, count = ADVERSARIES[options.adversary], len(real)
+        source = source.expand(-1, options.source_channels, -1, -1)
+        image = torch.cat((real, fake, torch.lerp(fake, real, mix)))
+        pyramid = [torch.cat((source.repeat(3, 1, 1, 1), image), 1)]
+        while len(pyramid) < len(scales):
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        hidden = {name for scale in scales for layer in scale[:-1] for name in (layer.weight, layer.bias)}
+        weights = {name: value.to(low) if name in hidden else value for name, value in parameters.items()}
 
+        parts = dict.fromkeys(("critic/real", "critic/fake"), image.new_zeros(()))
+        states, deltas = [], []
+        for scale, pair in zip(scales, pyramid):
+            states.append(_forward(scale, weights, pair.to(low)))
+            scores = _convolve(scale[-1], weights, at_least_float32(states[-1][-1][: 2 * count]))
+            at_real, real_part = grad_and_value(adversary.critic_real)(scores[:count])
+            at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
+            # The value being linear, its gradient is the same at any scores.
+            at_mixed = grad(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
+            deltas.append(_backward(scale, weights, states[-1], torch.cat((at_real, at_fake, at_mixed))))
+            parts |= {"critic/real": parts["critic/real"] + real_part, "critic/fake": parts["critic/fake"] + fake_part}
 
-def _critic_update(
-    scales: list[list[Layer]],
-    options: Options,
-    parameters: Parameters,
-    source: Tensor,
-    real: Tensor,
-    fake: Tensor,
-    mix: Tensor,
-    low: torch.dtype,
-) -> tuple[Parameters, Parameters]:
-    adversary, count = ADVERSARIES[options.adversary], len(real)
-    source = source.expand(-1, options.source_channels, -1, -1)
-    image = torch.cat((real, fake, torch.lerp(fake, real, mix)))
-    pyramid = [torch.cat((source.repeat(3, 1, 1, 1), image), 1)]
-    while len(pyramid) < len(scales):
-        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
-    hidden = {name for scale in scales for layer in scale[:-1] for name in (layer.weight, layer.bias)}
-    weights = {name: value.to(low) if name in hidden else value for name, value in parameters.items()}
+        # What the penalty differentiates by: the image's channels of the pair, or all of them.
+        first = 0 if options.penalty_on == "pair" else source.shape[1]
+        gradient = None  # from the coarsest scale to the finest
+        for scale, pair, delta in reversed([*zip(scales, pyramid, deltas)]):
+            by, weight = pair[2 * count :, first:], weights[scale[0].weight][:, first:]
+            at_scale = at_least_float32(_input_gradient(scale[0], by.to(low), weight, delta[0][2 * count :]))
+            gradient = at_scale if gradient is None else at_scale + _unpool(gradient, by)
+        assert gradient is not None
+        direction, parts["critic/penalty"] = grad_and_value(norm_penalty)(gradient)
 
-    parts = dict.fromkeys(("critic/real", "critic/fake"), image.new_zeros(()))
-    states, deltas = [], []
-    for scale, pair in zip(scales, pyramid):
-        states.append(_forward(scale, weights, pair.to(low)))
-        scores = _convolve(scale[-1], weights, at_least_float32(states[-1][-1][: 2 * count]))
-        at_real, real_part = grad_and_value(adversary.critic_real)(scores[:count])
-        at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
-        # The value being linear, its gradient is the same at any scores.
-        at_mixed = grad(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
-        deltas.append(_backward(scale, weights, states[-1], torch.cat((at_real, at_fake, at_mixed))))
-        parts |= {"critic/real": parts["critic/real"] + real_part, "critic/fake": parts["critic/fake"] + fake_part}
-
-    # What the penalty differentiates by: the image's channels of the pair, or all of them.
-    first = 0 if options.penalty_on == "pair" else source.shape[1]
-    gradient = None  # from the coarsest scale to the finest
-    for scale, pair, delta in reversed([*zip(scales, pyramid, deltas)]):
-        by, weight = pair[2 * count :, first:], weights[scale[0].weight][:, first:]
-        at_scale = at_least_float32(_input_gradient(scale[0], by.to(low), weight, delta[0][2 * count :]))
-        gradient = at_scale if gradient is None else at_scale + _unpool(gradient, by)
-    assert gradient is not None
-    direction, parts["critic/penalty"] = grad_and_value(norm_penalty)(gradient)
-
-    found: Parameters = {}
-    tangent = F.pad(options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
-    for index, scale in enumerate(scales):
-        tangent = F.avg_pool2d(tangent, 2) if index else tangent
-        found |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
-    return parts, {name: found[name] for name in parameters}
+        found: Parameters = {}
+        tangent = F.pad(options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
+        for index, scale in enumerate(scales):
+            tangent = F.avg_pool2d(tangent, 2) if index else tangent
+            found |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
+        return parts, {name: found[name] for name in parameters}
 
 
 def _forward(scale: list[Layer], weights: Parameters, pair: Tensor) -> list[Tensor]:

@@ -165,8 +165,9 @@ class Step:
         check_names(options)
         options = fastest(options, device)
         self.options, self.device, self.terms = options, device, terms
-        layouts = {True: torch.channels_last, False: torch.contiguous_format}
-        layout, self._critic_layout = (layouts[options.channels_last in by] for by in (("on",), ("on", "critic")))
+        rows, last = torch.contiguous_format, torch.channels_last
+        layouts = {"off": (rows, rows), "critic": (rows, last), "on": (last, last)}
+        layout, self._critic_layout = layouts[options.channels_last]
         torch.manual_seed(options.seed)
         self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
