@@ -28,7 +28,8 @@ class Arguments(NamedTuple):
     """Color a gray photograph, or a folder of them, with an exported generator.
 
     A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format. Links to folders are not followed.
-    Exit code: 0 done, 2 wrong usage, 3 some images could not be read or written (the others are done), 4 bad model.
+    Exit code: 0 done, 2 wrong usage, 3 some images could not be read or written (the others are done), 4 bad model or
+    provider.
     """
 
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
@@ -37,8 +38,8 @@ class Arguments(NamedTuple):
     """Folder to write to, made where missing; for one image a file, or a folder if it exists or ends with a slash."""
     model: Path
     """Exported generator, an .onnx file."""
-    device: runtime.Device = "auto"
-    """Device to compute on; auto: cuda where it works, else cpu."""
+    provider: runtime.Provider = "auto"
+    """What computes; auto: cuda where it works, else cpu. tensorrt builds an engine first, once per model: minutes."""
     quality: int = 95
     """Quality of JPEG, WebP and AVIF files, 1 to 100; other formats lose nothing."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -179,9 +180,7 @@ def decode(job: Job) -> images.Picture:
 
 def colorize(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
     """uint8 luminance (H,W) of any size, colored: uint8 RGB (H,W,3) with that luminance within 1 level."""
-    options = artefact.options
-    seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
-    return images.merge(gray, artefact.run(seen[None, None])[0])
+    return images.merge(gray, artefact.chroma(gray))
 
 
 def write(job: Job, rgb: np.ndarray, alpha: np.ndarray | None, quality: int) -> None:
@@ -231,11 +230,11 @@ def main(argv: list[str] | None = None) -> int:
         if not 1 <= arguments.quality <= 100:
             raise ValueError(f"quality {arguments.quality}: expected 1 to 100")
         work = plan(Path(arguments.input), arguments.output, arguments.overwrite)
-        artefact = runtime.load(arguments.model, arguments.device)
-        if arguments.device == "auto":
-            say(f"device: {'cuda' if artefact.provider == runtime.CUDA else 'cpu'} ({artefact.provider})")
+        artefact = runtime.load(arguments.model, arguments.provider)
+        if arguments.provider == "auto":
+            say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
         failures = work.failures + run(artefact, work.jobs, arguments.quality)
-    except runtime.BadArtefact as error:
+    except (runtime.BadArtefact, runtime.NoProvider) as error:
         say(str(error))
         return BAD_MODEL
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of either."""
+"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of either; the cache."""
 
 import os
 import uuid
@@ -31,3 +31,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def cache_folder() -> Path:
+    """Where downloads and engines are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache."""
+    if own := os.environ.get("RECOLOR_FAST_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
