@@ -38,7 +38,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench.common import Case, alternate_apart, report
+from bench.common import Case, alternate_apart, matmul_peak, report
 from bench.paper import PaperStep, critic_loss, plain
 from recolor_fast import fused
 from recolor_fast.color import SPACES, to_rgb01, to_unit
@@ -266,22 +266,6 @@ class _Counter(TorchDispatchMode):
         if formula := flop_registry.get(func.overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=result)
         return result
-
-
-def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """The fastest matrix product of a side of 2048 (8192 on a GPU) found in ten, 10^9 operations a second.
-
-    With TF32 where convolutions in float32 have it, by torch's default, on a GPU.
-    """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
-    side = 8192 if device.type == "cuda" else 2048
-    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    best = 0.0
-    for _ in range(10):
-        started = time.perf_counter()
-        (left @ right)[0, 0].item()
-        best = max(best, 2 * side**3 / (time.perf_counter() - started) / 1e9)
-    return best
 
 
 def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, Any]]:

@@ -1,32 +1,36 @@
 """A run's newest checkpoint -> one self-contained ONNX file, proven against torch on real photographs.
 
 `python export/to_onnx.py RUN` prints the artefact's path as its last line on stdout. Exit codes: 0 done, 1 the artefact
-differs from torch by more than 1 level, 2 a run or data that cannot be used.
+differs from torch by more than its precision may, 2 a run or data that cannot be used.
 """
 
 import json
+import logging
+import statistics
 import sys
+import tempfile
+import time
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import onnx
 import torch
 import tyro
-from torch import Tensor
-from torch.nn.utils.parametrize import is_parametrized
+from onnxruntime import quantization
 
-from recolor_fast import runs, runtime
+from recolor_fast import images, proof, runs, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
-from recolor_fast.networks.generators import Chroma, build_generator
+from recolor_fast.metrics import compare
+from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
-BOUND = 1  # levels
 
 
 @dataclass(frozen=True)
@@ -35,40 +39,45 @@ class Arguments:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder, as train printed it."""
-    graph: Literal["chroma"] = "chroma"
-    """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S)."""
+    graph: Literal["chroma", "image"] = "chroma"
+    """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S), for the folder tool
+    and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Of the network; color arithmetic stays float32. int8: for processors; static, calibrated on photographs."""
+    calibrate: str = ""
+    """Photographs int8 is calibrated on, as train's --data; none set: those the run was trained on."""
+    calibration_photographs: int = 64
+    """How many of them."""
     out: Path | None = None
-    """File to write; none set: RUN/<name>-<graph>.onnx."""
+    """File to write; none set: RUN/<name>-<graph>-<precision>.onnx."""
     photographs: int = 16
     """Validation photographs the artefact is proven on."""
     data: str = ""
     """Photographs to prove it on, as train's --data; none set: the run's own."""
+    compare: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Export nothing; print a table of all artefacts in the run folder: size, speed, difference, quality."""
 
 
-def folded(options: Options, generator: torch.nn.Module) -> torch.nn.Module:
-    """The same generator with the spectral norm divided out of its weights, where it has one."""
-    plain = build_generator(replace(options, spectral_norm=False))
-    state = generator.state_dict()
-    for name, module in generator.named_modules():
-        if is_parametrized(module, "weight"):
-            state[f"{name}.weight"] = module.weight
-    plain.load_state_dict({key: state[key] for key in plain.state_dict()})
-    return plain.eval()
-
-
-def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) -> onnx.ModelProto:
-    """The artefact: uint8 in and out, dynamic batch, batch norm folded, the options in its metadata."""
-    example = torch.zeros(
-        (2, 1, options.size, options.size), dtype=torch.uint8
-    )  # of 1, the batch would become a constant
+def export(options: Options, generator: torch.nn.Module, graph: str, precision: str) -> onnx.ModelProto:
+    """The graph of a generator: uint8 in and out, dynamic batch and sizes, of plain operators. int8 comes later."""
+    network = deployed(options, generator)
+    module = GRAPHS[graph](Half(network) if precision == "fp16" else network, options).eval()
+    # Of 1 photograph, the batch would become a constant; no side may be another's or the model's.
+    dimensions = {0: torch.export.Dim("batch", min=1)}
+    if graph == "image":
+        example = torch.zeros((2, options.size + 22, options.size + 46, 3), dtype=torch.uint8)
+        dimensions |= {1: torch.export.Dim("height", min=1), 2: torch.export.Dim("width", min=1)}
+    else:
+        example = torch.zeros((2, 1, options.size, options.size), dtype=torch.uint8)
+    (given, _), (wanted, _) = runtime.GRAPHS[graph]
     with warnings.catch_warnings():  # the exporter warns of its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Chroma(folded(options, generator), options.space).eval(),
+            module,
             (example,),
-            input_names=["gray"],
-            output_names=["cbcr"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            input_names=[given],
+            output_names=[wanted],
+            dynamic_shapes=(dimensions,),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -77,17 +86,58 @@ def export(options: Options, generator: torch.nn.Module, seen: int, graph: str) 
     assert program is not None
     model = program.model_proto
     model.ir_version = min(model.ir_version, IR)
-    onnx.helper.set_model_props(
-        model,
-        {
-            "recolor_fast.graph": graph,
-            "recolor_fast.options": to_json(_public(options)),
-            "recolor_fast.images": str(seen),
-            "recolor_fast.versions": json.dumps(versions()),
-        },
-    )
-    onnx.checker.check_model(model)
     return model
+
+
+def quantized(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.ModelProto:
+    """The same with the network in int8: static, quantize and dequantize nodes, activations uint8, weights per channel.
+
+    Color arithmetic and tanh stay float32: only nodes that the exporter names as the generator's are quantized.
+    """
+
+    class Photographs(quantization.CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(batches, None)
+            return None if batch is None else {model.graph.input[0].name: batch}
+
+    def of_network(node: onnx.NodeProto) -> bool:
+        scopes = next((pair.value for pair in node.metadata_props if pair.key == "pkg.torch.onnx.name_scopes"), "")
+        return "'generator" in scopes or ".generator" in scopes
+
+    names = [node.name for node in model.graph.node if of_network(node) and node.op_type != "Tanh"]
+    if not names:
+        raise ValueError("no node of the graph is named as the generator's: this version of torch names them otherwise")
+    level = logging.getLogger().level
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "int8.onnx")
+        try:
+            logging.getLogger().setLevel(logging.ERROR)  # it advises what the exporter has done: folding, shapes
+            quantization.quantize_static(
+                model,
+                path,
+                Photographs(),
+                quant_format=quantization.QuantFormat.QDQ,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                per_channel=True,
+                nodes_to_quantize=names,
+            )
+        finally:
+            logging.getLogger().setLevel(level)
+        return onnx.load(path)
+
+
+def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
+    """The artefact's bytes: checked, with its metadata and without what the exporter wrote of this machine."""
+    for node in model.graph.node:
+        del node.metadata_props[:]  # stack traces, with paths
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.helper.set_model_props(model, {f"recolor_fast.{key}": value for key, value in metadata.items()})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
 
 
 def _public(options: Options) -> Options:
@@ -96,16 +146,129 @@ def _public(options: Options) -> Options:
     return replace(options, runs="runs", **files)  # type: ignore[arg-type]
 
 
-def difference(path: Path, options: Options, generator: torch.nn.Module, gray: Tensor) -> tuple[int, float]:
-    """Largest and mean difference, levels, between the artefact in onnxruntime (CPU) and torch, one by one."""
-    artefact, graph = runtime.load(path, "cpu"), Chroma(generator, options.space).eval()
-    largest, total = 0, 0.0
-    for one in gray.split(1):
-        with torch.no_grad():
-            expected = graph(one).numpy().astype(np.int16)
-        levels = np.abs(expected - artefact.run(one.numpy()).astype(np.int16))
-        largest, total = max(largest, int(levels.max())), total + float(levels.mean())
-    return largest, total / len(gray)
+def in_torch(options: Options, generator: torch.nn.Module, graph: str) -> proof.Run:
+    """The graph with the generator as it was trained, by torch on the CPU."""
+    module = GRAPHS[graph](generator, options).eval()
+
+    @torch.no_grad()
+    def run(batch: np.ndarray) -> np.ndarray:
+        return module(torch.from_numpy(batch)).numpy()
+
+    return run
+
+
+def in_onnxruntime(path: Path) -> proof.Run:
+    """An artefact in onnxruntime on the CPU."""
+    return runtime.load(path, "cpu").run
+
+
+def _photographs(options: Options, data: str) -> Options:
+    """The options of a run with other photographs, where some are given."""
+    if not data:
+        return replace(options, loader="host")
+    return replace(options, loader="host", data=sources.resolve(data), per_class=None, val_per_class=None, classes=None)
+
+
+def calibration(options: Options, count: int, graph: str) -> Iterator[np.ndarray]:
+    """Batches of one photograph to calibrate on, spread evenly over those there are."""
+    found = sources.photographs(options).train
+    paths, _ = index.usable(found[:: max(1, len(found) // count)][:count])
+    for path in paths:
+        rgb = images.read_rgb(path.read_bytes(), options.size)
+        yield proof.seen(rgb, options, graph)
+
+
+def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
+    """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
+    options, generator = trained.options, trained.generator
+    paths = proof.photographs(_photographs(options, arguments.data), arguments.photographs)
+    model = export(options, generator, arguments.graph, arguments.precision)
+    if arguments.precision == "int8":
+        seen = _photographs(options, arguments.calibrate)
+        count = arguments.calibration_photographs
+        model = quantized(model, calibration(seen, count, arguments.graph))
+    metadata = {
+        "graph": arguments.graph,
+        "precision": arguments.precision,
+        "options": to_json(_public(options)),
+        "images": str(trained.images),
+        "versions": json.dumps(versions()),
+    }
+    with replacing(out) as file:
+        file.write(finish(model, metadata))
+        file.flush()
+        ours = in_onnxruntime(Path(file.name))
+        found = proof.prove(in_torch(options, generator, arguments.graph), ours, arguments.graph, options, paths)
+        print(f"onnxruntime against torch on {found}", file=sys.stderr)
+        if excess := proof.excess(found, arguments.precision):
+            raise Differs(
+                f"the artefact differs too much from torch ({excess}): not written{_ADVICE[arguments.precision]}"
+            )
+        file.seek(0)
+        file.truncate()
+        file.write(finish(model, metadata | {"proof": found.to_json()}))
+
+
+_ADVICE = {
+    "fp32": "",
+    "fp16": "; activations may be beyond float16, use --precision fp32",
+    "int8": "; calibrate on more photographs of the kind to be colored (--calibrate), or use --precision fp16",
+}
+
+
+def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
+    """A row for torch and one for each artefact of a run.
+
+    images/s: at batch 1, median of rounds in which all take turns, on a square photograph of the model's size, with
+    all processors. ab_rmse and psnr: against the true colors of such validation photographs.
+    """
+    options = trained.options
+    found = sorted(arguments.run.glob("*.onnx"))
+    if not found:
+        raise ValueError(f"{arguments.run}: no .onnx file in it; export one first")
+    data = _photographs(options, arguments.data)
+    _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
+    truth = list(rgb.permute(0, 2, 3, 1).numpy())
+    nothing = dict.fromkeys(("MB", "largest", "mean", "ciede2000"))
+    rows: list[dict[str, Any]] = [{"artefact": "torch", "graph": "chroma", "precision": "fp32"} | nothing]
+    computed = [in_torch(options, trained.generator, "chroma")]
+    for path in found:
+        artefact = runtime.load(path, "cpu")
+        stored = json.loads(artefact.session.get_modelmeta().custom_metadata_map.get("recolor_fast.proof", "{}"))
+        row: dict[str, Any] = {"artefact": path.name, "graph": artefact.graph, "precision": artefact.precision}
+        row |= {"MB": path.stat().st_size / 1e6} | {name: stored.get(name) for name in ("largest", "mean", "ciede2000")}
+        rows.append(row)
+        computed.append(artefact.run)
+    times: list[list[float]] = [[] for _ in rows]
+    for turn in range(ROUNDS + 1):
+        for row, run, seconds in zip(rows, computed, times):
+            batch = proof.seen(truth[turn % len(truth)], options, row["graph"])
+            started = time.perf_counter()
+            run(batch)
+            if turn:  # the first is not timed
+                seconds.append(time.perf_counter() - started)
+    for row, run, seconds in zip(rows, computed, times):
+        outputs = [run(proof.seen(one, options, row["graph"]))[0] for one in truth]
+        if row["graph"] == "chroma":
+            outputs = [images.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, outputs)]
+        quality = compare(outputs, truth)
+        row["images/s"] = 1 / statistics.median(seconds)
+        row |= {name: quality[name] for name in ("ab_rmse", "psnr")}
+    return rows
+
+
+ROUNDS = 10
+
+
+def as_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as a table, its columns the keys of all of them; a missing value is -."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns]
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        lines.append(["-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in values])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
 
 
 class Differs(Exception):
@@ -116,26 +279,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
-        options, generator, _, seen = runs.trained(arguments.run)
-        out = arguments.out or arguments.run / f"{arguments.run.resolve().name}-{arguments.graph}.onnx"
+        trained = runs.trained(arguments.run)
+        if arguments.compare:
+            print(as_text(table(arguments, trained)))
+            return 0
+        name = f"{arguments.run.resolve().name}-{arguments.graph}-{arguments.precision}.onnx"
+        out = arguments.out or arguments.run / name
         if out.suffix != ".onnx":
             raise ValueError(f"out {out}: expected a name that ends in .onnx")
-        proof = replace(options, loader="host")
-        if arguments.data:
-            proof = replace(proof, data=sources.resolve(arguments.data), per_class=None, val_per_class=None)
-        paths, _ = index.usable(sources.photographs(proof).val[: arguments.photographs])
-        gray, _ = loader.load(proof, paths)
-        with replacing(out) as file:
-            file.write(export(options, generator, seen, arguments.graph).SerializeToString())
-            file.flush()
-            largest, mean = difference(Path(file.name), options, generator, gray)
-            print(
-                f"onnxruntime against torch on {len(gray)} photographs: largest difference {largest} "
-                f"of 255 levels, mean {mean:.5f}",
-                file=sys.stderr,
-            )
-            if largest > BOUND:
-                raise Differs(f"the artefact differs by more than {BOUND} level: not written")
+        write(arguments, trained, out)
     except Differs as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

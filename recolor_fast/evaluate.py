@@ -32,7 +32,7 @@ from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.data import index, sources
 from recolor_fast.environment import environment
 from recolor_fast.metrics import METRICS, Columns, Judged
-from recolor_fast.networks.generators import Chroma
+from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import Options, to_json
 
 RESERVED = ("gray", "truth")  # names in the outputs that no system may have

@@ -25,7 +25,7 @@ from recolor_fast import checkpoint, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment, keep_freed_memory
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
-from recolor_fast.networks.generators import Chroma
+from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
 from recolor_fast.step import Step, check_names, fastest

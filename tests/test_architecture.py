@@ -29,6 +29,7 @@ data.host
 data.loader
 networks.layers
 networks.generators
+networks.graphs
 networks.critics
 losses.adversaries
 losses.penalty
@@ -42,6 +43,7 @@ checkpoint
 runs
 metrics
 plots
+proof
 evaluate
 demo
 train

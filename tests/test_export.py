@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
-from dataclasses import replace
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import checkpoint, colorize, images, runs, runtime, train
-from recolor_fast.networks.generators import Chroma, build_generator
+from recolor_fast import checkpoint, colorize, images, proof, runs, runtime, train
+from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import PRESETS
@@ -45,11 +48,25 @@ def run(tmp_path_factory) -> Path:
     return folder / "r"
 
 
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> Callable[[str, str], Path]:
+    """The artefact of the run, of a graph and precision; each is made once."""
+    folder = tmp_path_factory.mktemp("artefacts")
+
+    def export(graph: str, precision: str = "fp32") -> Path:
+        path = folder / f"r-{graph}-{precision}.onnx"
+        if not path.exists():
+            assert to_onnx.main([str(run), "--graph", graph, "--precision", precision, "--out", str(path)]) == 0
+        return path
+
+    return export
+
+
 def test_a_run_becomes_a_proven_artefact(run, capsys):
     assert to_onnx.main([str(run)]) == 0
     said = capsys.readouterr()
     path = Path(said.out.splitlines()[-1])
-    assert path == run / "r-chroma.onnx"
+    assert path == run / "r-chroma-fp32.onnx"
     assert "largest difference" in said.err
     assert not list(run.glob(".*"))
     model = onnx.load(path)
@@ -69,9 +86,13 @@ def test_onnxruntime_equals_torch_for_any_batch(norm, space, tmp_path):
     options = replace(PRESETS["pix2pix"], size=64, width=8, generator_norm=norm, space=space, equalize="none")
     generator = trained_generator(options)
     path = tmp_path / "a.onnx"
-    model = to_onnx.export(options, generator, 0, "chroma")
-    onnx.save(model, path)
-    assert not any(node.op_type in ("BatchNormalization", "Dropout") for node in model.graph.node)
+    model = to_onnx.export(options, generator, "chroma", "fp32")
+    path.write_bytes(to_onnx.finish(model, metadata(options, "chroma", "fp32")))
+    slow = {"BatchNormalization", "Dropout", "ConvTranspose"}
+    assert not slow & {node.op_type for node in model.graph.node}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    powers = [float(constants[node.input[1]]) for node in model.graph.node if node.op_type == "Pow"]
+    assert set(powers) <= {2.0, 3.0}  # products in fact; others are exp and log
     artefact, graph = runtime.load(path, "cpu"), Chroma(generator, space).eval()
     for batch in (1, 3):
         gray = np.random.default_rng(batch).integers(0, 256, (batch, 1, 64, 64), dtype=np.uint8)
@@ -86,18 +107,16 @@ def test_an_artefact_that_differs_is_not_written(run, tmp_path, monkeypatch, cap
         def forward(self, gray):
             return super().forward(gray) + 9
 
-    right = to_onnx.Chroma
     export = to_onnx.export
 
     def wrong(*args):
-        monkeypatch.setattr(to_onnx, "Chroma", Shifted)
-        model = export(*args)
-        monkeypatch.setattr(to_onnx, "Chroma", right)
-        return model
+        with monkeypatch.context() as patch:
+            patch.setitem(to_onnx.GRAPHS, "chroma", lambda generator, options: Shifted(generator, options.space))
+            return export(*args)
 
     monkeypatch.setattr(to_onnx, "export", wrong)
     assert to_onnx.main([str(run), "--out", str(tmp_path / "a.onnx")]) == 1
-    assert "more than 1 level" in capsys.readouterr().err
+    assert "expected at most 1 for fp32" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,11 +140,10 @@ def test_no_run_is_one_error(tmp_path, capsys):
     assert said.out == ""
 
 
-def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, tmp_path):
+def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, exported):
     """The folder tool's pixels, from the checkpoint by hand."""
-    assert to_onnx.main([str(run), "--out", str(tmp_path / "m.onnx")]) == 0
     photograph = images.gray(pixels(3, 150, 210))
-    colored = colorize.colorize(runtime.load(tmp_path / "m.onnx", "cpu"), photograph)
+    colored = colorize.colorize(runtime.load(exported("chroma"), "cpu"), photograph)
     options, generator, _, _ = runs.trained(run)
     prepared = images.source(photograph, 64, options.equalize != "none", options.blur != "none")
     with torch.no_grad():
@@ -140,9 +158,122 @@ def test_spectral_norm_is_divided_out_of_the_artefact(tmp_path):
     """A convolution is all that stays of a convolution: no singular value is computed when coloring."""
     options = Options(preset="gorriz", size=64, width=4, generator="nearest", spectral_norm=True)
     generator = build_generator(options).eval()
-    model = to_onnx.export(options, generator, 0, "chroma")
+    model = to_onnx.export(options, generator, "chroma", "fp32")
     assert not {"MatMul", "Gemm"} & {node.op_type for node in model.graph.node}
     path = tmp_path / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-    gray = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
-    assert to_onnx.difference(path, options, generator, gray)[0] <= 1
+    path.write_bytes(to_onnx.finish(model, metadata(options, "chroma", "fp32")))
+    gray = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
+    expected = to_onnx.in_torch(options, generator, "chroma")(gray).astype(int)
+    assert np.abs(to_onnx.in_onnxruntime(path)(gray) - expected).max() <= 1
+
+
+# --- graphs and precisions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", proof.BOUNDS)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_graph_in_every_precision_carries_its_proof(graph, precision, exported):
+    path = exported(graph, precision)
+    artefact = runtime.load(path, "cpu")
+    assert (artefact.graph, artefact.precision) == (graph, precision)
+    stored = json.loads(artefact.session.get_modelmeta().custom_metadata_map["recolor_fast.proof"])
+    assert stored["photographs"] == 1
+    assert not proof.excess(proof.Proof(**stored), precision)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = {node.op_type for node in model.graph.node}
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    assert ("QuantizeLinear" in kinds) == (precision == "int8")
+    assert (onnx.TensorProto.FLOAT16 in types) == (precision == "fp16")
+    assert "ConvTranspose" not in kinds
+    assert str(Path(to_onnx.__file__).parent.parent).encode() not in path.read_bytes()  # no path of this machine
+
+
+def test_int8_leaves_color_arithmetic_and_tanh_alone(exported):
+    model = onnx.load(exported("chroma", "int8"))
+    producers = {output: node for node in model.graph.node for output in node.output}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 12  # six halvings, six doublings
+    for node in convolutions:
+        assert {producers[name].op_type for name in node.input} == {"DequantizeLinear"}
+    (tanh,) = (node for node in model.graph.node if node.op_type == "Tanh")
+    after = {tanh.output[0]}
+    for node in model.graph.node:  # in order of computation
+        if after & set(node.input):
+            assert node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+            after |= set(node.output)
+    assert model.graph.output[0].name in after
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
+
+
+def test_an_image_artefact_takes_any_number_and_size(run, exported):
+    options, generator, _, _ = runs.trained(run)
+    module, artefact = Image(generator, options), runtime.load(exported("image"), "cpu")
+    for count, height, width in ((1, 1, 1), (3, 1, 7), (1, 64, 64), (2, 86, 110), (1, 301, 200)):
+        rgb = np.stack([pixels(number, height, width) for number in range(count)])
+        with torch.no_grad():
+            expected = module(torch.from_numpy(rgb)).numpy().astype(int)
+        found = artefact.run(rgb)
+        assert found.dtype == np.uint8
+        assert found.shape == rgb.shape
+        assert np.abs(found - expected).max() <= 1
+
+
+def test_calibration_takes_the_photographs_it_is_given(run, tmp_path, monkeypatch):
+    write_jpegs(tmp_path / "others", 5, first=20)
+    seen = []
+    quantized = to_onnx.quantized
+
+    def watched(model, batches):
+        seen.extend(batches)
+        return quantized(model, iter(seen))
+
+    monkeypatch.setattr(to_onnx, "quantized", watched)
+    arguments = [str(run), "--precision", "int8", "--out", str(tmp_path / "m.onnx"), "--calibration-photographs", "3"]
+    assert to_onnx.main([*arguments, "--calibrate", str(tmp_path / "others")]) == 0
+    assert len(seen) == 3
+    assert {batch.shape for batch in seen} == {(1, 1, 64, 64)}
+
+
+def test_a_folder_to_calibrate_on_that_is_missing_is_one_error(run, tmp_path, capsys):
+    arguments = [
+        str(run),
+        "--precision",
+        "int8",
+        "--calibrate",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path / "m.onnx"),
+    ]
+    assert to_onnx.main(arguments) == 2
+    assert "none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_compare_prints_a_row_for_torch_and_each_artefact(run, exported, capsys):
+    for path in (exported("chroma", "fp32"), exported("chroma", "int8")):
+        shutil.copy(path, run)
+    before = sorted(run.iterdir())
+    capsys.readouterr()
+    assert to_onnx.main([str(run), "--compare"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    rows = [dict(zip(header.split(), line.split())) for line in lines]
+    assert [row["artefact"] for row in rows] == ["torch", "r-chroma-fp32.onnx", "r-chroma-int8.onnx"]
+    assert float(rows[2]["MB"]) < float(rows[1]["MB"])
+    assert all(float(row["images/s"]) > 0 and float(row["psnr"]) > 5 for row in rows)
+    assert float(rows[1]["psnr"]) == pytest.approx(float(rows[0]["psnr"]), abs=0.05)
+    assert float(rows[1]["largest"]) <= 1
+    assert sorted(run.iterdir()) == before
+    for path in run.glob("*.onnx"):
+        path.unlink()
+
+
+def test_compare_without_artefacts_is_one_error(tmp_path, run, capsys):
+    shutil.copytree(run, tmp_path / "r", ignore=shutil.ignore_patterns("*.onnx"))
+    assert to_onnx.main([str(tmp_path / "r"), "--compare"]) == 2
+    assert "export one first" in capsys.readouterr().err
+
+
+def metadata(options: Options, graph: str, precision: str) -> dict[str, str]:
+    return {"graph": graph, "precision": precision, "options": json.dumps(asdict(options))}

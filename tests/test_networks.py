@@ -9,7 +9,8 @@ from torch.nn.utils import parametrize
 
 from bench.paper import plain
 from recolor_fast.networks.critics import build_critic
-from recolor_fast.networks.generators import GENERATORS, Chroma, UNet, build_generator
+from recolor_fast.networks.generators import GENERATORS, UNet, build_generator
+from recolor_fast.networks.graphs import Chroma
 from recolor_fast.networks.layers import (
     NORMS,
     Doubling,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from recolor_fast.color import SPACES, to_cbcr, to_unit
+from recolor_fast.color import SPACES
 from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
 from recolor_fast.options import Options
 
@@ -109,18 +109,3 @@ GENERATORS: dict[str, Callable[[Options], nn.Module]] = {"unet": unet, "nearest"
 def build_generator(options: Options) -> nn.Module:
     """The generator of `options`, initial weights from torch's global random state. ValueError for unknown names."""
     return initialize(pick(GENERATORS, options.generator, "generator")(options), options)
-
-
-class Chroma(nn.Module):
-    """What an artefact of graph "chroma" holds: a generator in eval mode between uint8 gray and uint8 CbCr."""
-
-    def __init__(self, generator: nn.Module, space: str) -> None:
-        super().__init__()
-        self.generator = generator
-        self.space = space
-
-    def forward(self, gray: Tensor) -> Tensor:
-        """gray uint8 (N,1,S,S), prepared as the options say -> JFIF Cb and Cr uint8 (N,2,S,S), 128 is neutral."""
-        source = to_unit(gray)
-        rgb01 = SPACES[self.space].decode(self.generator(source), source)
-        return to_cbcr(rgb01).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,209 @@
+"""Time to color one photograph at the model's size: python bench/inference.py [--run RUN] [--quick].
+
+Every row is the same generator from uint8 gray to uint8 Cb and Cr, in a process of its own, in turns. Rows:
+
+torch eager      as a peer's code runs its generator: eval mode, float32.
+torch compiled   the same by torch.compile (inductor; needs a C++ compiler).
+torch bf16       the deployed generator (norms folded, no transposed convolution) in bfloat16, channels-last.
+ort fp32, ort fp16, ort int8     the artefacts of export/to_onnx.py, in onnxruntime.
+openvino fp32, openvino int8     the same files in OpenVINO, where it is installed.
+
+`ratio` is torch eager's ms over the row's own, `to_ort` ort fp32's, of the same case: more than 1 is faster. `of_peak`
+is the share of the fastest float32 matrix product measured on as many threads: int8 and bfloat16 may exceed 1.
+`ciede2000` and `levels` are the mean CIEDE2000 and the largest difference to torch eager on photographs (`--data`, or
+the sample); without `--run`, weights are random: times are the same, but colors are nearly gray and these say little.
+"""
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
+from bench.common import Case, alternate_apart, matmul_peak, report
+from export import to_onnx
+from recolor_fast import images, proof, runs, runtime
+from recolor_fast.data import sources
+from recolor_fast.environment import device_name
+from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks.graphs import Chroma, deployed
+from recolor_fast.options import Options, from_dict
+from recolor_fast.presets import DEFAULT, PRESETS
+
+BASELINE, ORT = "torch eager", "ort fp32"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, help="run whose generator is timed; default: U-Net 256 of random weights")
+    parser.add_argument("--data", default="sample", help="photographs the rows are compared on, as train's --data")
+    parser.add_argument("--photographs", type=int, default=5)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, images.threads()}))
+    parser.add_argument("--runs", type=int, default=15, help="timed rounds")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=None, help="default: all that can run here")
+    parser.add_argument("--quick", action="store_true", help="a small generator and few rounds: does it run?")
+    parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        options = prepare(Path(folder), arguments.run, arguments.quick, arguments.data)
+        rows = []
+        for threads in arguments.threads:
+            for batch in arguments.batch:
+                names = [name for name in arguments.rows or ROWS if can_run(name)]
+                rows += measure(Path(folder), options, names, batch, threads, 2 if arguments.quick else arguments.runs)
+        differences(Path(folder), options, rows, arguments.data, arguments.photographs)
+    torch.set_num_threads(images.threads())
+    missing = [name for name in ROWS if not can_run(name)]
+    note = f"not installed: {', '.join(missing)}" if missing else ""
+    report("inference", device_name(torch.device("cpu")), arguments.runs, rows, note, arguments.save)
+
+
+def prepare(folder: Path, run: Path | None, quick: bool, data: str) -> Options:
+    """Write the generator and its artefacts to a folder."""
+    if run:
+        trained = runs.trained(run)
+    else:
+        options = PRESETS[DEFAULT] if not quick else replace(PRESETS[DEFAULT], size=64, width=8)
+        torch.manual_seed(0)
+        trained = runs.Trained(options, build_generator(options).eval(), None, 0)
+    options, generator, _, _ = trained
+    torch.save({"options": asdict(options), "generator": generator.state_dict()}, folder / "generator.pt")
+    calibration = replace(options, data=sources.resolve(data), loader="host", per_class=None, val_per_class=None)
+    for precision in proof.BOUNDS:
+        model = to_onnx.export(options, generator, "chroma", precision)
+        if precision == "int8":
+            model = to_onnx.quantized(model, to_onnx.calibration(calibration, 32, "chroma"))
+        metadata = {"graph": "chroma", "precision": precision, "options": json.dumps(asdict(options))}
+        (folder / f"{precision}.onnx").write_bytes(to_onnx.finish(model, metadata))
+    return options
+
+
+def can_run(name: str) -> bool:
+    """Whether the runtime of a row is installed."""
+    if name == "torch compiled":
+        return shutil.which("g++") is not None
+    return not name.startswith("openvino") or importlib.util.find_spec("openvino") is not None
+
+
+def measure(
+    folder: Path, options: Options, names: Sequence[str], batch: int, threads: int, rounds: int
+) -> list[dict[str, Any]]:
+    """A row for each name, of one case."""
+    timed = alternate_apart({name: partial(_case, name, folder, batch, threads) for name in names}, rounds)
+    torch.set_num_threads(threads)
+    peak = matmul_peak(torch.device("cpu"), torch.float32)
+    generator = _generator(folder)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        generator(torch.zeros(1, 1, options.size, options.size))
+    count = counter.get_total_flops() / 1e9
+    case = f"{options.generator}{options.size} b{batch} {threads} thread{'s' * (threads > 1)}"
+    rows = []
+    for name, found in timed.items():
+        row = {"case": case, "name": name, "ms": 1000 * found.seconds / batch, "images/s": batch / found.seconds}
+        for column, baseline in (("ratio", BASELINE), ("to_ort", ORT)):
+            row[column] = timed[baseline].seconds / found.seconds if baseline in timed else None
+        rows.append(row | {"gflops": count * batch / found.seconds, "of_peak": count * batch / found.seconds / peak})
+    return rows
+
+
+def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data: str, count: int) -> None:
+    """Add ciede2000 and levels to the rows."""
+    shown = replace(options, data=sources.resolve(data), loader="host", per_class=None, val_per_class=None)
+    found = sources.photographs(shown)
+    paths = (found.val or found.train)[:count]
+    torch.set_num_threads(images.threads())
+    eager = ROWS[BASELINE](folder, images.threads())
+    proofs = {
+        name: proof.prove(eager, ROWS[name](folder, images.threads()), "chroma", options, paths)
+        for name in dict.fromkeys(row["name"] for row in rows)
+    }
+    for row in rows:
+        row["ciede2000"], row["levels"] = proofs[row["name"]].ciede2000, proofs[row["name"]].largest
+
+
+# --- what is timed -------------------------------------------------------------------------------------------------
+
+
+def _case(name: str, folder: Path, batch: int, threads: int) -> Case:
+    torch.set_num_threads(threads)
+    run, side = ROWS[name](folder, threads), _options(folder).size
+    gray = np.random.default_rng(0).integers(0, 256, (batch, 1, side, side), dtype=np.uint8)
+
+    def once() -> None:
+        run(gray)
+
+    return Case(once, dict)
+
+
+def _options(folder: Path) -> Options:
+    return from_dict(torch.load(folder / "generator.pt")["options"])
+
+
+def _generator(folder: Path) -> torch.nn.Module:
+    generator = build_generator(_options(folder))
+    generator.load_state_dict(torch.load(folder / "generator.pt")["generator"])
+    return generator.eval()
+
+
+def _in_torch(change: Callable[[Options, torch.nn.Module], Any], folder: Path, threads: int) -> proof.Run:
+    options = _options(folder)
+    graph = Chroma(change(options, _generator(folder)), options.space).eval()
+
+    def run(gray: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return graph(torch.from_numpy(gray)).numpy()
+
+    return run
+
+
+class _BFloat16(torch.nn.Module):
+    """Between float32 source and fake."""
+
+    def __init__(self, options: Options, generator: torch.nn.Module) -> None:
+        super().__init__()
+        self.generator = deployed(options, generator).to(torch.bfloat16).to(memory_format=torch.channels_last)
+
+    def forward(self, source: torch.Tensor) -> torch.Tensor:
+        return self.generator(source.to(torch.bfloat16)).float()
+
+
+def _in_onnxruntime(precision: str, folder: Path, threads: int) -> proof.Run:
+    return runtime.load(folder / f"{precision}.onnx", "cpu", threads).run
+
+
+def _in_openvino(precision: str, folder: Path, threads: int) -> proof.Run:
+    import openvino  # not a dependency
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(folder / f"{precision}.onnx", "CPU", settings)
+    return lambda gray: np.array(model(gray)[0])
+
+
+# name -> (folder, threads) -> uint8 gray (N,1,S,S) to Cb and Cr
+ROWS: dict[str, Callable[[Path, int], proof.Run]] = {
+    BASELINE: partial(_in_torch, lambda options, generator: generator),
+    "torch compiled": partial(_in_torch, lambda options, generator: torch.compile(generator)),
+    "torch bf16": partial(_in_torch, _BFloat16),
+    ORT: partial(_in_onnxruntime, "fp32"),
+    "ort fp16": partial(_in_onnxruntime, "fp16"),
+    "ort int8": partial(_in_onnxruntime, "int8"),
+    "openvino fp32": partial(_in_openvino, "fp32"),
+    "openvino int8": partial(_in_openvino, "int8"),
+}
+
+
+if __name__ == "__main__":
+    main()
