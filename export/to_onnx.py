@@ -22,7 +22,7 @@ import torch
 import tyro
 from onnxruntime import quantization
 
-from recolor_fast import images, proof, runs, runtime
+from recolor_fast import chroma, images, proof, runs, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
@@ -250,7 +250,7 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     for row, run, seconds in zip(rows, computed, times):
         outputs = [run(proof.seen(one, options, row["graph"]))[0] for one in truth]
         if row["graph"] == "chroma":
-            outputs = [images.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, outputs)]
+            outputs = [chroma.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, outputs)]
         quality = compare(outputs, truth)
         row["images/s"] = 1 / statistics.median(seconds)
         row |= {name: quality[name] for name in ("ab_rmse", "psnr")}

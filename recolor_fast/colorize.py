@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import images, runtime
+from recolor_fast import chroma, images, runtime
 
 OK, USAGE, UNREADABLE, BAD_MODEL, INTERRUPTED = 0, 2, 3, 4, 130  # exit codes
 FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
@@ -180,7 +180,7 @@ def decode(job: Job) -> images.Picture:
 
 def colorize(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
     """uint8 luminance (H,W) of any size, colored: uint8 RGB (H,W,3) with that luminance within 1 level."""
-    return images.merge(gray, artefact.chroma(gray))
+    return chroma.merge(gray, artefact.chroma(gray))
 
 
 def write(job: Job, rgb: np.ndarray, alpha: np.ndarray | None, quality: int) -> None:

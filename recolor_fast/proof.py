@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage import color
 
-from recolor_fast import images
+from recolor_fast import chroma, images
 from recolor_fast.data import index, sources
 from recolor_fast.options import Options
 
@@ -72,7 +72,7 @@ def prove(trained: Run, artefact: Run, graph: str, options: Options, paths: Sequ
         levels = np.abs(outputs[0].astype(np.int16) - outputs[1])
         largest = max(largest, int(levels.max()))
         means.append(float(levels.mean()))
-        colored = [output if graph == "image" else images.merge(images.gray(rgb), output) for output in outputs]
+        colored = [output if graph == "image" else chroma.merge(images.gray(rgb), output) for output in outputs]
         deltas.append(float(color.deltaE_ciede2000(*(color.rgb2lab(each) for each in colored)).mean()))
         errors.append(float(np.square(colored[0].astype(np.float32) - colored[1]).mean()))
     if not means:

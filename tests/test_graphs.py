@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from recolor_fast import images, runtime
+from recolor_fast import chroma, images, runtime
 from recolor_fast.networks.generators import GENERATORS, build_generator
 from recolor_fast.networks.graphs import (
     GRAPHS,
@@ -72,7 +72,7 @@ def test_merging_is_the_folder_tools():
     cbcr = random.integers(0, 256, (2, 37, 53), dtype=np.uint8)
     ours = merged(torch.from_numpy(gray)[None, None].float(), torch.from_numpy(cbcr)[None].float() - 128)[0].numpy()
     assert ours.dtype == np.uint8
-    assert np.abs(ours.astype(int) - images.merge(gray, cbcr)).max() <= 1
+    assert np.abs(ours.astype(int) - chroma.merge(gray, cbcr)).max() <= 1
     assert np.abs(images.gray(ours).astype(int) - gray).max() <= 1
 
 
@@ -89,7 +89,7 @@ def test_the_image_graph_is_the_steps_of_the_folder_tool(preset, height, width):
             gray = images.gray(photograph)
             seen = images.source(gray, 64, options.equalize != "none", options.blur != "none")
             cbcr = Chroma(generator, options.space)(torch.from_numpy(seen)[None, None]).numpy()[0]
-            expected = images.merge(gray, cbcr).astype(int)
+            expected = chroma.merge(gray, cbcr).astype(int)
             assert np.abs(found - expected).max() <= 4  # chroma is rounded there, which blue takes 1.8 times
             assert np.abs(found - expected).mean() < 1
             assert np.abs(images.gray(found).astype(int) - gray).max() <= 1

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
+from recolor_fast import chroma
 from recolor_fast.color import SPACES, to_cbcr, to_unit
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options
@@ -58,7 +59,7 @@ class Image(nn.Module):
         seen = equalized(luma) if self.equalize else luma
         seen = blurred(seen) if self.blur else seen
         cbcr = self.chroma.levels(_resized(seen, self.size, self.size)) - 128
-        return merged(luma, _resized(cbcr, *luma.shape[2:]))
+        return merged(luma, guided(luma, cbcr))
 
 
 def luminance(rgb: Tensor) -> Tensor:
@@ -109,6 +110,24 @@ def _mirrored(length: int, gray: Tensor) -> Tensor:
 def _resized(planes: Tensor, height: int, width: int) -> Tensor:
     """Antialiased bilinear resize (as Pillow's) of float32 (N,C,h,w) to (N,C,height,width)."""
     return F.interpolate(planes, (height, width), mode="bilinear", antialias=True)
+
+
+def guided(luma: Tensor, cbcr: Tensor) -> Tensor:
+    """Chroma (N,2,S,S) around 0 spread over luminance (N,1,H,W), 0..255, float32: (N,2,H,W).
+
+    recolor_fast.chroma has the reasons: what a local linear fit to the luminance explains follows its edges, and the
+    rest is as smooth as bilinear enlarging makes it.
+    """
+    small = _resized(luma, *cbcr.shape[2:])
+    mean = _box(small)
+    variance = _box(small * small) - mean * mean
+    slope = _box((_box(small * cbcr) - mean * _box(cbcr)) / (variance + chroma.EPSILON))
+    level, slope = _resized(torch.cat((cbcr - slope * small, slope), 1), *luma.shape[2:]).chunk(2, 1)
+    return level + slope * luma
+
+
+def _box(planes: Tensor) -> Tensor:
+    return F.avg_pool2d(planes, 2 * chroma.RADIUS + 1, 1, chroma.RADIUS, count_include_pad=False)
 
 
 def merged(luma: Tensor, cbcr: Tensor) -> Tensor:
