@@ -409,13 +409,18 @@ def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
     return found.group().decode(), major, f"tensorrt-cu{cuda}>={major},<{major + 1}"
 
 
-def profiles(graph: str, size: int) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Shapes a TensorRT engine is built for: the input's name, and its least, usual and largest shape."""
+def profiles(
+    graph: str, size: int, batch: tuple[int, int, int] | None = None, sides: tuple[int, int, int] = SIDES
+) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Shapes a TensorRT engine is built for: the input's name, and its least, usual and largest shape.
+
+    `size` is that of the options; `batch` (None: BATCHES) and `sides`, pixels, are least, usual and largest too.
+    """
     name, shape = GRAPHS[graph][0]
     return {
         name: tuple(
-            (batch, *(side if length is None else length or size for length in shape[1:]))
-            for batch, side in zip(BATCHES[graph], SIDES)
+            (count, *(side if length is None else length or size for length in shape[1:]))
+            for count, side in zip(batch or BATCHES[graph], sides)
         )
     }
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -439,6 +440,79 @@ def test_an_engine_is_cached_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
         (second / "second").touch()
     assert [path.name for path in (cache / "other").iterdir()] == ["second"]  # the one that was complete first
     assert sorted(path.name for path in cache.iterdir()) == ["key", "other", "timing"]
+
+
+def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything around TensorRT, with a stand-in for it: which folder it is given and what stays in there."""
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "provider.so").write_bytes(b"libnvinfer.so.10")
+    gpu = {"sm": "90", "version": 101600}
+    built: list[Path] = []
+    given: list[Path] = []
+    on_cpu = runtime._session
+
+    def session(data, providers, threads):
+        if providers == [runtime.CPU]:
+            return on_cpu(data, providers, threads)
+        name, settings = providers[0]
+        assert (name, providers[1:]) == (runtime.TENSORRT, [runtime.CUDA, runtime.CPU])
+        given.append(Path(settings["trt_engine_cache_path"]))
+        assert settings["trt_timing_cache_path"] == str(given[-1])
+        assert given[-1].stat().st_mode & 0o077 == 0
+        if not list(given[-1].glob("*.engine")):
+            built.append(given[-1])
+            (given[-1] / "kernel.engine").touch()
+        return SimpleNamespace(get_providers=lambda: [runtime.TENSORRT, runtime.CUDA, runtime.CPU])
+
+    monkeypatch.setattr(runtime, "_session", session)
+    monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
+    monkeypatch.setattr(runtime, "_library", lambda provider: tmp_path / "provider.so")
+    monkeypatch.setattr(runtime, "_compute_capability", lambda: gpu["sm"])
+    monkeypatch.setattr(runtime.onnxruntime, "get_available_providers", lambda: [runtime.TENSORRT])
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: SimpleNamespace(getInferLibVersion=lambda: gpu["version"]))
+    one, other = artefacts.constant(tmp_path / "a.onnx"), artefacts.echo(tmp_path / "b.onnx")
+    for changes, path, builds in (
+        ({}, one, 1),
+        ({}, one, 1),
+        ({}, other, 2),
+        ({"sm": "89"}, one, 3),
+        ({"sm": "90", "version": 101700}, one, 4),
+        ({"version": 101600}, one, 4),
+    ):
+        gpu.update(changes)
+        assert runtime.load(path, "tensorrt").provider == runtime.TENSORRT
+        assert len(built) == builds
+    engines = [folder for folder in runtime.private_cache().iterdir() if not folder.name.startswith("timing")]
+    assert len(engines) == 4
+    assert not list(runtime.private_cache().glob(".*"))
+    assert given[1] == given[-1]  # the same model found its engine again
+    assert given[1] in engines
+
+
+def test_compute_capability_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Driver:
+        fails = 0
+
+        def cuInit(self, flags):
+            return self.fails
+
+        def cuDeviceGet(self, device, ordinal):
+            device._obj.value = 5
+            return 0
+
+        def cuDeviceGetAttribute(self, value, attribute, device):
+            assert device.value == 5
+            value._obj.value = {75: 12, 76: 1}[attribute]
+            return 0
+
+    driver = Driver()
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: driver)
+    assert runtime._compute_capability() == "121"
+    driver.fails = 100
+    with pytest.raises(runtime.NoProvider, match="CUDA error 100"):
+        runtime._compute_capability()
 
 
 def test_an_unknown_provider_and_no_threads_are_named(tmp_path: Path) -> None:
