@@ -58,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        options = prepare(Path(folder), arguments.run, arguments.quick, arguments.data)
+        names = [name for name in arguments.rows or ROWS if can_run(name)]
+        options = prepare(Path(folder), arguments.run, arguments.quick, arguments.data, names)
         rows = []
         for threads in arguments.threads:
             for batch in arguments.batch:
-                names = [name for name in arguments.rows or ROWS if can_run(name)]
                 rows += measure(Path(folder), options, names, batch, threads, 2 if arguments.quick else arguments.runs)
         differences(Path(folder), options, rows, arguments.data, arguments.photographs)
     torch.set_num_threads(images.threads())
@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     report("inference", device_name(torch.device("cpu")), arguments.runs, rows, note, arguments.save)
 
 
-def prepare(folder: Path, run: Path | None, quick: bool, data: str) -> Options:
-    """Write the generator and its artefacts to a folder."""
+def prepare(folder: Path, run: Path | None, quick: bool, data: str, names: Sequence[str]) -> Options:
+    """Write the generator, and the artefacts that the rows of these names need, to a folder."""
     if run:
         trained = runs.trained(run)
     else:
@@ -83,6 +83,8 @@ def prepare(folder: Path, run: Path | None, quick: bool, data: str) -> Options:
     torch.save({"options": asdict(options), "generator": generator.state_dict()}, folder / "generator.pt")
     calibration = replace(options, data=sources.resolve(data), loader="host", per_class=None, val_per_class=None)
     for precision in proof.BOUNDS:
+        if not any(name.endswith(precision) for name in names):
+            continue
         model = to_onnx.export(options, generator, "chroma", precision)
         if precision == "int8":
             model = to_onnx.quantized(model, to_onnx.calibration(calibration, 32, "chroma"))
