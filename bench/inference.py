@@ -107,7 +107,7 @@ def measure(
     timed = alternate_apart({name: partial(_case, name, folder, batch, threads) for name in names}, rounds)
     torch.set_num_threads(threads)
     peak = matmul_peak(torch.device("cpu"), torch.float32)
-    generator = _generator(folder)
+    generator = stored_generator(folder)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         generator(torch.zeros(1, 1, options.size, options.size))
     count = counter.get_total_flops() / 1e9
@@ -141,7 +141,7 @@ def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data
 
 def _case(name: str, folder: Path, batch: int, threads: int) -> Case:
     torch.set_num_threads(threads)
-    run, side = ROWS[name](folder, threads), _options(folder).size
+    run, side = ROWS[name](folder, threads), stored_options(folder).size
     gray = np.random.default_rng(0).integers(0, 256, (batch, 1, side, side), dtype=np.uint8)
 
     def once() -> None:
@@ -150,19 +150,19 @@ def _case(name: str, folder: Path, batch: int, threads: int) -> Case:
     return Case(once, dict)
 
 
-def _options(folder: Path) -> Options:
+def stored_options(folder: Path) -> Options:
     return from_dict(torch.load(folder / "generator.pt")["options"])
 
 
-def _generator(folder: Path) -> torch.nn.Module:
-    generator = build_generator(_options(folder))
+def stored_generator(folder: Path) -> torch.nn.Module:
+    generator = build_generator(stored_options(folder))
     generator.load_state_dict(torch.load(folder / "generator.pt")["generator"])
     return generator.eval()
 
 
 def _in_torch(change: Callable[[Options, torch.nn.Module], Any], folder: Path, threads: int) -> proof.Run:
-    options = _options(folder)
-    graph = Chroma(change(options, _generator(folder)), options.space).eval()
+    options = stored_options(folder)
+    graph = Chroma(change(options, stored_generator(folder)), options.space).eval()
 
     def run(gray: np.ndarray) -> np.ndarray:
         with torch.no_grad():

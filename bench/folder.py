@@ -1,0 +1,198 @@
+"""Photographs a second, from a folder of JPEGs to a folder of colored JPEGs: python bench/folder.py [--run RUN] [--quick].
+
+Every row is a process of its own, in turns, and reads, colors and writes the same files (quality 95). Rows:
+
+pillow no-op     one photograph after the other, as peers do it, with a model that does nothing: Pillow decodes, makes the
+                 model's 256x256, enlarges its constant chroma, merges in YCbCr and saves.
+pillow + torch   the same with the generator in torch, eager, on all processors.
+limit            libjpeg-turbo alone: each file read, decoded to luminance, encoded with chroma made before, and written,
+                 on all processors. No folder tool goes above it.
+no-op 1          python -m recolor_fast.colorize with a model that does nothing, on one processor.
+no-op            the same on all processors.
+fp32, int8       the same with the generator's artefacts.
+
+`ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case.
+`of_bound`: images/s over what the processors allow, their number over the processor seconds a photograph takes in all
+stages together when it is alone (measured with one worker); 1 is perfect overlap. `luma` is the mean difference, levels,
+of the luminance that is decoded from output and input. Outputs are written safely: flushed to the disk, then renamed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import simplejpeg
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
+from bench import inference
+from bench.common import Case, alternate_apart, report
+from bench.loader import NOISE, make_photographs
+from export import to_onnx
+from recolor_fast import images
+from recolor_fast.colorize import Colorizer
+from recolor_fast.environment import device_name
+from recolor_fast.networks.graphs import Chroma
+from recolor_fast.options import Options
+
+QUALITY = 95
+SEPIA = (110, 148)  # Cb and Cr of the model that does nothing
+SIZES = {"500x375": (500, 375, 0.0, 1.0), "12 megapixels": (4000, 3000, NOISE, 1 / 16)}  # width, height, noise, share
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table and the line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, help="run whose generator is used; default: U-Net 256 of random weights")
+    parser.add_argument("--count", type=int, default=128, help="photographs; a sixteenth as many of 12 megapixels")
+    parser.add_argument("--runs", type=int, default=5, help="timed rounds")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--quick", action="store_true", help="few photographs and a small generator: does it run?")
+    parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
+    arguments = parser.parse_args(argv)
+    count = 16 if arguments.quick else arguments.count
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        inference.prepare(folder, arguments.run, arguments.quick, "sample", arguments.rows)
+        no_op(folder / "no-op.onnx")
+        for case, (width, height, noise, share) in SIZES.items():
+            if arguments.quick and noise:
+                continue
+            make_photographs(folder / case, max(1, round(count * share)), width, height, noise)
+            rows += measure(folder, case, arguments.rows, 2 if arguments.quick else arguments.runs)
+    torch.set_num_threads(images.threads())
+    report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save)
+
+
+def no_op(path: Path) -> None:
+    """An artefact that gives everything one color, and asks for no preparation but resizing."""
+    options = Options(equalize="none", blur="none")
+    given, wanted = (
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", channels, options.size, options.size])
+        for name, channels in (("gray", 1), ("cbcr", 2))
+    )
+    color = numpy_helper.from_array(np.array(SEPIA, np.uint8).reshape(1, 2, 1, 1), "color")
+    nodes = [helper.make_node("Sub", ["gray", "gray"], ["zero"]), helper.make_node("Add", ["zero", "color"], ["cbcr"])]
+    graph = helper.make_graph(nodes, "chroma", [given], [wanted], [color])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", to_onnx.OPSET)], ir_version=to_onnx.IR)
+    metadata = {"graph": "chroma", "precision": "fp32", "options": json.dumps(asdict(options))}
+    path.write_bytes(to_onnx.finish(model, metadata))
+
+
+def measure(folder: Path, case: str, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """A row for each name."""
+    count = len(list((folder / case).iterdir()))
+    timed = alternate_apart({name: partial(_case, name, folder, case) for name in names}, rounds, warm_up=1)
+    rows = []
+    for name, found in timed.items():
+        baseline = timed.get("pillow + torch" if name in NETWORK else "pillow no-op")
+        row = {"case": case, "name": name, "images/s": count / found.seconds, "ms": 1000 * found.seconds / count}
+        row["ratio"] = baseline.seconds / found.seconds if baseline else None
+        alone = found.facts.get("cpu_seconds")
+        row["of_bound"] = count / found.seconds * alone / images.threads() if alone and not name.endswith("1") else None
+        rows.append(row | {"luma": found.facts["luma"]})
+    return rows
+
+
+def _case(name: str, folder: Path, case: str) -> Case:
+    source, target = folder / case, folder / f"{case} {name}"
+    target.mkdir()
+    run, alone = ROWS[name](folder, source, target)
+
+    def facts() -> dict[str, Any]:
+        found: dict[str, Any] = {"cpu_seconds": alone()}
+        pairs = [(path, target / path.name) for path in sorted(source.iterdir())]
+        found["luma"] = float(np.mean([_apart(*pair) for pair in pairs]))
+        return found
+
+    return Case(run, facts)
+
+
+def _apart(one: Path, other: Path) -> float:
+    lumas = (simplejpeg.decode_jpeg(path.read_bytes(), "GRAY").astype(np.int16) for path in (one, other))
+    return float(np.abs(np.subtract(*lumas)).mean())
+
+
+# --- what is timed -------------------------------------------------------------------------------------------------
+
+Row = tuple[Callable[[], None], Callable[[], float | None]]  # once over the folder; CPU seconds of a photograph alone
+
+
+def _pillow(network: bool, folder: Path, source: Path, target: Path) -> Row:
+    if network:
+        options = inference.stored_options(folder)
+        graph = Chroma(inference.stored_generator(folder), options.space).eval()
+    size = options.size if network else 256
+    constant = np.broadcast_to(np.array(SEPIA, np.uint8)[:, None, None], (2, size, size))
+
+    def run() -> None:
+        for path in sorted(source.iterdir()):
+            with Image.open(path) as image:
+                luma = image.convert("L")
+            seen = np.asarray(luma.resize((size, size), Image.Resampling.BILINEAR))
+            cbcr = constant
+            if network:
+                with torch.no_grad():
+                    cbcr = graph(torch.from_numpy(seen.copy())[None, None])[0].numpy()
+            planes = [Image.fromarray(plane).resize(luma.size, Image.Resampling.BILINEAR) for plane in cbcr]
+            Image.merge("YCbCr", [luma, *planes]).save(target / path.name, quality=QUALITY)
+
+    return run, lambda: None
+
+
+def _limit(folder: Path, source: Path, target: Path) -> Row:
+    with Image.open(next(source.iterdir())) as image:
+        chroma = [np.full((-(-image.height // 2), -(-image.width // 2)), level, np.uint8) for level in SEPIA]
+    pool = ThreadPoolExecutor(images.threads())
+
+    def one(path: Path) -> None:
+        luma = simplejpeg.decode_jpeg(path.read_bytes(), "GRAY")[..., 0]
+        (target / path.name).write_bytes(simplejpeg.encode_jpeg_yuv_planes(luma, *chroma, QUALITY))
+
+    return lambda: list(pool.map(one, sorted(source.iterdir()))).clear(), lambda: None
+
+
+def _ours(model: str, threads: int | None, folder: Path, source: Path, target: Path) -> Row:
+    def go(colorizer: Colorizer) -> list:
+        records = colorizer.folder(source, target, overwrite=True, quality=QUALITY)
+        failed = [record.reason for record in records if record.status != "ok"]
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(records)} failed: {failed[0]}")
+        return records
+
+    def alone() -> float:
+        records = go(Colorizer(folder / f"{model}.onnx", "cpu", 1))
+        return sum(sum(record.cpu_seconds.values()) for record in records) / len(records)
+
+    colorizer = Colorizer(folder / f"{model}.onnx", "cpu", threads)
+    return lambda: go(colorizer).clear(), alone
+
+
+ROWS: dict[str, Callable[[Path, Path, Path], Row]] = {
+    "pillow no-op": partial(_pillow, False),
+    "limit": _limit,
+    "no-op 1": partial(_ours, "no-op", 1),
+    "no-op": partial(_ours, "no-op", None),
+    "pillow + torch": partial(_pillow, True),
+    "fp32": partial(_ours, "fp32", None),
+    "int8": partial(_ours, "int8", None),
+}
+NETWORK = ("pillow + torch", "fp32", "int8")
+
+
+if __name__ == "__main__":
+    main()
