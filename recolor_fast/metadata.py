@@ -28,32 +28,13 @@ EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 274, 34665, 34853, 40965
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
-DESCRIPTIVE = frozenset(  # tags of a TIFF's first directory that speak of the photograph, not of the file's pixels:
-    # names, maker, software, dates, artist, resolution, copyright, Windows' titles; the EXIF and GPS directories
-    [
-        269,
-        270,
-        271,
-        272,
-        ORIENTATION,
-        282,
-        283,
-        285,
-        296,
-        305,
-        306,
-        315,
-        316,
-        33432,
-        EXIF_IFD,
-        GPS_IFD,
-        40091,
-        40092,
-        40093,
-        40094,
-        40095,
-    ]
-)
+DESCRIPTIVE = {  # tags of a TIFF's first directory that speak of the photograph, not of the file's pixels, by type
+    # 2, text: names, maker, software, date, artist, copyright; 3 and 5, one number: orientation, resolution
+    **dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), 2),
+    **dict.fromkeys((ORIENTATION, 296), 3),
+    **dict.fromkeys((282, 283), 5),
+    **dict.fromkeys(range(40091, 40096), 1),  # bytes: Windows' titles
+}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a TIFF value by type
 WORDS = SIZES | {5: 4, 10: 4}  # bytes that a byte order turns around: rationals are two numbers
 
@@ -370,13 +351,25 @@ def _emit(tree: Tree, at: int) -> bytes:
     return head + bytes(4) + tail
 
 
+def _descriptive(tree: Tree) -> Tree:
+    """What of a first directory is in DESCRIPTIVE and of the right type, and its EXIF and GPS directories."""
+
+    def belongs(tag: int, field: Any) -> bool:
+        if isinstance(field, dict):
+            return tag in (EXIF_IFD, GPS_IFD)
+        kind, value = field
+        return DESCRIPTIVE.get(tag) == kind and (kind < 3 or len(value) == SIZES[kind])
+
+    return {tag: field for tag, field in tree.items() if belongs(tag, field)}
+
+
 def _of_tiff(data: bytes, found: Metadata) -> Metadata:
     """Metadata of a TIFF's first directory; none of a BigTIFF's."""
     try:
         tree = _tree(data)
     except (ValueError, struct.error):
         return found
-    kept = {tag: field for tag, field in tree.items() if tag in DESCRIPTIVE}
+    kept = _descriptive(tree)
     iptc = tree.get(PHOTOSHOP_TAG, (1, b""))[1]
     if IPTC_TAG in tree and not iptc:  # IPTC alone, as a resource
         raw = tree[IPTC_TAG][1]
@@ -385,7 +378,17 @@ def _of_tiff(data: bytes, found: Metadata) -> Metadata:
         exif=b"II*\0" + struct.pack("<I", 8) + _emit(kept, 8) if kept else b"",
         xmp=tree.get(XMP_TAG, (1, b""))[1],
         iptc=_without_thumbnails(iptc),
+        dpi=found.dpi if 282 in tree else None,  # else Pillow says 1
     )
+
+
+def unturned(tiff: bytes) -> bytes:
+    """A TIFF file whose orientation is 1, whatever it was. Raises ValueError or struct.error where it is broken."""
+    data, order = bytearray(tiff), _order(tiff)
+    for entry in _directory(tiff, _first(tiff))[0]:
+        if entry.tag == ORIENTATION and entry.kind == 3:
+            struct.pack_into(order + "H", data, entry.start, 1)
+    return bytes(data)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -457,7 +460,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 def _tiff(data: bytes, found: Metadata) -> bytes:
     """A little-endian TIFF with its directory written anew behind it; its own tags, which point to the pixels, win."""
     own = _tree(data)
-    extra: Tree = {tag: field for tag, field in _tree(found.exif).items() if tag in DESCRIPTIVE} if found.exif else {}
+    extra = _descriptive(_tree(found.exif)) if found.exif else {}
     if found.dpi:
         x, y = (struct.pack("<II", min(round(value * 1000), 2**32 - 1), 1000) for value in found.dpi)
         extra |= {282: (5, x), 283: (5, y), 296: (3, struct.pack("<H", 2))}
@@ -465,7 +468,9 @@ def _tiff(data: bytes, found: Metadata) -> bytes:
         extra[XMP_TAG] = (1, found.xmp)
     if found.iptc:
         extra[PHOTOSHOP_TAG] = (7, found.iptc)
-    if own[277][1] == b"\4\0":  # SamplesPerPixel: the fourth is alpha that has not been multiplied into the colors
+    if (
+        own.get(277, (3, b""))[1] == b"\4\0"
+    ):  # SamplesPerPixel: the fourth is alpha that has not been multiplied into the colors
         extra[338] = (3, struct.pack("<H", 2))
     data += bytes(len(data) % 2)
     return b"II*\0" + struct.pack("<I", len(data)) + data[8:] + _emit(extra | own, len(data))

@@ -185,14 +185,17 @@ def _deep_colors(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarra
     else:
         return None
     try:
+        if image.format == "TIFF":
+            data = metadata.unturned(data)  # OpenCV flips such, but does not transpose
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except (cv2.error, ValueError, struct.error):
         return None
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         return None
     alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
     clear = image.info.get("transparency")
-    colors = pixels[..., 0].copy() if data[25:26] == b"\4" else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
+    is_gray = image.format == "PNG" and data[25:26] == b"\4"
+    colors = pixels[..., 0].copy() if is_gray else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
     if isinstance(clear, tuple):  # one color of the file is transparent
         alpha = np.where((colors == clear).all(axis=-1), 0, 65535).astype(np.uint16)
     return colors, alpha

@@ -231,6 +231,19 @@ def test_sixteen_bit_gray_is_kept_or_reduced_with_a_note(format: str) -> None:
         assert distance(images.read_rgb(out)[..., 0], np.rint(values / 257).astype(np.uint8)) == 0
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bit_colors_are_turned_once(suffix: str, orientation: int) -> None:
+    pixels = deep()
+    format = {".png": "PNG", ".tif": "TIFF"}[suffix]
+    exif = metadata.settled(metadata.Metadata(), 24, 40, orientation)[0]
+    picture = pictures.read(metadata.insert(opencv(pixels, suffix), exif, format)[0])
+    upright = images.upright(pixels, orientation)
+    assert distance(picture.gray, np.rint(upright @ np.array([0.299, 0.587, 0.114])).astype(np.uint16)) <= 2
+    again = pictures.read(pictures.encode(picture, NEUTRAL, format)[0])
+    assert distance(again.gray, picture.gray) == 0
+
+
 def png(depth: int, kind: int, rows: bytes, width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
     """A PNG from raw rows (each begins with its filter byte)."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)), *more]
