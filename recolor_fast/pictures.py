@@ -210,9 +210,9 @@ def is_color(rgb: np.ndarray) -> bool:
     Sepia, cyanotype, a scanner's tint: chroma that follows from the luminance is not counted, since such photographs
     are what people want colored. So from each pixel's (Cb, Cr) the median of its sixteenth of the luminance range is
     taken; the picture is color if more than COLORED_SHARE of the pixels remain farther than COLORED levels off. A color
-    photograph of a single hue passes for toned. Only some SAMPLES pixels, evenly spread, are looked at.
+    photograph of a single hue passes for toned. At most about SAMPLES pixels, evenly spread, are looked at.
     """
-    step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // SAMPLES))
+    step = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES))
     some = rgb[::step, ::step]
     some = np.ascontiguousarray(some if some.dtype == np.uint8 else (some // 256).astype(np.uint8))
     ycc = cv2.cvtColor(some, cv2.COLOR_RGB2YCrCb).reshape(-1, 3)
