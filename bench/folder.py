@@ -1,37 +1,34 @@
-"""Photographs a second, from a folder of JPEGs to a folder of colored JPEGs: python bench/folder.py [--run RUN] [--quick].
+"""Photographs a second, from a folder of JPEGs to one of colored JPEGs: python bench/folder.py [--run RUN] [--quick].
 
 Every row is a process of its own, in turns, and reads, colors and writes the same files (quality 95). Rows:
 
-pillow no-op     one photograph after the other, as peers do it, with a model that does nothing: Pillow decodes, makes the
-                 model's 256x256, enlarges its constant chroma, merges in YCbCr and saves.
+pillow no-op     one photograph after the other, as peers do it, with a model that does nothing: Pillow decodes, makes
+                 the model's 256x256, enlarges its constant chroma, merges in YCbCr and saves.
 pillow + torch   the same with the generator in torch, eager, on all processors.
-limit            libjpeg-turbo alone: each file read, decoded to luminance, encoded with chroma made before, and written,
-                 on all processors. No folder tool goes above it.
+limit            libjpeg-turbo alone: each file read, decoded to luminance, encoded with chroma made before, written, on
+                 all processors. No folder tool that encodes luminance anew goes above it.
 no-op 1          python -m recolor_fast.colorize with a model that does nothing, on one processor.
 no-op            the same on all processors.
 fp32, int8       the same with the generator's artefacts.
 
 `ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case.
 `of_bound`: images/s over what the processors allow, their number over the processor seconds a photograph takes in all
-stages together when it is alone (measured with one worker); 1 is perfect overlap. `luma` is the mean difference, levels,
-of the luminance that is decoded from output and input. Outputs are written safely: flushed to the disk, then renamed.
+stages together when it is alone (measured with one worker); 1 is perfect overlap. `luma` is the mean difference of the
+luminance decoded from output and input, levels. Outputs are written safely: flushed to the disk, then renamed.
 """
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import simplejpeg
 import torch
 from onnx import TensorProto, helper, numpy_helper

@@ -129,7 +129,7 @@ def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data
     torch.set_num_threads(images.threads())
     eager = ROWS[BASELINE](folder, images.threads())
     proofs = {
-        name: proof.prove(eager, ROWS[name](folder, images.threads()), "chroma", options, paths)
+        name: proof.prove(eager, ROWS[name](folder, images.threads()), "chroma", proof.views(paths, options, "chroma"))
         for name in dict.fromkeys(row["name"] for row in rows)
     }
     for row in rows:

@@ -175,12 +175,12 @@ def calibration(options: Options, count: int, graph: str) -> Iterator[np.ndarray
     paths, _ = index.usable(found[:: max(1, len(found) // count)][:count])
     for path in paths:
         rgb = images.read_rgb(path.read_bytes(), options.size)
-        yield proof.seen(rgb, options, graph)
+        yield proof.view(rgb, options, graph).batch
 
 
 def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
-    options, generator = trained.options, trained.generator
+    options, generator, graph = trained.options, trained.generator, arguments.graph
     paths = proof.photographs(_photographs(options, arguments.data), arguments.photographs)
     model = export(options, generator, arguments.graph, arguments.precision)
     if arguments.precision == "int8":
@@ -198,7 +198,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         file.write(finish(model, metadata))
         file.flush()
         ours = in_onnxruntime(Path(file.name))
-        found = proof.prove(in_torch(options, generator, arguments.graph), ours, arguments.graph, options, paths)
+        found = proof.prove(in_torch(options, generator, graph), ours, graph, proof.views(paths, options, graph))
         print(f"onnxruntime against torch on {found}", file=sys.stderr)
         if excess := proof.excess(found, arguments.precision):
             raise Differs(
@@ -242,13 +242,13 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     times: list[list[float]] = [[] for _ in rows]
     for turn in range(ROUNDS + 1):
         for row, run, seconds in zip(rows, computed, times):
-            batch = proof.seen(truth[turn % len(truth)], options, row["graph"])
+            batch = proof.view(truth[turn % len(truth)], options, row["graph"]).batch
             started = time.perf_counter()
             run(batch)
             if turn:  # the first is not timed
                 seconds.append(time.perf_counter() - started)
     for row, run, seconds in zip(rows, computed, times):
-        outputs = [run(proof.seen(one, options, row["graph"]))[0] for one in truth]
+        outputs = [run(proof.view(one, options, row["graph"]).batch)[0] for one in truth]
         if row["graph"] == "chroma":
             outputs = [chroma.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, outputs)]
         quality = compare(outputs, truth)

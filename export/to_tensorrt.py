@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -19,16 +18,13 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
-from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
-from recolor_fast import images, runtime
-from recolor_fast.data import index, loader, sources
+from recolor_fast import images, proof, runtime
+from recolor_fast.data import loader
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
 
-BOUNDS = {"fp32": ("largest", 1), "fp16": ("largest", 2), "int8": ("ciede2000", 1)}
-"""What an engine may differ by from onnxruntime on the CPU, by precision: see `difference`."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -142,45 +138,26 @@ class Engine:
         return result
 
 
-def difference(
-    artefact: runtime.Artefact, run: Callable[[np.ndarray], np.ndarray], batches: list[np.ndarray]
-) -> dict[str, float]:
-    """`run` beside the artefact in onnxruntime: the largest and mean difference in levels, and the mean CIEDE2000."""
-    largest, means, colors = 0, [], []
-    for batch in batches:
-        expected, got = artefact.run(batch), run(batch)
-        levels = np.abs(expected.astype(np.int16) - got.astype(np.int16))
-        largest = max(largest, int(levels.max()))
-        means.append(float(levels.mean()))
-        pairs = zip(_colored(artefact.graph, batch, expected), _colored(artefact.graph, batch, got))
-        colors += [float(deltaE_ciede2000(rgb2lab(one), rgb2lab(other)).mean()) for one, other in pairs]
-    return {"largest": largest, "mean": float(np.mean(means)), "ciede2000": float(np.mean(colors))}
-
-
-def _colored(graph: str, batch: np.ndarray, result: np.ndarray) -> list[np.ndarray]:
-    """The colored pictures, uint8 RGB, that a batch's result means."""
-    return list(result) if graph == "image" else [images.merge(gray[0], cbcr) for gray, cbcr in zip(batch, result)]
-
-
-def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shapes) -> list[np.ndarray]:
-    """Batches that an artefact takes: photographs in the least batch, and all in one as far as the largest allows.
+def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shapes) -> list[proof.View]:
+    """What an artefact takes: photographs in the least batch, and all in one as far as the largest allows.
 
     For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises ValueError.
     """
-    proof = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None)
-    paths, _ = index.usable(sources.photographs(proof).val[:count])
+    options = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None)
+    paths = proof.photographs(options, count)
     (least, *_), _, (largest, *_) = shapes
     if artefact.graph == "chroma":
-        gray = loader.load(proof, paths)[0].numpy()
+        gray = loader.load(options, paths)[0].numpy()
         most = min(largest, max(least, len(gray)))
         takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
-        return [gray[np.array(take) % len(gray)] for take in takes]
+        chosen = [gray[np.array(take) % len(gray)] for take in takes]
+        return [proof.View(batch, batch[:, 0]) for batch in chosen]
     batches, (shortest, _, longest) = [], (shape[1] for shape in shapes)
     for path in paths:
         plane = images.gray(images.read_rgb(path.read_bytes()))
         height, width = (min(max(side, shortest), longest) for side in plane.shape)
         plane = plane if plane.shape == (height, width) else images.resize(plane, height, width)
-        batches.append(np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy())
+        batches.append(proof.View(np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy(), ()))
     return batches
 
 
@@ -223,9 +200,8 @@ def main(argv: list[str] | None = None) -> int:
     told, plan = found
     for key, value in told.items():
         print(f"{key:24} {value}", file=sys.stderr)
-    measure, bound = BOUNDS[artefact.precision]
-    if not told["difference"][measure] <= bound:
-        print(f"error: {measure} {told['difference'][measure]} is more than {bound}: not written", file=sys.stderr)
+    if excess := proof.excess(proof.Proof(**told["difference"]), artefact.precision):
+        print(f"error: {excess}: not written", file=sys.stderr)
         return 1
     with replacing(out) as file, replacing(out.with_name(out.name + ".json")) as note:
         note.write(json.dumps(told, indent=2).encode())
@@ -244,7 +220,7 @@ def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shape
 
 
 def prove(
-    trt: Any, artefact: runtime.Artefact, arguments: Arguments, shapes: dict[str, Shapes], batches: list[np.ndarray]
+    trt: Any, artefact: runtime.Artefact, arguments: Arguments, shapes: dict[str, Shapes], views: list[proof.View]
 ) -> tuple[dict[str, Any], bytes]:
     """Build, compare and time: what was found, and the engine."""
     model = arguments.model.read_bytes()
@@ -258,7 +234,11 @@ def prove(
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         engine = Engine(trt, plan, stream.cuda_stream)
-        differs = difference(artefact, lambda batch: engine(torch.from_numpy(batch).cuda()).cpu().numpy(), batches)
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            return engine(torch.from_numpy(batch).cuda()).cpu().numpy()
+
+        differs = proof.prove(artefact.run, run, artefact.graph, views)
         least, usual, largest = next(iter(shapes.values()))
         measured = usual if artefact.graph == "image" else largest
         single, many = milliseconds(engine, (least[0], *usual[1:])), milliseconds(engine, measured)
@@ -271,8 +251,7 @@ def prove(
         "compute_capability": capability,
         "versions": {**versions(), "tensorrt": trt.__version__},
         "profile": shapes,
-        "photographs": len(batches),
-        "difference": differs,
+        "difference": differs._asdict(),
         f"ms_of_batch_{least[0]}": round(single, 4),
         f"images_per_s_of_batch_{measured[0]}": round(1000 * measured[0] / many, 1),
     }

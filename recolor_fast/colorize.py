@@ -18,7 +18,8 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import chroma, images, runtime
+from recolor_fast import chroma, images, pictures, runtime
+from recolor_fast.files import replacing
 
 OK, USAGE, UNREADABLE, BAD_MODEL, INTERRUPTED = 0, 2, 3, 4, 130  # exit codes
 FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
@@ -173,26 +174,36 @@ def _reason(error: Exception) -> str:
 # --- doing it ------------------------------------------------------------------------------------------------------
 
 
-def decode(job: Job) -> images.Picture:
+def decode(job: Job) -> pictures.Picture:
     """The picture of a job. Raises OSError and images.UnreadableImage."""
-    return images.read_picture(job.source.read_bytes())
+    return pictures.read(job.source.read_bytes())
+
+
+def predict(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
+    """Chroma uint8 (2,h,w) of the model's size for luminance (H,W), uint8 or uint16."""
+    options = artefact.options
+    gray = gray if gray.dtype == np.uint8 else images.shallow(gray)
+    seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
+    return artefact.run(seen[None, None])[0]
 
 
 def colorize(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
-    """uint8 luminance (H,W) of any size, colored: uint8 RGB (H,W,3) with that luminance within 1 level."""
-    return chroma.merge(gray, artefact.chroma(gray))
+    """Luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance within 1 level."""
+    return chroma.merge(gray, predict(artefact, gray))
 
 
-def write(job: Job, rgb: np.ndarray, alpha: np.ndarray | None, quality: int) -> None:
+def write(job: Job, picture: pictures.Picture, cbcr: np.ndarray, quality: int) -> None:
     """Write a job's output, making its folder. Raises OSError, and ValueError for what the format cannot hold."""
+    data, _ = pictures.encode(picture, cbcr, job.format, pictures.Writing(quality))
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    images.write(job.target, rgb, alpha, job.format, quality)
+    with replacing(job.target) as file:
+        file.write(data)
 
 
-def decoded(jobs: list[Job], count: int) -> Generator[tuple[Job, Future[images.Picture]]]:
+def decoded(jobs: list[Job], count: int) -> Generator[tuple[Job, Future[pictures.Picture]]]:
     """Each job with its picture to come, decoded by `count` threads, at most 2 * count jobs ahead."""
     with ThreadPoolExecutor(count) as pool:
-        waiting: deque[tuple[Job, Future[images.Picture]]] = deque()
+        waiting: deque[tuple[Job, Future[pictures.Picture]]] = deque()
         try:
             for job in jobs:
                 waiting.append((job, pool.submit(decode, job)))
@@ -212,7 +223,7 @@ def run(artefact: runtime.Artefact, jobs: list[Job], quality: int) -> list[tuple
         for job, decoding in steps:
             try:
                 picture = decoding.result()
-                write(job, colorize(artefact, picture.gray), picture.alpha, quality)
+                write(job, picture, predict(artefact, picture.gray), quality)
             except (OSError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: of Artefact.run
                 failures.append((job.source, _reason(error)))
             bar.update()

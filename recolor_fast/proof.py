@@ -4,7 +4,7 @@ Every export ends with this proof, in its metadata and on the terminal, and fail
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,24 +24,33 @@ BOUNDS = {  # precision -> field of Proof, and what it may be at most; int8: CIE
 Run = Callable[[np.ndarray], np.ndarray]
 
 
+class View(NamedTuple):
+    """Pictures as a graph takes them."""
+
+    batch: np.ndarray
+    """The graph's input."""
+    lumas: Sequence[np.ndarray]
+    """Luminance (H,W) that each picture's chroma is merged with to compare colors; for "image" not used."""
+
+
 class Proof(NamedTuple):
     """Differences between two computations of one graph."""
 
-    photographs: int
-    """Photographs, each at every one of SIDES."""
+    pictures: int
+    """Pictures compared: a photograph at another size is another one."""
     largest: int
     """Largest difference of an output value, levels of 255: Cb and Cr of graph "chroma", RGB of "image"."""
     mean: float
     """Mean difference, levels."""
     ciede2000: float
-    """Mean CIEDE2000 between the colored photographs."""
+    """Mean CIEDE2000 between the colored pictures."""
     psnr: float
-    """dB between the colored photographs, peak 255, at most 100."""
+    """dB between the colored pictures, peak 255, at most 100."""
 
     def __str__(self) -> str:
         return (
-            f"{self.photographs} photographs at {len(SIDES)} sizes: largest difference {self.largest} of 255 levels, "
-            f"mean {self.mean:.5f}; CIEDE2000 {self.ciede2000:.4f}, PSNR {self.psnr:.1f} dB"
+            f"{self.pictures} pictures: largest difference {self.largest} of 255 levels, mean {self.mean:.5f}; "
+            f"CIEDE2000 {self.ciede2000:.4f}, PSNR {self.psnr:.1f} dB"
         )
 
     def to_json(self) -> str:
@@ -55,42 +64,45 @@ def photographs(options: Options, count: int) -> list[Path]:
     return paths
 
 
-def seen(rgb: np.ndarray, options: Options, graph: str) -> np.ndarray:
-    """What a graph takes of one photograph (H,W,3), as a batch of 1."""
+def view(rgb: np.ndarray, options: Options, graph: str) -> View:
+    """One photograph (H,W,3) as a batch of 1."""
     if graph == "image":
-        return rgb[None]
-    prepared = images.source(images.gray(rgb), options.size, options.equalize != "none", options.blur != "none")
-    return prepared[None, None]
+        return View(rgb[None], ())
+    luma = images.gray(rgb)
+    prepared = images.source(luma, options.size, options.equalize != "none", options.blur != "none")
+    return View(prepared[None, None], [luma])
 
 
-def prove(trained: Run, artefact: Run, graph: str, options: Options, paths: Sequence[Path]) -> Proof:
-    """Compare two computations of a graph, batch in and batch out, on photographs of several sizes, one by one."""
-    largest, means, deltas, errors = 0, [], [], []
-    for rgb in _sizes(paths, options.size):
-        batch = seen(rgb, options, graph)
-        outputs = [run(batch)[0] for run in (trained, artefact)]
-        levels = np.abs(outputs[0].astype(np.int16) - outputs[1])
-        largest = max(largest, int(levels.max()))
-        means.append(float(levels.mean()))
-        colored = [output if graph == "image" else chroma.merge(images.gray(rgb), output) for output in outputs]
-        deltas.append(float(color.deltaE_ciede2000(*(color.rgb2lab(each) for each in colored)).mean()))
-        errors.append(float(np.square(colored[0].astype(np.float32) - colored[1]).mean()))
-    if not means:
-        raise ValueError("no photographs to prove an artefact on")
-    psnr = 10 * np.log10(255**2 / max(float(np.mean(errors)), 255**2 * 1e-10))
-    return Proof(len(paths), largest, float(np.mean(means)), float(np.mean(deltas)), float(psnr))
-
-
-def _sizes(paths: Sequence[Path], size: int) -> Iterable[np.ndarray]:
+def views(paths: Sequence[Path], options: Options, graph: str) -> Iterator[View]:
+    """Every photograph at every one of SIDES."""
     for path in paths:
         rgb = images.read_rgb(path.read_bytes())
         for side in SIDES:
-            scale = side * size / max(rgb.shape[:2])
-            yield images.resize(rgb, *(max(1, round(length * scale)) for length in rgb.shape[:2]))
+            scale = side * options.size / max(rgb.shape[:2])
+            yield view(images.resize(rgb, *(max(1, round(edge * scale)) for edge in rgb.shape[:2])), options, graph)
+
+
+def prove(expected: Run, found: Run, graph: str, views: Iterable[View]) -> Proof:
+    """Compare two computations of a graph, batch in and batch out. ValueError where there is no picture."""
+    largest, means, deltas, errors = 0, [], [], []
+    for batch, lumas in views:
+        outputs = [run(batch) for run in (expected, found)]
+        for place, pair in enumerate(zip(*outputs)):
+            levels = np.abs(pair[0].astype(np.int16) - pair[1])
+            largest = max(largest, int(levels.max()))
+            means.append(float(levels.mean()))
+            colored = pair if graph == "image" else [chroma.merge(lumas[place], cbcr) for cbcr in pair]
+            deltas.append(float(color.deltaE_ciede2000(*(color.rgb2lab(rgb) for rgb in colored)).mean()))
+            errors.append(float(np.square(colored[0].astype(np.float32) - colored[1]).mean()))
+    if not means:
+        raise ValueError("no photographs to prove an artefact on")
+    psnr = 10 * np.log10(255**2 / max(float(np.mean(errors)), 255**2 * 1e-10))
+    return Proof(len(means), largest, float(np.mean(means)), float(np.mean(deltas)), float(psnr))
 
 
 def excess(proof: Proof, precision: str) -> str:
     """Half a sentence saying by what a proof is above the bound of its precision; empty where it is not."""
     field, bound = BOUNDS[precision]
     value = getattr(proof, field)
-    return f"{field} {value:.4g}, expected at most {bound:g} for {precision}" if value > bound else ""
+    # So written that no number at all is above every bound.
+    return "" if value <= bound else f"{field} {value:.4g}, expected at most {bound:g} for {precision}"

@@ -161,9 +161,11 @@ def test_wrong_arguments_are_named(call) -> None:
             call(one, other)
     with pytest.raises(ValueError, match="float32"):
         call(gray.astype(np.float32), cbcr)
-    for saturation in (-0.1, float("nan"), float("inf")):
+    for saturation in (-0.1, 101.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"saturation {saturation}"):
             call(gray, cbcr, Look(saturation=saturation))
+    with pytest.raises(ValueError, match="upsample 'cubic'"):
+        call(gray, cbcr, Look("cubic"))  # type: ignore[arg-type]
 
 
 # --- guided upsampling ---------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_every_graph_in_every_precision_carries_its_proof(graph, precision, expo
     artefact = runtime.load(path, "cpu")
     assert (artefact.graph, artefact.precision) == (graph, precision)
     stored = json.loads(artefact.session.get_modelmeta().custom_metadata_map["recolor_fast.proof"])
-    assert stored["photographs"] == 1
+    assert stored["pictures"] == 3
     assert not proof.excess(proof.Proof(**stored), precision)
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)

@@ -18,10 +18,10 @@ def neutral(batch: np.ndarray) -> np.ndarray:
 
 def test_equal_computations_differ_by_nothing(tmp_path):
     paths = write_jpegs(tmp_path, 2)
-    found = proof.prove(neutral, neutral, "chroma", OPTIONS, paths)
-    assert found == proof.Proof(2, 0, 0.0, 0.0, 100.0)
+    found = proof.prove(neutral, neutral, "chroma", proof.views(paths, OPTIONS, "chroma"))
+    assert found == proof.Proof(6, 0, 0.0, 0.0, 100.0)
     assert all(not proof.excess(found, precision) for precision in proof.BOUNDS)
-    assert json.loads(found.to_json())["photographs"] == 2
+    assert json.loads(found.to_json())["pictures"] == 6
 
 
 def test_differences_are_found_in_levels_and_colors(tmp_path):
@@ -33,7 +33,7 @@ def test_differences_are_found_in_levels_and_colors(tmp_path):
         result[0, 1, 0, 0] -= 9
         return result
 
-    found = proof.prove(neutral, other, "chroma", OPTIONS, paths)
+    found = proof.prove(neutral, other, "chroma", proof.views(paths, OPTIONS, "chroma"))
     assert found.largest == 9
     assert found.mean == pytest.approx(0.5 * 0.5 * 3 + 9 / 8192)
     assert 0.3 < found.ciede2000 < 2
@@ -50,7 +50,7 @@ def test_every_photograph_is_seen_at_every_size_as_the_graph_takes_it(tmp_path):
         seen.append(batch)
         return batch
 
-    assert proof.prove(image, image, "image", OPTIONS, [path]).largest == 0
+    assert proof.prove(image, image, "image", proof.views([path], OPTIONS, "image")).largest == 0
     assert [batch.shape for batch in seen[::2]] == [(1, 24, 32, 3), (1, 48, 64, 3), (1, 96, 128, 3)]
     seen.clear()
 
@@ -58,7 +58,7 @@ def test_every_photograph_is_seen_at_every_size_as_the_graph_takes_it(tmp_path):
         seen.append(batch)
         return neutral(batch)
 
-    proof.prove(chroma, chroma, "chroma", OPTIONS, [path])
+    proof.prove(chroma, chroma, "chroma", proof.views([path], OPTIONS, "chroma"))
     rgb = images.resize(images.read_rgb(path.read_bytes()), 96, 128)
     np.testing.assert_array_equal(seen[-1][0, 0], images.source(images.gray(rgb), 64, True, True))
 
@@ -71,4 +71,4 @@ def test_int8_is_bound_by_what_is_seen(tmp_path):
 
 def test_no_photographs_are_no_proof():
     with pytest.raises(ValueError, match="no photographs"):
-        proof.prove(neutral, neutral, "chroma", OPTIONS, [])
+        proof.prove(neutral, neutral, "chroma", proof.views([], OPTIONS, "chroma"))

@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 
-from recolor_fast import images, runtime
+from recolor_fast import proof, runtime
 from tests import artefacts
 from tests.photographs import write_jpegs
 
@@ -247,10 +247,11 @@ def test_the_difference_is_that_of_the_engine(make, off: int, tmp_path: Path) ->
     engine = to_tensorrt.Engine(trt, to_tensorrt.build(trt, path.read_bytes(), shapes, 0, b"")[0], 7)
     shape = {"chroma": (2, 1, 64, 64), "image": (1, 40, 50, 3)}[artefact.graph]
     batches = [np.random.default_rng(seed).integers(60, 200, shape, dtype=np.uint8) for seed in range(3)]
-    found = to_tensorrt.difference(artefact, lambda batch: engine(torch.from_numpy(batch)).numpy(), batches)
-    assert found["largest"] == found["mean"] == off
-    assert (found["ciede2000"] == 0) == (off == 0)
-    assert found["ciede2000"] < 5
+    views = [proof.View(batch, batch[:, 0]) for batch in batches]
+    found = proof.prove(artefact.run, lambda batch: engine(torch.from_numpy(batch)).numpy(), artefact.graph, views)
+    assert found.largest == found.mean == off
+    assert (found.ciede2000 == 0) == (off == 0)
+    assert found.ciede2000 < 5
 
 
 def test_photographs_come_in_batches_of_the_profile(tmp_path: Path) -> None:
@@ -260,9 +261,9 @@ def test_photographs_come_in_batches_of_the_profile(tmp_path: Path) -> None:
 
     def shapes(artefact, batch, sides=(16, 64, 128)):
         (profile,) = runtime.profiles(artefact.graph, 64, batch, sides).values()
-        batches = to_tensorrt.photographs(artefact, str(tmp_path / "photographs"), 5, profile)
-        assert all(batch.dtype == np.uint8 for batch in batches)
-        return [batch.shape for batch in batches]
+        views = to_tensorrt.photographs(artefact, str(tmp_path / "photographs"), 5, profile)
+        assert all(view.batch.dtype == np.uint8 for view in views)
+        return [view.batch.shape for view in views]
 
     assert shapes(chroma, (1, 8, 32)) == [(1, 1, 64, 64)] * 5 + [(5, 1, 64, 64)]
     assert shapes(chroma, (1, 2, 3)) == [(1, 1, 64, 64)] * 5 + [(3, 1, 64, 64)]
@@ -337,14 +338,15 @@ def test_an_engine_is_written_only_within_the_bound_of_its_precision(
         model.metadata_props.add(key="recolor_fast.precision", value=precision)
 
     path = artefacts.change(artefacts.echo(tmp_path / "a.onnx"), mark)
+    whole = {"pictures": 1, "mean": 0.0, "psnr": 50.0} | found
     monkeypatch.setattr(to_tensorrt, "modules", stand_in)
-    monkeypatch.setattr(to_tensorrt, "prove", lambda *_: ({"difference": found}, b"engine"))
+    monkeypatch.setattr(to_tensorrt, "prove", lambda *_: ({"difference": whole}, b"engine"))
     assert to_tensorrt.main([str(path)]) == code
     written = {file.name for file in tmp_path.iterdir()} - {"a.onnx"}
     assert written == (set() if code else {"a.engine", "a.engine.json"})
     if not code:
         assert (tmp_path / "a.engine").read_bytes() == b"engine"
-        assert json.loads((tmp_path / "a.engine.json").read_text())["difference"] == found
+        assert json.loads((tmp_path / "a.engine.json").read_text())["difference"] == whole
         assert capsys.readouterr().out == f"{tmp_path / 'a.engine'}\n"
 
 
@@ -372,7 +374,7 @@ def test_the_whole_way_with_a_stand_in_for_the_gpu(make, tmp_path: Path, monkeyp
     assert to_tensorrt.main(arguments) == 0
     told = json.loads((tmp_path / "a.engine.json").read_text())
     many = 32 if make is artefacts.constant else 1
-    assert told["difference"] == {"largest": 0, "mean": 0, "ciede2000": 0}
+    assert proof.Proof(**told["difference"]) == (told["difference"]["pictures"], 0, 0, 0, 100)
     assert (told["gpu"], told["compute_capability"], told["versions"]["tensorrt"]) == ("a GPU", "9.0", "11.0.0")
     assert (told["ms_of_batch_1"], told[f"images_per_s_of_batch_{many}"]) == (2.0, many * 500.0)
     assert (tmp_path / "a.engine").read_bytes().endswith(path.read_bytes())
@@ -394,10 +396,3 @@ def test_an_engine_on_a_gpu_is_proven_timed_and_written(make, tmp_path: Path, mo
     told = json.loads((tmp_path / "a.engine.json").read_text())
     assert told["difference"]["largest"] <= 1
     assert to_tensorrt.main([str(path), "--sides", "16", "256", "1024", "--overwrite"]) == 0  # with its timings
-
-
-def test_the_pictures_compared_are_the_colored_ones() -> None:
-    gray = np.full((1, 1, 8, 8), 90, np.uint8)
-    cbcr = np.full((1, 2, 8, 8), 140, np.uint8)
-    (picture,) = to_tensorrt._colored("chroma", gray, cbcr)
-    assert np.array_equal(picture, images.merge(gray[0, 0], cbcr[0]))
