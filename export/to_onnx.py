@@ -124,7 +124,31 @@ def quantized(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.Mod
             )
         finally:
             logging.getLogger().setLevel(level)
-        return onnx.load(path)
+        return _moved_as_they_are(onnx.load(path))
+
+
+def _moved_as_they_are(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give what only moves values the scale of its input: depth to space and cropping then move bytes.
+
+    Calibration gives a crop a scale of its own, as it may cut the largest value off, and so much conversion.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+    renamed: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type != "QuantizeLinear":
+            continue
+        maker = moving = makers.get(node.input[0])
+        while maker is not None and maker.op_type in ("Slice", "DepthToSpace"):
+            maker = makers.get(maker.input[0])
+        if maker is not moving and maker is not None and maker.op_type == "DequantizeLinear":
+            renamed |= dict(zip(node.input[1:], maker.input[1:]))
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.input[1:] = [renamed.get(name, name) for name in node.input[1:]]
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in renamed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return model
 
 
 def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:

@@ -104,12 +104,12 @@ def test_a_transposed_convolution_is_exactly_a_convolution_and_depth_to_space(bi
     torch.manual_seed(0)
     transposed = nn.ConvTranspose2d(3, 5, 4, 2, 1, bias=bias).double()
     x = torch.randn(2, 3, height, width, dtype=torch.float64)
-    torch.testing.assert_close(Subpixel(transposed)(x), transposed(x), rtol=0, atol=1e-14)
+    torch.testing.assert_close(Subpixel(transposed, nn.Identity())(x), transposed(x), rtol=0, atol=1e-14)
 
 
 def test_another_transposed_convolution_is_refused():
     with pytest.raises(ValueError, match="kernel of 4"):
-        Subpixel(nn.ConvTranspose2d(3, 5, 3, 2, 1))
+        Subpixel(nn.ConvTranspose2d(3, 5, 3, 2, 1), nn.Identity())
 
 
 @pytest.mark.parametrize("kind", GENERATORS)

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from recolor_fast import chroma
 from recolor_fast.color import SPACES, to_cbcr, to_unit
-from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks.generators import UNet, build_generator
 from recolor_fast.options import Options
 
 
@@ -157,10 +157,10 @@ class Subpixel(nn.Module):
     Output 2p - 1 is made of inputs p - 1 and p by the kernel's taps 2 and 0, output 2p of the same two by taps 3 and 1.
     So a 2x2 convolution, padded by 1, gives at p both outputs 2p - 1 and 2p, depth to space lays them side by side, and
     the outermost row and column on each side, -1 and 2n, are cut off. Runtimes have fast convolutions, int8 ones too,
-    where they have slow transposed ones, or none.
+    where they have slow transposed ones, or none. `activation`, of single values, follows.
     """
 
-    def __init__(self, transposed: nn.ConvTranspose2d) -> None:
+    def __init__(self, transposed: nn.ConvTranspose2d, activation: nn.Module) -> None:
         super().__init__()
         weight = transposed.weight.detach()
         inputs, outputs = weight.shape[:2]
@@ -171,18 +171,20 @@ class Subpixel(nn.Module):
         kernel = split.permute(1, 2, 4, 0, 3, 5).reshape(4 * outputs, inputs, 2, 2)
         bias = None if transposed.bias is None else transposed.bias.detach().repeat_interleave(4)
         self.convolution = nn.Conv2d(inputs, 4 * outputs, 2, 1, 1, bias=bias is not None, dtype=weight.dtype)
+        self.activation = activation
         self.convolution.load_state_dict({"weight": kernel} | ({} if bias is None else {"bias": bias}))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C',2H,2W)."""
-        return F.pixel_shuffle(self.convolution(x), 2)[..., 1:-1, 1:-1]
+        return F.pixel_shuffle(self.activation(self.convolution(x)), 2)[..., 1:-1, 1:-1]
 
 
 def deployed(options: Options, generator: nn.Module) -> nn.Module:
     """The same function as a generator in eval mode, as a new module of the fewest and fastest operations.
 
     Spectral norm is divided out of the weights, batch norm folded into them, and every transposed convolution is a
-    Subpixel.
+    Subpixel. A ReLU that all its output goes through later comes right after it, too: int8 then spends no levels on
+    values below 0, which halves what the decoder's large activations lose.
     """
     state = generator.state_dict()
     for name, module in generator.named_modules():
@@ -197,9 +199,15 @@ def deployed(options: Options, generator: nn.Module) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d) and isinstance(before, nn.Conv2d | nn.ConvTranspose2d):
                 block[index - 1] = fuse_conv_bn_eval(before, module, transpose=isinstance(before, nn.ConvTranspose2d))
                 block[index] = nn.Identity()
-        for index, module in enumerate(block):
+    assert isinstance(generator, UNet)
+    decoder = [list(block) for block in generator.up]  # type: ignore[call-overload]
+    for number, modules in enumerate(decoder):
+        for index, module in enumerate(modules):
             if isinstance(module, nn.ConvTranspose2d):
-                block[index] = Subpixel(module)
+                idle = all(isinstance(other, nn.Identity | nn.Dropout) for other in modules[index + 1 :])
+                rectified = idle and number + 1 < len(decoder) and isinstance(decoder[number + 1][0], nn.ReLU)
+                modules[index] = Subpixel(module, nn.ReLU() if rectified else nn.Identity())
+    generator.up = nn.ModuleList(nn.Sequential(*modules) for modules in decoder)
     return generator
 
 
