@@ -21,6 +21,7 @@ from recolor_fast import images
 from recolor_fast.options import Options, from_dict
 
 Device = Literal["auto", "cpu", "cuda"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 GRAPHS = ("chroma",)
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
@@ -41,6 +42,10 @@ class Artefact(NamedTuple):
     provider: str
     """Execution provider that runs it, as onnxruntime names it."""
 
+    def chroma(self, gray: np.ndarray) -> np.ndarray:
+        o = self.options
+        return self.run(images.source(gray, o.size, o.equalize != "none", o.blur != "none")[None, None])[0]
+
     def run(self, gray: np.ndarray) -> np.ndarray:
         """Prepared uint8 gray (N,1,S,S), S = options.size, to uint8 chroma (N,2,S,S), JFIF Cb and Cr, 128 neutral.
 
@@ -52,7 +57,7 @@ class Artefact(NamedTuple):
             raise RuntimeError(f"onnxruntime failed: {' '.join(str(error).split())[:200]}") from error
 
 
-def load(path: str | Path, device: Device = "auto") -> Artefact:
+def load(path: str | Path, device: Provider = "auto", threads: int | None = None) -> Artefact:
     """Load an artefact onto a device; auto is CUDA where it works, else the CPU (see Artefact.provider).
 
     Raises BadArtefact for any file that is no artefact, and ValueError, naming what is missing, for device "cuda"

@@ -17,8 +17,12 @@ files
 options
 presets
 images
+chroma
+pictures
 color
 runtime
+pipeline
+folder
 colorize
 study
 environment

@@ -43,7 +43,7 @@ def draw(path: Path, height: int = 40, width: int = 50, **settings: object) -> n
 
 
 def run(*arguments: object, model: Path) -> int:
-    return colorize.main([*map(str, arguments), "--model", str(model), "--device", "cpu"])
+    return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
 
 
 def tree(folder: Path) -> list[str]:
@@ -240,7 +240,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
         ((tmp_path / "gone", tmp_path / "out"), "gone: expected an image file or a folder"),
         ((photos, tmp_path / "file"), "is a file and input"),
         ((photos, tmp_path / "out", "--quality", 0), "quality 0: expected 1 to 100"),
-        ((photos, tmp_path / "out", "--device", "gpu"), "gpu"),
+        ((photos, tmp_path / "out", "--provider", "gpu"), "gpu"),
         ((photos,), "OUT"),
     ):
         assert colorize.main([*map(str, arguments), "--model", str(model)]) == 2
@@ -261,7 +261,7 @@ def test_a_bad_model_is_exit_4(photos: Path, tmp_path: Path, capsys) -> None:
 def test_help_lists_every_option(capsys) -> None:
     assert colorize.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("IN", "OUT", "--model", "--device", "--quality", "1 to 100", "--overwrite"):
+    for word in ("IN", "OUT", "--model", "--provider", "--quality", "1 to 100", "--overwrite"):
         assert word in text
 
 
@@ -316,7 +316,7 @@ def test_it_works_where_torch_is_not_installed(photos: Path, model: Path, tmp_pa
             (packages / entry.name).symlink_to(entry)
     for missing in ("torch", "torchvision", "onnx", "lpips"):
         assert f"No module named '{missing}'" in isolated(packages, "-c", f"import {missing}").stderr
-    arguments = (photos, tmp_path / "out", "--model", model, "--device", "cpu")
+    arguments = (photos, tmp_path / "out", "--model", model, "--provider", "cpu")
     done = isolated(packages, "-m", "recolor_fast.colorize", *arguments)
     assert done.returncode == 0, done.stderr
     gray = images.read_picture((photos / "a.png").read_bytes()).gray
