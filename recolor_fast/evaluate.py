@@ -27,7 +27,7 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recolor_fast import colorize, images, metrics, plots, runs, runtime
+from recolor_fast import chroma, colorize, images, metrics, plots, runs, runtime
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.data import index, sources
 from recolor_fast.environment import environment
@@ -352,7 +352,7 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
         seen = prepared(photograph.gray, options)
         with torch.no_grad():
             cbcr = graph(_batch(seen, device)).cpu().numpy()[0]
-        return images.merge(photograph.gray, cbcr)
+        return chroma.merge(photograph.gray, cbcr)
 
     base = System(name, "run", color, options=options, images=trained.images, folder=folder)
     if trained.critic is None:

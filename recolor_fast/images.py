@@ -75,8 +75,8 @@ class Picture(NamedTuple):
 def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
     """A file's bytes as upright RGB, uint8 (H,W,3), without its alpha. Raises UnreadableImage.
 
-    `size` is for a picture that will end as a square of so many pixels: a JPEG far larger is then decoded at a fraction
-    of its sides, see `reduction`. 0: whole, as is every other format.
+    `size` is for a picture that will end as a square of so many pixels: one far larger then comes at a fraction of its
+    sides, see `reduction`; a JPEG is decoded so, other formats are averaged (`reduced`). 0: whole.
     """
     pixels, _, _ = _decode(data, size)
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
@@ -89,10 +89,10 @@ def read_picture(data: bytes) -> Picture:
 
 
 def reduction(width: int, height: int, size: int) -> int:
-    """By what the sides of a JPEG, pixels, are divided in decoding it for a square of `size` pixels: 1, 2, 4 or 8.
+    """By what the sides of a picture, pixels, are divided before it is made a square of `size` pixels: 1, 2, 4 or 8.
 
     The largest that leaves both sides at least 2 * size (as Pillow's thumbnail() does) and at least 512: 4000x3000 for
-    256 is decoded as 1000x750, 500x375 whole. libjpeg-turbo then skips most of the inverse transform and all that
+    256 becomes 1000x750, 500x375 stays. Of a JPEG, libjpeg-turbo then skips most of the inverse transform and all that
     follows has less to do: half the time or less at 12 megapixels, and for 256 a square of up to 8192x8192 pixels takes
     no more memory than 1024x1024. Nearer to `size` it shows: at 1/8, 12 megapixels take another sixth less time, but
     colors are two to three times as far from a whole decode's. Below 1024 pixels there is next to no time to win
@@ -219,6 +219,7 @@ def _decode(data: bytes, size: int = 0) -> tuple[np.ndarray, np.ndarray | None, 
             if pixels is None:
                 image.load()
                 pixels, alpha = _planes(image)
+                pixels = reduced(pixels, reduction(image.width, image.height, size) if size else 1)
             turn = _orientation(image)  # after load(): Pillow turns TIFF itself, and then says so
             return _upright(pixels, turn), None if alpha is None else _upright(alpha, turn), _format(image)
     except UnreadableImage:
@@ -370,68 +371,33 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def reduced(image: np.ndarray, by: int) -> np.ndarray:
+    """uint8 or uint16 (H,W) or (H,W,3) averaged over squares of `by` pixels: (ceil(H/by), ceil(W/by)).
+
+    Beyond the last row and column these repeat. It is what decoding a JPEG at 1/by gives, within 2 levels and 0.2 on
+    average at 12 megapixels. (By halves it would be faster still, but OpenCV's rounding up would add 0.1 level each.)
+    """
+    height, width = image.shape[:2]
+    if height % by or width % by:
+        image = cv2.copyMakeBorder(image, 0, -height % by, 0, -width % by, cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (-(-width // by), -(-height // by)), interpolation=cv2.INTER_AREA) if by > 1 else image
+
+
 _equalized, _blurred = equalize, blur  # the arguments of source() hide their names
 
 
 def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarray:
     """What a generator sees of uint8 gray (H,W): equalized, then blurred, then resized to uint8 (size, size).
 
-    The order matters: another one differs by three levels and more.
+    The order matters: another one differs by three levels and more. A gray far larger than `size` is reduced before all
+    that (`reduction`), as `read_rgb` reduces what is trained on, so that both see the same of a large photograph.
     """
+    gray = reduced(gray, reduction(gray.shape[1], gray.shape[0], size))
     if equalize:
         gray = _equalized(gray)
     if blur:
         gray = _blurred(gray)
     return resize(gray, size, size)
-
-
-BAND = 2**17  # pixels merged at a time: the float planes stay in the cache and memory stays bounded
-
-
-def merge(gray: np.ndarray, cbcr: np.ndarray) -> np.ndarray:
-    """uint8 luminance (H,W) with uint8 JFIF chroma (2,h,w) of any other size: uint8 RGB (H,W,3).
-
-    Chroma is upsampled bilinearly, half-pixel centers. Rec. 601 Y' of every result pixel is its gray within 1 level:
-    where the color would leave the RGB cube, it is drawn toward gray as far as needed and no further. Chroma 128
-    gives R = G = B = gray exactly. Raises ValueError for other shapes.
-    """
-    if gray.ndim != 2 or cbcr.ndim != 3 or len(cbcr) != 2:
-        raise ValueError(f"merge got gray {gray.shape} and cbcr {cbcr.shape}: expected (H,W) and (2,h,w)")
-    height, width = gray.shape
-    chroma = [Image.fromarray(plane.astype(np.float32) - 128) for plane in cbcr]
-    rgb = np.empty((height, width, 3), np.uint8)
-    rows = max(1, BAND // width)
-    for top in range(0, height, rows):
-        band = slice(top, min(top + rows, height))
-        cb, cr = (_rows(plane, band, height, width) for plane in chroma)
-        _merge_band(gray[band].astype(np.float32), cb, cr, rgb[band])
-    return rgb
-
-
-def _rows(plane: Image.Image, band: slice, height: int, width: int) -> np.ndarray:
-    """The rows `band` of a float plane resized to height x width, without making the others."""
-    scale = plane.height / height
-    box = (0, band.start * scale, plane.width, min(band.stop * scale, plane.height))
-    return np.asarray(plane.resize((width, band.stop - band.start), Image.Resampling.BILINEAR, box))
-
-
-def _merge_band(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray, rgb: np.ndarray) -> None:
-    """Fill uint8 rgb (n,W,3) from float luma (n,W), 0..255, and cb, cr (n,W) around 0.
-
-    T.871 with exact coefficients: each channel is luma + offset, offsets linear in (cb, cr) and 0 in their Rec. 601
-    sum. So scaling chroma by k scales every offset by k and keeps luma, and luma + k * offset stays in 0..255 for all
-    channels up to k = min(1, (255 - luma) / highest offset, luma / -lowest offset).
-    """
-    offsets = (1.402 * cr, (-0.114 * 1.772 / 0.587) * cb + (-0.299 * 1.402 / 0.587) * cr, 1.772 * cb)
-    highest = np.maximum(np.maximum(offsets[0], offsets[1]), offsets[2])  # >= 0, as the weighted sum is 0
-    lowest = np.minimum(np.minimum(offsets[0], offsets[1]), offsets[2])  # <= 0
-    tiny = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
-    k = np.minimum((255 - luma) / np.maximum(highest, tiny), luma / np.maximum(-lowest, tiny))
-    np.minimum(k, 1, out=k)
-    for channel, offset in enumerate(offsets):
-        offset *= k
-        offset += luma
-        rgb[..., channel] = np.rint(offset)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

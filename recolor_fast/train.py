@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
-from recolor_fast import checkpoint, images, metrics, plots, runs
+from recolor_fast import checkpoint, chroma, images, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import environment, keep_freed_memory
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
@@ -112,7 +112,7 @@ def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], l
         cbcr = [graph(one.to(step.device)).cpu().numpy()[0] for one in gray.split(1)]
     step.generator.train()
     truth = list(rgb.permute(0, 2, 3, 1).cpu().numpy())
-    colored = [images.merge(images.gray(photograph), chroma) for photograph, chroma in zip(truth, cbcr)]
+    colored = [chroma.merge(images.gray(photograph), planes) for photograph, planes in zip(truth, cbcr)]
     return metrics.compare(colored, truth), colored, truth
 
 

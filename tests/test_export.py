@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import checkpoint, colorize, images, runs, runtime, train
+from recolor_fast import checkpoint, chroma, colorize, images, runs, runtime, train
 from recolor_fast.networks.generators import Chroma, build_generator
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict
@@ -130,7 +130,7 @@ def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, tmp_p
     prepared = images.source(photograph, 64, options.equalize != "none", options.blur != "none")
     with torch.no_grad():
         cbcr = Chroma(generator, options.space)(torch.from_numpy(prepared)[None, None]).numpy()[0]
-    expected = images.merge(photograph, cbcr)
+    expected = chroma.merge(photograph, cbcr)
     assert colored.shape == (150, 210, 3)
     assert np.abs(colored.astype(int) - expected).max() <= 3  # a level of chroma is up to two of blue, and rounding
     assert np.abs(images.gray(colored).astype(int) - photograph).max() <= 1

@@ -23,7 +23,7 @@ from recolor_fast.options import Options
 def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:
     """A file as (gray (1,size,size), rgb (3,size,size)), uint8: equalized, then blurred, then resized to the square.
 
-    A JPEG far larger than `size` is decoded at a fraction of its sides (images.reduction), and equalized and blurred
+    A picture far larger than `size` comes at a fraction of its sides (images.read_rgb), and is equalized and blurred
     there. `equalize` and `blur`: "none", "source" (gray only) or "both". Safe to call from several threads. Raises
     ValueError naming a file that cannot be read.
     """
