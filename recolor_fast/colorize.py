@@ -400,7 +400,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _signals():
             return _run(arguments)
-    except runtime.BadArtefact as error:
+    except (runtime.BadArtefact, runtime.NoProvider) as error:
         say(str(error))
         return NO_MODEL
     except ValueError as error:
@@ -490,10 +490,9 @@ def _run(arguments: Arguments) -> int:
 def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
     """The artefact, whose provider is told."""
     artefact = runtime.load(arguments.model, arguments.provider, threads=threads)
-    if arguments.require_provider and arguments.provider == "auto" and artefact.provider == runtime.CPU:
-        why = runtime.cuda_missing() or "CUDA does not start"
-        raise runtime.BadArtefact(f"provider auto is {artefact.provider} ({why}), which --require-provider refuses")
-    say(f"provider: {artefact.provider}")
+    if arguments.require_provider and artefact.fallback:
+        raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")
+    say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
     return artefact
 
 

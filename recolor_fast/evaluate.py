@@ -295,7 +295,7 @@ def _no_padova(reason: str) -> dict[str, str]:
     return dict.fromkeys((*PADOVA, *SWAPPED), reason)
 
 
-def _artefact(name: str, path: Path, device: runtime.Device) -> System:
+def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
     artefact = runtime.load(path, device)
     seen = artefact.session.get_modelmeta().custom_metadata_map.get("recolor_fast.images", "")
     return System(

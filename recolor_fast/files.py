@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of either."""
+"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of either; the cache."""
 
 import os
 import re
@@ -37,3 +37,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 def is_part(path: str | Path) -> bool:
     """Whether a file is by its name one that `replacing` left behind when it was killed."""
     return re.fullmatch(r"\.[0-9a-f]{32}\.part", Path(path).name) is not None
+
+
+def cache_folder() -> Path:
+    """Where downloads and engines are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache."""
+    if own := os.environ.get("RECOLOR_FAST_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"

@@ -29,6 +29,18 @@ def echo(path: Path, options: Options = OPTIONS) -> Path:
     return _save(path, [helper.make_node("Concat", ["gray", "gray"], ["cbcr"], axis=1)], {}, options)
 
 
+def painter(path: Path, color: tuple[int, int, int] = (40, 10, 0), options: Options = OPTIONS) -> Path:
+    """An artefact with the graph "image" that adds a color to what it is given, of any size and number."""
+    nodes = [
+        helper.make_node("Cast", ["rgb"], ["wide"], to=TensorProto.INT32),
+        helper.make_node("Add", ["wide", "color"], ["sum"]),
+        helper.make_node("Clip", ["sum", "black", "white"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["colored"], to=TensorProto.UINT8),
+    ]
+    values = {"color": np.array(color, np.int32), "black": np.array(0, np.int32), "white": np.array(255, np.int32)}
+    return _save(path, nodes, values, options, "image")
+
+
 def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
     """Edit a saved artefact in place."""
     model = onnx.load(path, load_external_data=False)
@@ -37,17 +49,19 @@ def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
     return path
 
 
-def _save(path: Path, nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray], options: Options) -> Path:
+def _save(
+    path: Path, nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray], options: Options, kind: str = "chroma"
+) -> Path:
     side = options.size
-    graph = helper.make_graph(
-        nodes,
-        "chroma",
-        [helper.make_tensor_value_info("gray", TensorProto.UINT8, ["N", 1, side, side])],
-        [helper.make_tensor_value_info("cbcr", TensorProto.UINT8, ["N", 2, side, side])],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
+    shapes = {
+        "chroma": {"gray": ["N", 1, side, side], "cbcr": ["N", 2, side, side]},
+        "image": {"rgb": ["N", "H", "W", 3], "colored": ["N", "H", "W", 3]},
+    }[kind]
+    given, wanted = (helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name, shape in shapes.items())
+    constants = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    graph = helper.make_graph(nodes, kind, [given], [wanted], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    metadata = {"recolor_fast.graph": "chroma", "recolor_fast.options": json.dumps(asdict(options))}
+    metadata = {"recolor_fast.graph": kind, "recolor_fast.options": json.dumps(asdict(options))}
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

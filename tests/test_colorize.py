@@ -78,7 +78,7 @@ def test_a_folder_is_mirrored_and_every_picture_is_the_expected_one(photos: Path
     assert tree(out) == ["a.jpg", "a.png", "sub/deep/b.png"]
     for name in tree(out):
         gray = images.read_picture((photos / name).read_bytes()).gray
-        want = images.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
+        want = chroma.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
         got = read(out / name)
         assert got.shape == want.shape
         assert np.abs(got.astype(int) - want).max() <= (12 if name.endswith("jpg") else 0), name
@@ -91,7 +91,7 @@ def test_the_model_sees_what_its_options_say(equalize, blur, tmp_path: Path) -> 
     artefact = runtime.load(artefacts.echo(tmp_path / "echo.onnx", options), "cpu")
     gray = draw(tmp_path / "a.png", 100, 80) // 2 + 30
     seen = images.source(gray, 64, equalize != "none", blur != "none")
-    assert np.array_equal(colorize.colorize(artefact, gray), images.merge(gray, np.stack([seen, seen])))
+    assert np.array_equal(colorize.colorize(artefact, gray), chroma.merge(gray, np.stack([seen, seen])))
 
 
 def test_formats_are_kept_by_content_and_alpha_with_them(model: Path, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_required_provider_that_is_missing_is_exit_4(photos: Path, model: Path
         assert colorize.main(arguments + more) == 4
         printed = capsys.readouterr().err
         assert printed.count("\n") == 1
-        assert "CUDA" in printed or "cuda" in printed or "tensorrt" in printed
+        assert printed.startswith(f"provider {more[-1] if more[1:] else 'auto'}: ")
     assert not (tmp_path / "out").exists()
 
 
@@ -746,7 +746,7 @@ def test_it_works_where_torch_is_not_installed(photos: Path, model: Path, tmp_pa
     done = isolated(packages, "-m", "recolor_fast.colorize", *arguments)
     assert done.returncode == 0, done.stderr
     gray = images.read_picture((photos / "a.png").read_bytes()).gray
-    want = images.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
+    want = chroma.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
     assert np.array_equal(read(tmp_path / "out" / "a.png"), want)
 
 

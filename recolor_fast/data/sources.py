@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recolor_fast import images
+from recolor_fast.files import cache_folder
 from recolor_fast.options import AUTO_SPLIT, Options
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
@@ -105,13 +106,6 @@ def sample() -> tuple[Path, ...]:
 
 
 # --- Imagenette ----------------------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache."""
-    if own := os.environ.get("RECOLOR_FAST_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
 
 
 def cached() -> bool:

@@ -1,0 +1,283 @@
+"""An artefact -> a TensorRT engine for this GPU, proven against onnxruntime on real photographs, and timed.
+
+`python export/to_tensorrt.py FILE.onnx` writes FILE.engine, FILE.engine.json (what it was made of and measured), and
+prints the engine's path as its last line on stdout. Engines are native code for one GPU and one TensorRT: nothing in
+recolor_fast loads them, they are for programs of your own. Exit codes: 0 done, 1 TensorRT refuses the artefact or
+differs by more than it may, 2 arguments or data that cannot be used, 4 a bad artefact, no TensorRT or no GPU.
+"""
+
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import Tensor
+
+from recolor_fast import images, runtime
+from recolor_fast.data import index, loader, sources
+from recolor_fast.environment import versions
+from recolor_fast.files import replacing
+
+BOUNDS = {"fp32": ("largest", 1), "fp16": ("largest", 2), "int8": ("ciede2000", 1)}
+"""What an engine may differ by from onnxruntime on the CPU, by precision: see `difference`."""
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Build a TensorRT engine from an artefact for this machine's GPU, prove it against onnxruntime, and time it."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Artefact, an .onnx file of to_onnx.py. Its precision is the engine's."""
+    batch: tuple[int, int, int] | None = None
+    """Least, usual and largest batch; none set: 1 8 32 for the graph chroma, 1 1 1 for image."""
+    sides: tuple[int, int, int] = runtime.SIDES
+    """Least, usual and largest height and width, pixels, of what the graph image takes."""
+    workspace: int = 0
+    """MiB of GPU memory that building may take for scratch; 0: all there is."""
+    out: Path | None = None
+    """File to write; none set: beside the artefact, with .engine for .onnx."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace an engine that exists."""
+    photographs: int = 16
+    """Photographs the engine is proven on."""
+    data: str = "sample"
+    """Photographs to prove it on, as train's --data."""
+
+
+class Failed(Exception):
+    """TensorRT refused; the text is its reason."""
+
+
+def modules() -> Any:
+    """The tensorrt package. Raises runtime.NoProvider where it, or a GPU, is missing."""
+    missing = [] if torch.cuda.is_available() else ["torch sees no CUDA device"]
+    trt = None
+    try:
+        trt = importlib.import_module("tensorrt")
+    except Exception as error:  # ImportError, or whatever its loader raises without its libraries
+        missing.append(f"the package tensorrt cannot be imported ({error})")
+    if missing:
+        advice = "on a machine with an NVIDIA GPU, pip install 'tensorrt-cu13>=10,<11' (what onnxruntime takes; 11 too)"
+        raise runtime.NoProvider("tensorrt", " and ".join(missing), advice)
+    return trt
+
+
+def build(trt: Any, model: bytes, profile: dict[str, Shapes], workspace: int, timing: bytes) -> tuple[bytes, bytes]:
+    """An ONNX model as a serialized engine, and TensorRT's timings of this GPU's kernels to build the next one with.
+
+    `profile` is the least, usual and largest shape of each input, `workspace` in bytes, 0 is no limit; `timing` is what
+    an earlier call returned, or empty. Raises Failed.
+    """
+    logger = trt.Logger(trt.Logger.WARNING)
+    try:
+        builder = trt.Builder(logger)
+    except TypeError as error:  # what its constructor raises where TensorRT gives it none
+        raise Failed("TensorRT does not start (a driver too old for it?); its reasons are above") from error
+    # Types as the file has them: the only way in TensorRT 11, where the flag may go; 10 would choose by builder flags.
+    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise Failed(f"TensorRT cannot read it: {'; '.join(reasons[:3])}")
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32: TF32 has no more digits than fp16
+    if workspace:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    shapes = builder.create_optimization_profile()
+    for name, (least, usual, largest) in profile.items():
+        shapes.set_shape(name, least, usual, largest)
+    if config.add_optimization_profile(shapes) < 0:
+        raise Failed(f"TensorRT does not take the shapes {profile}")
+    for known in (timing, b""):  # what it cannot use (damaged, another GPU) it refuses
+        cache = config.create_timing_cache(known)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            break
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise Failed("TensorRT cannot build it; its reasons are above")
+    measured = config.get_timing_cache()
+    return bytes(plan), b"" if measured is None else bytes(measured.serialize())
+
+
+class Engine:
+    """A serialized engine of one input and one output, both uint8, ready to run in one CUDA stream."""
+
+    def __init__(self, trt: Any, plan: bytes, stream: int):
+        self.runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))  # must outlive the engine
+        self.engine = self.runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise Failed("TensorRT cannot load what it built; its reasons are above")
+        self.context = self.engine.create_execution_context()
+        if self.context is None:
+            raise Failed("TensorRT has not the memory to run what it built; its reasons are above")
+        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
+        modes = [self.engine.get_tensor_mode(name) for name in names]
+        self.given = names[modes.index(trt.TensorIOMode.INPUT)]
+        self.wanted = names[modes.index(trt.TensorIOMode.OUTPUT)]
+        self.stream = stream
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """uint8 of a shape in the profile to uint8, on the batch's device, queued in the stream. Raises Failed."""
+        batch = batch.contiguous()
+        if not self.context.set_input_shape(self.given, tuple(batch.shape)):
+            raise Failed(f"TensorRT does not take the shape {tuple(batch.shape)}")
+        result = torch.empty(tuple(self.context.get_tensor_shape(self.wanted)), dtype=torch.uint8, device=batch.device)
+        bound = [
+            self.context.set_tensor_address(name, tensor.data_ptr())
+            for name, tensor in ((self.given, batch), (self.wanted, result))
+        ]
+        if not all(bound) or not self.context.execute_async_v3(self.stream):
+            raise Failed(f"TensorRT cannot run the shape {tuple(batch.shape)}; its reasons are above")
+        return result
+
+
+def difference(
+    artefact: runtime.Artefact, run: Callable[[np.ndarray], np.ndarray], batches: list[np.ndarray]
+) -> dict[str, float]:
+    """`run` beside the artefact in onnxruntime: the largest and mean difference in levels, and the mean CIEDE2000."""
+    largest, means, colors = 0, [], []
+    for batch in batches:
+        expected, got = artefact.run(batch), run(batch)
+        levels = np.abs(expected.astype(np.int16) - got.astype(np.int16))
+        largest = max(largest, int(levels.max()))
+        means.append(float(levels.mean()))
+        pairs = zip(_colored(artefact.graph, batch, expected), _colored(artefact.graph, batch, got))
+        colors += [float(deltaE_ciede2000(rgb2lab(one), rgb2lab(other)).mean()) for one, other in pairs]
+    return {"largest": largest, "mean": float(np.mean(means)), "ciede2000": float(np.mean(colors))}
+
+
+def _colored(graph: str, batch: np.ndarray, result: np.ndarray) -> list[np.ndarray]:
+    """The colored pictures, uint8 RGB, that a batch's result means."""
+    return list(result) if graph == "image" else [images.merge(gray[0], cbcr) for gray, cbcr in zip(batch, result)]
+
+
+def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shapes) -> list[np.ndarray]:
+    """Batches that an artefact takes: photographs in the least batch, and all in one as far as the largest allows.
+
+    For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises ValueError.
+    """
+    proof = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None)
+    paths, _ = index.usable(sources.photographs(proof).val[:count])
+    (least, *_), _, (largest, *_) = shapes
+    if artefact.graph == "chroma":
+        gray = loader.load(proof, paths)[0].numpy()
+        most = min(largest, max(least, len(gray)))
+        takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
+        return [gray[np.array(take) % len(gray)] for take in takes]
+    batches, (shortest, _, longest) = [], (shape[1] for shape in shapes)
+    for path in paths:
+        plane = images.gray(images.read_rgb(path.read_bytes()))
+        height, width = (min(max(side, shortest), longest) for side in plane.shape)
+        plane = plane if plane.shape == (height, width) else images.resize(plane, height, width)
+        batches.append(np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy())
+    return batches
+
+
+def milliseconds(engine: Engine, shape: tuple[int, ...], runs: int = 50) -> float:
+    """Median time of one run of random bytes of a shape, by CUDA events in the current stream; 10 runs come before."""
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda")
+    for _ in range(10):
+        engine(batch)
+    pairs = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(runs)]
+    for start, end in pairs:
+        start.record()
+        engine(batch)
+        end.record()
+    torch.cuda.synchronize()
+    return median(start.elapsed_time(end) for start, end in pairs)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_tensorrt.py")
+    try:
+        artefact = runtime.load(arguments.model, "cpu")
+        shapes = profile(artefact, arguments)
+        out = arguments.out or arguments.model.with_suffix(".engine")
+        if out.suffix != ".engine" or (out.exists() and not arguments.overwrite):
+            raise ValueError(
+                f"out {out}: expected a name that ends in .engine, of no file that exists (or --overwrite)"
+            )
+        batches = photographs(artefact, arguments.data, arguments.photographs, next(iter(shapes.values())))
+        found = prove(modules(), artefact, arguments, shapes, batches)
+    except Failed as error:
+        print(f"error: {arguments.model}: {error}", file=sys.stderr)
+        return 1
+    except (runtime.BadArtefact, runtime.NoProvider) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    told, plan = found
+    for key, value in told.items():
+        print(f"{key:24} {value}", file=sys.stderr)
+    measure, bound = BOUNDS[artefact.precision]
+    if not told["difference"][measure] <= bound:
+        print(f"error: {measure} {told['difference'][measure]} is more than {bound}: not written", file=sys.stderr)
+        return 1
+    with replacing(out) as file, replacing(out.with_name(out.name + ".json")) as note:
+        note.write(json.dumps(told, indent=2).encode())
+        file.write(plan)
+    print(out)
+    return 0
+
+
+def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shapes]:
+    """The shapes to build for. Raises ValueError for lengths that do not grow."""
+    batch = arguments.batch or runtime.BATCHES[artefact.graph]
+    for name, values in (("batch", batch), ("sides", arguments.sides)):
+        if not 1 <= values[0] <= values[1] <= values[2]:
+            raise ValueError(f"{name} {values}: expected least, usual and largest, 1 or more")
+    return runtime.profiles(artefact.graph, artefact.options.size, batch, arguments.sides)
+
+
+def prove(
+    trt: Any, artefact: runtime.Artefact, arguments: Arguments, shapes: dict[str, Shapes], batches: list[np.ndarray]
+) -> tuple[dict[str, Any], bytes]:
+    """Build, compare and time: what was found, and the engine."""
+    model = arguments.model.read_bytes()
+    capability = ".".join(map(str, torch.cuda.get_device_capability()))
+    timings = runtime.private_cache() / f"builder-{trt.__version__}-sm{capability}.timing"
+    timing = timings.read_bytes() if timings.is_file() else b""
+    plan, timing = build(trt, model, shapes, arguments.workspace * 2**20, timing)
+    if timing:
+        with replacing(timings) as file:
+            file.write(timing)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        engine = Engine(trt, plan, stream.cuda_stream)
+        differs = difference(artefact, lambda batch: engine(torch.from_numpy(batch).cuda()).cpu().numpy(), batches)
+        least, usual, largest = next(iter(shapes.values()))
+        measured = usual if artefact.graph == "image" else largest
+        single, many = milliseconds(engine, (least[0], *usual[1:])), milliseconds(engine, measured)
+    told = {
+        "model": arguments.model.name,
+        "sha256": hashlib.sha256(model).hexdigest(),
+        "graph": artefact.graph,
+        "precision": artefact.precision,
+        "gpu": torch.cuda.get_device_name(),
+        "compute_capability": capability,
+        "versions": {**versions(), "tensorrt": trt.__version__},
+        "profile": shapes,
+        "photographs": len(batches),
+        "difference": differs,
+        f"ms_of_batch_{least[0]}": round(single, 4),
+        f"images_per_s_of_batch_{measured[0]}": round(1000 * measured[0] / many, 1),
+    }
+    return told, plan
+
+
+if __name__ == "__main__":
+    sys.exit(main())
