@@ -22,7 +22,7 @@ import tyro
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
-from recolor_fast import images, runtime
+from recolor_fast import chroma, images, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import replacing
@@ -159,7 +159,7 @@ def difference(
 
 def _colored(graph: str, batch: np.ndarray, result: np.ndarray) -> list[np.ndarray]:
     """The colored pictures, uint8 RGB, that a batch's result means."""
-    return list(result) if graph == "image" else [images.merge(gray[0], cbcr) for gray, cbcr in zip(batch, result)]
+    return list(result) if graph == "image" else [chroma.merge(gray[0], cbcr) for gray, cbcr in zip(batch, result)]
 
 
 def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shapes) -> list[np.ndarray]:

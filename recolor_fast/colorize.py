@@ -230,18 +230,19 @@ def color(
     threads: int | None = None,
     fetch: Callable[[folder.Job], bytes] | None = None,
     put: Callable[[folder.Job, bytes], None] | None = None,
+    enough: threading.Event | None = None,
 ) -> Generator[folder.Record]:
     """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
 
     On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
-    once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless. `fetch` and `put` read
-    and write a job's file, from and to the disk if not given.
+    once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
+    is set. `fetch` and `put` read and write a job's file, from and to the disk if not given.
     """
     plan = _plan(settings)
     stages, limits = _stages(
         artefact, settings, _count(threads), fetch or partial(_fetch, plan=plan), put or partial(_put, plan=plan)
     )
-    with _one_opencv_thread(), closing(pipeline.run(jobs, stages, limits, _cost)) as results:
+    with _one_opencv_thread(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
         for result in results:
             yield _record(result)
 
@@ -447,7 +448,7 @@ def _signals() -> Iterator[None]:
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), _count(arguments.threads), arguments.paths
     inputs, output = (paths, None) if settings.in_place or not paths else (paths[:-1], paths[-1])
-    stopped, total = threading.Event(), None
+    enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
     found: Iterable[folder.Found]
     jobs: Iterable[folder.Job]
@@ -466,7 +467,7 @@ def _run(arguments: Arguments) -> int:
                 protected.update(folder.identities(found))
                 return found
 
-            found = folder.watch(glance, stopped)
+            found = folder.watch(glance, enough)
         else:
             found = list(folder.find(inputs, output))
             protected, total = folder.identities(found), len(found)
@@ -477,8 +478,7 @@ def _run(arguments: Arguments) -> int:
         stack.push(lambda kind, *_: tally.tell() if kind in (None, Stopped) else None)  # once all is over
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
-        records = stack.enter_context(closing(color(artefact, jobs, settings, threads, **ends)))
-        stack.callback(stopped.set)  # before the records are closed, which waits for the watch to end
+        records = stack.enter_context(closing(color(artefact, jobs, settings, threads, enough=enough, **ends)))
         for record in records:
             bar.update()
             tally.add(record)

@@ -65,13 +65,15 @@ def run(
     stages: Sequence[Stage],
     limits: Limits,
     cost: Callable[[Any], float] = lambda item: 0,
+    enough: threading.Event | None = None,
 ) -> Generator[Result]:
     """Put the items through the stages; yields each item's result as soon as it is there, in no particular order.
 
     Lazy: items are taken, by a thread of its own, as limits allow, so they may be endless or come slowly. Whatever a
     stage raises is its item's `error` and the others go on; a batch that raises is tried again one by one. What the
     items themselves raise is raised here, once what had begun is done. Closing the generator begins no further stage of
-    any item, waits for those that run, and for `items` to hand over the next item or end.
+    any item and waits for those that run, and for `items` to hand over the next item or end: items that wait for
+    something can look at `enough`, which is set when no more are wanted.
     """
     line = _Line(stages, limits)
     threads = [threading.Thread(target=line.feed, args=(items, cost), name="feed")]
@@ -90,6 +92,8 @@ def run(
         if line.broken is not None:
             raise line.broken
     finally:
+        if enough is not None:
+            enough.set()
         line.stop()
         for thread in threads:
             if thread.ident is not None:

@@ -291,7 +291,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
 def test_a_bad_model_is_exit_4(photos: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "odd.onnx").write_text("<html>")
     assert run(photos, tmp_path / "out", model=tmp_path / "odd.onnx") == 4
-    assert "odd.onnx: not a complete ONNX model" in capsys.readouterr().err
+    assert "odd.onnx: a web page or other markup" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -307,10 +307,8 @@ def test_help_lists_every_option(capsys) -> None:
 
 def test_the_provider_that_computes_is_told(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
     assert colorize.main([str(photos), str(tmp_path / "out"), "--model", str(model)]) == 0
-    assert capsys.readouterr().err.splitlines()[0] in (
-        "provider: CPUExecutionProvider",
-        "provider: CUDAExecutionProvider",
-    )
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told.startswith(("provider: CPUExecutionProvider (no", "provider: CUDAExecutionProvider"))
 
 
 @pytest.mark.skipif(not runtime.cuda_missing(), reason="CUDA can be used here")
@@ -345,7 +343,7 @@ def test_one_format_for_all_and_none_collide(photos: Path, model: Path, tmp_path
     assert tree(tmp_path / "out") == ["a.jpg.png", "a.png", "sub/deep/b.png"]
     assert run(photos, tmp_path / "tif", "--format", "tif", model=model) == 0
     assert tree(tmp_path / "tif") == ["a.jpg.tif", "a.png.tif", "sub/deep/b.png.tif"]
-    assert images.header(open(tmp_path / "tif" / "a.png.tif", "rb")).format == "TIFF"  # noqa: SIM115
+    assert images.header(io.BytesIO((tmp_path / "tif" / "a.png.tif").read_bytes())).format == "TIFF"
     assert run(photos, tmp_path / "tif", "--format", "TIFF", model=model) == 0  # done
 
 
@@ -423,6 +421,7 @@ def test_saturation_and_upsampling_reach_the_picture(photos: Path, model: Path, 
     assert run(photos / "a.png", tmp_path / "gray.png", "--saturation", 0, model=model) == 0
     assert np.ptp(read(tmp_path / "gray.png").astype(int), axis=2).max() == 0
     checker = artefacts.echo(tmp_path / "echo.onnx")
+    draw(photos / "a.png", 150, 200)
     for upsample in ("guided", "bilinear"):
         assert run(photos / "a.png", tmp_path / f"{upsample}.png", "--upsample", upsample, model=checker) == 0
     assert (read(tmp_path / "guided.png") != read(tmp_path / "bilinear.png")).any()

@@ -218,11 +218,27 @@ def test_what_the_items_raise_comes_after_what_had_begun() -> None:
         yield from range(3)
         raise OSError("no more")
 
-    seen = []
+    results = pipeline.run(broken(), [Stage("only", lambda item: item)], Limits(2, 4, 0))
+    assert sorted(next(results).value for _ in range(3)) == [0, 1, 2]
     with pytest.raises(OSError, match="no more"):
-        for result in pipeline.run(broken(), [Stage("only", lambda item: item)], Limits(2, 4, 0)):
-            seen.append(result.value)
-    assert sorted(seen) == [0, 1, 2]
+        next(results)
+
+
+def test_items_that_wait_are_told_when_no_more_are_wanted() -> None:
+    enough = threading.Event()
+
+    def slow() -> Iterator[int]:
+        yield 0
+        enough.wait()
+
+    class Interrupt(BaseException):
+        pass
+
+    results = pipeline.run(slow(), [Stage("only", lambda item: item)], Limits(1, 4, 0), enough=enough)
+    assert next(results).value == 0
+    with pytest.raises(Interrupt):
+        results.throw(Interrupt)  # inside the generator, as a signal's exception
+    assert enough.is_set()
 
 
 def test_processor_seconds_are_those_of_the_work() -> None:

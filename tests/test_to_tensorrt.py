@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 
-from recolor_fast import images, runtime
+from recolor_fast import chroma, runtime
 from tests import artefacts
 from tests.photographs import write_jpegs
 
@@ -400,4 +400,4 @@ def test_the_pictures_compared_are_the_colored_ones() -> None:
     gray = np.full((1, 1, 8, 8), 90, np.uint8)
     cbcr = np.full((1, 2, 8, 8), 140, np.uint8)
     (picture,) = to_tensorrt._colored("chroma", gray, cbcr)
-    assert np.array_equal(picture, images.merge(gray[0, 0], cbcr[0]))
+    assert np.array_equal(picture, chroma.merge(gray[0, 0], cbcr[0]))
