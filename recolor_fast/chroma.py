@@ -28,7 +28,7 @@ class Look(NamedTuple):
     The true chroma of 67 photographs, reduced 8 (4) times and enlarged again: guided is nearer in 91 %, by 0.76 (0.73)
     dB on average, and off by 11 (13) % less at edges. A window of 5x5 gains 0.5 dB, one of 9x9 0.2."""
     saturation: float = 1.0
-    """Factor of chroma, 0 (gray) and up; 1 leaves the model's."""
+    """Factor of chroma, 0 (gray) to 100; 1 leaves the model's."""
 
 
 LOOK = Look()
@@ -40,7 +40,7 @@ def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> np.ndarray:
     Chroma is upsampled with half-pixel centers as `look` says (averaged where it is the larger of the two). Rec. 601 Y'
     of every result pixel is its gray within 1 level of the dtype (0.5 but for float32's own rounding): where the color
     would leave the RGB cube, it is drawn toward gray as far as needed and no further. Chroma 128 gives R = G = B = gray
-    exactly. Raises ValueError for other shapes or types, or a saturation below 0.
+    exactly. Raises ValueError for other shapes, types or values of `look`.
     """
     if gray.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"merge got gray of {gray.dtype}: expected uint8 or uint16")
@@ -99,8 +99,10 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look) -> np.ndarray:
     """
     if gray.ndim != 2 or cbcr.ndim != 3 or len(cbcr) != 2 or not gray.size or not cbcr.size:
         raise ValueError(f"got gray {gray.shape} and cbcr {cbcr.shape}: expected (H,W) and (2,h,w), none empty")
-    if not 0 <= look.saturation < np.inf:
-        raise ValueError(f"saturation {look.saturation}: expected 0 or more")
+    if look.upsample not in ("guided", "bilinear"):
+        raise ValueError(f"upsample {look.upsample!r}: expected guided or bilinear")
+    if not 0 <= look.saturation <= 100:
+        raise ValueError(f"saturation {look.saturation}: expected 0 to 100")
     level = np.iinfo(gray.dtype).max / 255
     height, width = (min(pair) for pair in zip(gray.shape, cbcr.shape[1:]))
     chroma = np.stack([_area(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
@@ -166,9 +168,8 @@ def _factor(offsets: list[np.ndarray], darkest: np.ndarray, brightest: np.ndarra
     channels up to k = min(1, (white - luma) / highest offset, luma / -lowest offset).
     """
     red, green, blue = offsets
-    factor = np.maximum(
-        red, green
-    )  # the weighted sum is 0, so the highest is never below 0, and the lowest never above
+    # The weighted sum is 0, so the highest is never below 0 and the lowest never above.
+    factor = np.maximum(red, green)
     np.maximum(factor, blue, out=factor)
     factor += TINY
     np.divide(white - brightest, factor, out=factor)
