@@ -54,10 +54,10 @@ class Settings(NamedTuple):
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Color again what exists in the output; otherwise it is checked and skipped."""
     skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Leave out pictures that are in color already."""
+    """Leave out pictures that are in color already; toned and yellowed ones are colored."""
     in_place: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Give no OUT: replace every input, in its own format. Pictures in color already are left alone, so a second run
-    changes nothing; so are links. What cannot be written back whole (GIF, several frames) fails and stays."""
+    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
+    second run changes nothing; so are links. What cannot be written back whole (GIF, several frames) fails."""
     temporal: tyro.conf.FlagCreatePairsOff[bool] = False
     """The images of a folder are frames of a film, in natural order: steady their colors."""
     max_pixels: int = images.MAX_PIXELS
@@ -345,12 +345,22 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
     if settings.in_place and (frames := images.frames(data)) > 1:
         raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
     picture = pictures.read(data, settings.max_pixels)
-    if (settings.skip_color or settings.in_place) and picture.is_color:
+    if (settings.skip_color and picture.is_color) or (settings.in_place and tinted(data)):
         raise folder.Verdict("skipped", folder.IN_COLOR)
     options, gray = artefact.options, _eight(picture.gray)
     if artefact.graph == "chroma":
         gray = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
     return _Work(job, picture, gray, notes=tuple(picture.notes))
+
+
+def tinted(data: bytes) -> bool:
+    """Whether an image file has any color, were it but a tint: in more than one pixel in a thousand the channels are
+    more than 4 levels apart. Stricter than Picture.is_color, as what a model has colored may pass for toned. Raises
+    images.UnreadableImage."""
+    rgb = images.read_rgb(data, 64)  # a large one at a fraction of its sides
+    red, green, blue = cv2.split(rgb)
+    spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    return int(np.count_nonzero(spread > 4)) * 1000 > spread.size
 
 
 def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.ndarray]:

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -41,6 +41,10 @@ WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF
     "TGA": ".tga",
 }
 WITH_ALPHA = frozenset({"PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "SGI", "TGA"})  # of WRITABLE
+DEEP: dict[str, list[int]] = {  # of WRITABLE: those that hold 16 bits a channel, written by OpenCV, and how
+    "PNG": [],
+    "TIFF": [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE],
+}
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .webp .gif .bmp .dib .avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c "
     ".ppm .pgm .pbm .pnm .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .tga .xpm .xbm".split()
@@ -58,17 +62,6 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Picture(NamedTuple):
-    """A picture to color: its luminance, and what has to survive."""
-
-    gray: np.ndarray
-    """uint8 (H,W), Rec. 601 gray of the decoded RGB; a gray file's own values."""
-    alpha: np.ndarray | None
-    """uint8 (H,W), 255 is opaque; None where the file has no transparency."""
-    format: str
-    """Pillow's name of the file format: JPEG, PNG, ..."""
-
-
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -78,14 +71,14 @@ def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
     `size` is for a picture that will end as a square of so many pixels: one far larger then comes at a fraction of its
     sides, see `reduction`; a JPEG is decoded so, other formats are averaged (`reduced`). 0: whole.
     """
-    pixels, _, _ = _decode(data, size)
+    with opened(data) as image:
+        pixels = _fast_jpeg(data, image, size)
+        if pixels is None:
+            image.load()
+            pixels, _ = planes(image)
+            pixels = reduced(pixels, reduction(image.width, image.height, size) if size else 1)
+        pixels = upright(pixels, orientation(image))  # after load(): Pillow turns TIFF itself, and then says so
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-
-
-def read_picture(data: bytes) -> Picture:
-    """A file's bytes as an upright picture to color. Raises UnreadableImage."""
-    pixels, alpha, name = _decode(data)
-    return Picture(pixels if pixels.ndim == 2 else gray(pixels), alpha, name)
 
 
 def reduction(width: int, height: int, size: int) -> int:
@@ -119,8 +112,8 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
     """
     try:
         with _quiet(), Image.open(file, formats=SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
-            turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow gives a TIFF's sides upright
-            return Header(_format(image), *(image.size[::-1] if turned else image.size))
+            turned = image.format != "TIFF" and orientation(image) >= 5  # Pillow gives a TIFF's sides upright
+            return Header(file_format(image), *(image.size[::-1] if turned else image.size))
     except Image.DecompressionBombError:
         return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
     except Exception:  # Pillow's plugins raise whatever their parsing runs into
@@ -201,40 +194,38 @@ def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
     return Jpeg(width, height, plain and height > 0 and width > 0, scan)
 
 
-def _decode(data: bytes, size: int = 0) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Upright pixels (H,W) or (H,W,3), alpha (H,W) or None, format; `size` as in `read_rgb`.
+@contextmanager
+def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """A file's image, of which only the header has been read. At most MAX_PIXELS are possible, whatever `max_pixels`.
 
-    Raises UnreadableImage and nothing else.
+    Raises UnreadableImage and nothing else, also for what is raised inside the block.
     """
     if not data:
         raise UnreadableImage("the file is empty")
     try:
         with _quiet(), Image.open(io.BytesIO(data), formats=SIGNED + UNSIGNED) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(
-                    f"too many pixels: {image.width} x {image.height}, expected at most {MAX_PIXELS:,} in all"
-                )
-            pixels = _fast_jpeg(data, image, size)
-            alpha = None
-            if pixels is None:
-                image.load()
-                pixels, alpha = _planes(image)
-                pixels = reduced(pixels, reduction(image.width, image.height, size) if size else 1)
-            turn = _orientation(image)  # after load(): Pillow turns TIFF itself, and then says so
-            return _upright(pixels, turn), None if alpha is None else _upright(alpha, turn), _format(image)
+            check_size(image.width, image.height, max_pixels)
+            yield image
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
         raise UnreadableImage(f"not an image, or cut off in its header: it begins with {data[:8]!r}") from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(f"too many pixels: expected at most {MAX_PIXELS:,} in all") from None
+        raise UnreadableImage(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
     except Exception as error:  # Pillow's plugins raise whatever their parsing runs into
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in reason.lower() else "damaged or unsupported"
         raise UnreadableImage(f"{kind}: {reason}") from error
 
 
-def _format(image: Image.Image) -> str:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raises UnreadableImage for more pixels than `max_pixels`."""
+    if width * height > max_pixels:
+        raise UnreadableImage(f"too many pixels: {width} x {height}, expected at most {max_pixels:,} in all")
+
+
+def file_format(image: Image.Image) -> str:
+    """Pillow's name of an image's file format."""
     return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more JPEGs behind it
 
 
@@ -246,7 +237,7 @@ def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
     (stray bytes between segments) leave good pixels: Pillow decodes those.
     """
-    if _format(image) != "JPEG" or image.mode not in ("L", "RGB"):
+    if file_format(image) != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     by = reduction(image.width, image.height, size) if size else 1
     height, width = -(-image.height // by), -(-image.width // by)
@@ -263,13 +254,19 @@ def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     return pixels[..., 0] if image.mode == "L" else pixels
 
 
-def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels (H,W) or (H,W,3) and alpha of a loaded image of any Pillow mode."""
+def planes(image: Image.Image, deep: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels (H,W) or (H,W,3) and alpha (H,W) or None of a loaded image of any Pillow mode, not yet upright.
+
+    All uint8; with `deep`, gray of more than 8 bits and its alpha are uint16.
+    """
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image)
+        white = 65535 if deep else 255
         clear = image.info.get("transparency")
-        alpha = np.where(values == clear, 0, 255).astype(np.uint8) if isinstance(clear, int) else None
-        return _to_uint8(values, image), alpha
+        alpha = (
+            np.where(values == clear, 0, white).astype(np.min_scalar_type(white)) if isinstance(clear, int) else None
+        )
+        return _to_white(values, image, white), alpha
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return np.array(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), None
@@ -280,26 +277,30 @@ def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     return np.array(image.convert("L" if is_gray else "RGB")), None
 
 
-def _to_uint8(values: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Deep gray (H,W) scaled to 0..255 (Pillow's convert() clips it to white).
+def _to_white(values: np.ndarray, image: Image.Image, scale: int) -> np.ndarray:
+    """Deep gray (H,W) scaled to 0..`scale`, 255 or 65535: uint8 or uint16 (Pillow's convert() clips it to white).
 
     Integers are 16-bit (12-bit where a TIFF says so) and floats 0..1 or 0..255, if they keep to that range; other
     values are stretched from their minimum to their maximum. NaN is black; infinities are the nearest finite extreme.
     """
+    if values.dtype == np.uint16 and scale == 65535 and _bits(image) != (12,):
+        return values
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if values.dtype.kind == "f":
-        whites = [1.0, 255.0]
-    else:
-        bits = image.tag_v2.get(258) if image.format == "TIFF" else None  # type: ignore[attr-defined]  # BitsPerSample
-        whites = [4095.0] if bits == (12,) else [65535.0]
+    deepest = 4095.0 if _bits(image) == (12,) else 65535.0
+    whites = [1.0, 255.0] if values.dtype.kind == "f" else [deepest]
     white = next((white for white in whites if high <= white), None)
     black, white = (0.0, white) if low >= 0 and white else (low, max(high, np.nextafter(low, np.inf)))
     values = np.nan_to_num(values.astype(np.float64), nan=black, posinf=high, neginf=low)
-    return np.rint(np.clip((values - black) * (255 / (white - black)), 0, 255)).astype(np.uint8)
+    return np.rint(np.clip((values - black) * (scale / (white - black)), 0, scale)).astype(np.min_scalar_type(scale))
 
 
-def _orientation(image: Image.Image) -> int:
+def _bits(image: Image.Image) -> tuple[int, ...] | None:
+    """BitsPerSample of a TIFF."""
+    return image.tag_v2.get(258) if image.format == "TIFF" else None  # type: ignore[attr-defined]
+
+
+def orientation(image: Image.Image) -> int:
     """EXIF orientation (tag 274), 1..8; 1 where it is missing or nonsense."""
     try:
         value = image.getexif().get(274)
@@ -308,8 +309,14 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """(H,W,...) turned and mirrored as EXIF 2.32, tag 274, asks: the eight ways to lay a rectangle."""
+INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # the two quarter turns undo each other
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """(H,W,...) turned and mirrored as EXIF 2.32, tag 274, asks: the eight ways to lay a rectangle.
+
+    `INVERSE[orientation]` undoes it.
+    """
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -352,6 +359,11 @@ def _quiet() -> Iterator[None]:
 def gray(rgb: np.ndarray) -> np.ndarray:
     """Rec. 601 luminance of uint8 (H,W,3), rounded: uint8 (H,W)."""
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+
+
+def shallow(deep: np.ndarray) -> np.ndarray:
+    """uint16 (H,W) as uint8, rounded."""
+    return cv2.convertScaleAbs(deep, alpha=1 / 257).reshape(deep.shape)
 
 
 def equalize(image: np.ndarray) -> np.ndarray:
@@ -403,27 +415,30 @@ def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarra
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def encode(rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int) -> bytes:
-    """uint8 (H,W,3), and alpha (H,W) where the format holds it, as the bytes of a file.
+def encode(
+    rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int, settings: Mapping[str, Any] | None = None
+) -> bytes:
+    """(H,W,3), and alpha (H,W) of the same type where the format holds it, as the bytes of a file.
 
-    `format` is a key of WRITABLE; `quality` 1..100 is for JPEG, WebP and AVIF, the others are lossless. JPEG is
-    4:2:0: the chroma was predicted at a few hundred pixels and upsampled, so full resolution would only store more
-    bytes of the same. Raises ValueError for another format or for sizes the format cannot hold.
+    uint8, or uint16 for DEEP formats. `format` is a key of WRITABLE; `quality` 1..100 is for JPEG, WebP and AVIF, the
+    others are lossless; `settings` are more arguments for what Pillow writes (not JPEG, PNG and TIFF). JPEG is 4:2:0:
+    the chroma was predicted at a few hundred pixels and upsampled, so full resolution would only store more bytes of
+    the same. Raises ValueError for another format or for sizes the format cannot hold.
     """
     if format not in WRITABLE:
         raise ValueError(f"format {format}: expected one of {', '.join(WRITABLE)}")
-    if format == "JPEG":
-        return simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420")
+    if rgb.dtype != np.uint8 and format not in DEEP:
+        raise ValueError(f"{rgb.dtype} pixels cannot be written as {format}: expected uint8")
     planes = np.dstack([rgb, alpha]) if alpha is not None and format in WITH_ALPHA else rgb
-    if format == "PNG":  # OpenCV: six times faster than Pillow's default, a little larger
-        order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        return cv2.imencode(".png", cv2.cvtColor(planes, order))[1].tobytes()
-    settings: dict[str, Any] = {"quality": quality} if format in ("WEBP", "AVIF") else {}
-    if format == "TIFF":
-        settings = {"compression": "tiff_adobe_deflate"}
-    file = io.BytesIO()
     try:
-        Image.fromarray(planes).save(file, format, **settings)
+        if format == "JPEG":
+            return simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420")
+        if format in DEEP:  # OpenCV: PNG six times faster than Pillow's default, a little larger; and 16-bit colors
+            order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
+            return cv2.imencode(WRITABLE[format], cv2.cvtColor(planes, order), DEEP[format])[1].tobytes()
+        file = io.BytesIO()
+        lossy = {"quality": quality} if format in ("WEBP", "AVIF") else {}
+        Image.fromarray(planes).save(file, format, **lossy, **(settings or {}))
     except Exception as error:  # encoders refuse sizes with errors of many types
         raise ValueError(f"{rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written as {format}: {error}") from error
     return file.getvalue()

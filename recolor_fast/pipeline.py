@@ -6,6 +6,7 @@ It knows nothing of pictures: stages are functions, an item's cost is a number.
 import heapq
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ class Result(NamedTuple):
     value: Any
     """What the last stage returned; None where a stage raised."""
     error: BaseException | None
+    """What it raised, without traceback and causes: their frames hold whatever the stage was working on."""
     cpu: dict[str, float]
     """Processor seconds of its thread per stage it came to; a batch's are shared evenly."""
     seconds: float
@@ -211,8 +213,17 @@ class _Line:
                 try:
                     flight.value = stage.do([flight.value])[0] if stage.batch else stage.do(flight.value)
                 except BaseException as error:  # SystemExit, too: a thread that ends would leave the others waiting
-                    flight.value, flight.error = None, error
+                    flight.value, flight.error = None, _bare(error)
         cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
         for flight in flights:
             flight.cpu[stage.name] = cpu / len(flights)
             flight.seconds += wall / len(flights)
+
+
+def _bare(error: BaseException) -> BaseException:
+    one: BaseException | None = error
+    while one is not None:
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__, one = None, one.__cause__ or one.__context__
+    error.__cause__ = error.__context__ = None
+    return error

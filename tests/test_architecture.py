@@ -18,6 +18,8 @@ options
 presets
 images
 chroma
+jpeg
+metadata
 pictures
 color
 runtime
@@ -89,7 +91,23 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         assert not re.search(r"^\s*(from|import) (export|bench|tests)\b", path.read_text(), re.M), path
 
 
-@pytest.mark.parametrize("name", ["options", "presets", "images", "runtime", "colorize", "study"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "options",
+        "presets",
+        "images",
+        "chroma",
+        "jpeg",
+        "metadata",
+        "pictures",
+        "runtime",
+        "pipeline",
+        "folder",
+        "colorize",
+        "study",
+    ],
+)
 def test_coloring_imports_neither_torch_nor_training(name):
     program = f"import sys, recolor_fast.{name}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

@@ -77,7 +77,7 @@ def test_a_folder_is_mirrored_and_every_picture_is_the_expected_one(photos: Path
     assert run(photos, out, model=model) == 0
     assert tree(out) == ["a.jpg", "a.png", "sub/deep/b.png"]
     for name in tree(out):
-        gray = images.read_picture((photos / name).read_bytes()).gray
+        gray = pictures.read((photos / name).read_bytes()).gray
         want = chroma.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
         got = read(out / name)
         assert got.shape == want.shape
@@ -104,7 +104,7 @@ def test_formats_are_kept_by_content_and_alpha_with_them(model: Path, tmp_path: 
     clear = Image.merge("LA", [Image.new("L", (9, 8), 100), Image.new("L", (9, 8), 77)])
     clear.save(folder / "clear.png")
     assert run(folder, out, model=model) == 0
-    formats = {name: images.read_picture((out / name).read_bytes()).format for name in tree(out)}
+    formats = {name: pictures.read((out / name).read_bytes()).format for name in tree(out)}
     assert formats == {
         "a.tif": "TIFF",
         "b.webp": "WEBP",
@@ -114,7 +114,7 @@ def test_formats_are_kept_by_content_and_alpha_with_them(model: Path, tmp_path: 
         "noext": "TIFF",
         "clear.png": "PNG",
     }
-    alpha = images.read_picture((out / "clear.png").read_bytes()).alpha
+    alpha = pictures.read((out / "clear.png").read_bytes()).alpha
     assert alpha is not None
     assert (alpha == 77).all()
 
@@ -138,7 +138,7 @@ def test_one_image_to_a_file_or_a_folder(photos: Path, model: Path, tmp_path: Pa
         (tmp_path / "deep" / "new.png", "deep/new.png"),
     ):
         assert run(photos / "a.jpg", output, model=model) == 0
-        picture = images.read_picture((tmp_path / made).read_bytes())
+        picture = pictures.read((tmp_path / made).read_bytes())
         assert picture.gray.shape == (60, 90)
         assert picture.format == ("PNG" if made.endswith("png") else "JPEG")
 
@@ -744,7 +744,7 @@ def test_it_works_where_torch_is_not_installed(photos: Path, model: Path, tmp_pa
     arguments = (photos, tmp_path / "out", "--model", model, "--provider", "cpu")
     done = isolated(packages, "-m", "recolor_fast.colorize", *arguments)
     assert done.returncode == 0, done.stderr
-    gray = images.read_picture((photos / "a.png").read_bytes()).gray
+    gray = pictures.read((photos / "a.png").read_bytes()).gray
     want = chroma.merge(gray, np.array(artefacts.SEPIA, np.uint8).reshape(2, 1, 1))
     assert np.array_equal(read(tmp_path / "out" / "a.png"), want)
 

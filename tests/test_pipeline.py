@@ -1,8 +1,10 @@
 """Stages overlapped: every item once, limits kept, no deadlock whatever fails or is slow."""
 
+import gc
 import random
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -256,6 +258,29 @@ def test_processor_seconds_are_those_of_the_work() -> None:
     for result in pipeline.run(range(3), stages, Limits(2, 3, 0)):
         assert result.cpu["busy"] >= 0.02 > 10 * result.cpu["idle"]
         assert result.seconds >= 0.04
+
+
+def test_an_error_does_not_keep_what_was_being_worked_on() -> None:
+    class Pixels:
+        pass
+
+    kept: list[weakref.ref[Pixels]] = []
+
+    def fail(item: int) -> int:
+        pixels = Pixels()
+        kept.append(weakref.ref(pixels))
+        try:
+            raise KeyError(item)
+        except KeyError as error:
+            raise ValueError("bad") from error
+
+    gc.disable()  # which would find the cycles some time later
+    try:
+        results = list(pipeline.run(range(3), [Stage("only", fail)], Limits(1, 3, 0)))
+        assert [str(result.error) for result in results] == ["bad"] * 3
+        assert [one() for one in kept] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_no_items_and_no_stages() -> None:

@@ -1,0 +1,424 @@
+"""Any image file as a picture to color, and the colored picture as a file: with all that has to survive; no torch.
+
+Pixels are upright and sRGB: an embedded profile that means other colors is applied in reading, and what is written
+has no profile, which means sRGB to whoever reads it (EXIF says so too). A gray or YCbCr JPEG that becomes a JPEG is
+never RGB on the way: its Y samples are those of the new file.
+"""
+
+import io
+import math
+import struct
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms
+
+from recolor_fast import chroma, images, jpeg, metadata
+from recolor_fast.metadata import Metadata
+
+COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
+COLORED_SHARE = 0.005  # of the pixels; 1 in 200
+EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off
+SAMPLES = 2**13
+SAMPLED = 64  # pixels: no side of the reduced JPEG that `is_color` looks at has fewer, if the picture has as many
+
+
+class Picture(NamedTuple):
+    """A picture to color: its luminance, and what has to survive."""
+
+    gray: np.ndarray
+    """uint8 or, of a file with more than 8 bits, uint16 (H,W), upright: Y' (Rec. 601) of sRGB; a gray file's values."""
+    alpha: np.ndarray | None
+    """The same type and size, highest is opaque; None where the file has no transparency."""
+    format: str
+    """Pillow's name of the file format: JPEG, PNG, ..."""
+    is_color: bool
+    """Whether the file shows colors, see `is_color`."""
+    notes: tuple[str, ...] = ()
+    """What a user should be told."""
+    metadata: Metadata = Metadata()
+    orientation: int = 1
+    """EXIF orientation of the file's own pixels, by which `gray` has been turned."""
+    original: bytes = b""
+    """The file itself where it is a gray JPEG whose samples, turned, are `gray`."""
+
+
+class Writing(NamedTuple):
+    """How pictures are written."""
+
+    quality: int = 95
+    """Of JPEG, WebP and AVIF, 1..100; other formats lose nothing. With `lossless_luma` it is the chroma's."""
+    metadata: Literal["keep", "drop"] = "keep"
+    """EXIF, XMP, IPTC, comments, resolution and text of the input, or none of these."""
+    lossless_luma: bool = False
+    """JPEG of a gray JPEG: its coefficients become the luma's, bit for bit, instead of being decoded and encoded."""
+    look: chroma.Look = chroma.Look()
+
+
+AS_USUAL = Writing()
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def read(data: bytes, max_pixels: int = images.MAX_PIXELS) -> Picture:
+    """A file's bytes as a picture to color. Raises images.UnreadableImage and nothing else.
+
+    More than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
+    """
+    picture = _fast_jpeg(data, max_pixels)
+    if picture:
+        return picture
+    with images.opened(data, max_pixels) as image:
+        stored = images.orientation(image)  # before load(): Pillow turns TIFF itself, and then says so
+        profile = image.info.get("icc_profile") or b""
+        image.load()
+        turn = images.orientation(image)
+        deep = _deep_colors(data, image)
+        converted, notes = _to_srgb(image, profile)
+        if deep is not None and converted is not None:
+            deep = None
+            notes += ("16 bits a channel became 8, as its color profile had to be applied",)
+        if deep is not None:
+            pixels, alpha = deep
+            turn = stored
+        else:
+            pixels, alpha = images.planes(image, deep=True)
+            pixels = pixels if converted is None else converted
+            if alpha is not None and alpha.dtype != pixels.dtype:
+                alpha = alpha.astype(pixels.dtype) * 257
+        gray = pixels
+        colored = False
+        if pixels.ndim == 3:
+            gray = images.gray(pixels)
+            colored = is_color(pixels)
+        return Picture(
+            images.upright(gray, turn),
+            None if alpha is None else images.upright(alpha, turn),
+            images.file_format(image),
+            colored,
+            notes + _notes(image),
+            metadata.of_image(data, image),
+            stored,
+        )
+
+
+def _fast_jpeg(data: bytes, max_pixels: int) -> Picture | None:
+    """A gray or YCbCr JPEG by libjpeg-turbo, without its chroma; None where Pillow should try.
+
+    In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
+    (stray bytes between segments) leave good pixels: Pillow decodes those.
+    """
+    if data[:2] != jpeg.SOI:
+        return None
+    segments = jpeg.head(data)
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    profile = metadata.profile(segments)
+    if space not in ("Gray", "YCbCr"):
+        return None
+    images.check_size(width, height, max_pixels)
+    table: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    if profile:
+        try:
+            if space == "YCbCr" and _transform(profile, "RGB") is not None:
+                return None
+            table = _gray_table(profile) if space == "Gray" else None
+        except ValueError as error:
+            notes = (_ignored(error),)
+    try:
+        gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
+        colored = space == "YCbCr" and is_color(
+            simplejpeg.decode_jpeg(data, "RGB", min_height=min(SAMPLED, height), min_width=min(SAMPLED, width))
+        )
+    except ValueError as error:
+        if "Premature end" in str(error):
+            raise images.UnreadableImage("truncated: the JPEG data stops before its end marker") from None
+        return None
+    if gray.shape != (height, width):
+        return None
+    if table is not None:
+        gray = _looked_up(gray, table)
+    found = metadata.of_jpeg(segments)
+    turn = metadata.orientation(found)
+    count = metadata.pictures(segments)
+    notes += (f"first of {count} pictures; the others are not copied",) if count > 1 else ()
+    original = data if space == "Gray" and table is None else b""
+    return Picture(images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original)
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    """What a user should know of a loaded file."""
+    notes = []
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except Exception:  # Pillow's plugins raise whatever they run into; the first frame is there
+        frames = 1
+    if frames > 1:
+        notes.append(f"first of {frames} pictures; the others are not copied")
+    gamma = image.info.get("gamma")
+    if isinstance(gamma, float) and abs(gamma - 1 / 2.2) > 0.02 and not image.info.get("icc_profile"):
+        notes.append(f"gamma {gamma:g} ignored, taken as sRGB")
+    return tuple(notes)
+
+
+def _deep_colors(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """uint16 pixels (H,W,3) or (H,W) as stored and alpha of a 16-bit color or gray-alpha PNG or TIFF, else None.
+
+    Pillow, which has loaded `image`, holds 8 bits of such.
+    """
+    if image.format == "PNG":
+        if data[24:25] != b"\x10" or data[25:26] not in (b"\2", b"\4", b"\6"):  # bit depth; RGB, gray-alpha, RGBA
+            return None
+    elif image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        bits, samples, extra = tags.get(258, ()), tags.get(339, (1,)), tags.get(338, ())
+        # 262, photometric: RGB. 338, what a fourth channel is: alpha not multiplied into the colors
+        if set(bits) != {16} or set(samples) != {1} or tags.get(262) != 2 or extra != (2,) * (len(bits) - 3):
+            return None
+    else:
+        return None
+    try:
+        if image.format == "TIFF":
+            data = metadata.unturned(data)  # OpenCV flips such, but does not transpose
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, ValueError, struct.error):
+        return None
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        return None
+    alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
+    clear = image.info.get("transparency")
+    is_gray = image.format == "PNG" and data[25:26] == b"\4"
+    colors = pixels[..., 0].copy() if is_gray else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
+    if isinstance(clear, tuple):  # one color of the file is transparent
+        alpha = np.where((colors == clear).all(axis=-1), 0, 65535).astype(np.uint16)
+    return colors, alpha
+
+
+# --- is it a color picture -----------------------------------------------------------------------------------------
+
+
+def is_color(rgb: np.ndarray) -> bool:
+    """Whether uint8 or uint16 (H,W,3) shows colors, and is not a black-and-white photograph, toned, yellowed or noisy.
+
+    Sepia, cyanotype, a scanner's tint: chroma that follows from the luminance is not counted, since such photographs
+    are what people want colored. So from each pixel's (Cb, Cr) the median of its sixteenth of the luminance range is
+    taken; the picture is color if more than COLORED_SHARE of the pixels remain farther than COLORED levels off. A color
+    photograph of a single hue passes for toned. At most about SAMPLES pixels, evenly spread, are looked at.
+    """
+    step = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES))
+    some = rgb[::step, ::step]
+    some = np.ascontiguousarray(some if some.dtype == np.uint8 else (some // 256).astype(np.uint8))
+    ycc = cv2.cvtColor(some, cv2.COLOR_RGB2YCrCb).reshape(-1, 3)
+    ycc = ycc[np.argsort(ycc[:, 0] // 16, kind="stable")]
+    pairs, borders = ycc[:, 1:].astype(np.float32), np.flatnonzero(np.diff(ycc[:, 0] // 16)) + 1
+    off = 0
+    for near in np.split(pairs, borders):
+        off += int((np.hypot(*(near - np.sort(near, axis=0)[len(near) // 2]).T) > COLORED).sum())
+    return off > COLORED_SHARE * len(pairs)
+
+
+# --- color profiles ------------------------------------------------------------------------------------------------
+
+
+def _ignored(error: Exception) -> str:
+    return f"color profile ignored, taken as sRGB: {' '.join(str(error).split())}"
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Pixels (H,W) or (H,W,3), uint8 or uint16, of a loaded image in sRGB by its profile, and notes.
+
+    None for the pixels where they are to be taken as they are.
+    """
+    if not profile or image.mode in ("LAB", "F"):
+        return None, ()
+    try:
+        if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
+            table = _gray_table(profile)
+            return (None if table is None else _looked_up(images.planes(image, deep=True)[0], table)), ()
+        mode = "CMYK" if image.mode == "CMYK" else "RGB"
+        transform = _transform(profile, mode)
+        if transform is None:
+            return None, ()
+        pixels = image if image.mode == "CMYK" else Image.fromarray(images.planes(image)[0])
+        return np.array(ImageCms.applyTransform(pixels, transform)), ()
+    except (ValueError, ImageCms.PyCMSError) as error:
+        return None, (_ignored(error),)
+
+
+def _opened(profile: bytes) -> tuple[ImageCms.ImageCmsProfile, str]:
+    """A profile and the color space it is for: "GRAY", "RGB", "CMYK", ... Raises ValueError."""
+    try:
+        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return found, found.profile.xcolor_space.strip()
+    except Exception as error:  # OSError, PyCMSError and others
+        raise ValueError(f"{len(profile):,} bytes that are no valid profile") from error
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From "RGB" or "CMYK" pixels with a profile to sRGB; None where it changes no color by more than 1 level.
+
+    Raises ValueError for a profile that is broken or for other pixels.
+    """
+    source, space = _opened(profile)
+    if space != mode:
+        raise ValueError(f"it is for {space} colors, the picture is {mode}")
+    try:
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except ImageCms.PyCMSError as error:
+        raise ValueError(str(error)) from error
+    if mode == "RGB":
+        steps = np.linspace(0, 255, 9).astype(np.uint8)
+        grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(9, 81, 3)
+        changed = np.asarray(ImageCms.applyTransform(Image.fromarray(grid), transform))
+        if np.abs(changed.astype(int) - grid).max() <= 1:
+            return None
+    return transform
+
+
+@lru_cache(maxsize=32)
+def _gray_table(profile: bytes) -> np.ndarray | None:
+    """sRGB gray, uint16 (65536,), of each 16-bit gray value by a profile for gray or, of its gray axis, for RGB.
+
+    None where no 8-bit value changes by more than 1 level. Raises ValueError for a broken profile or one of others.
+    """
+    source, space = _opened(profile)
+    values = np.arange(65536, dtype=np.uint16)
+    try:
+        if space == "GRAY":
+            target = ImageCms.ImageCmsProfile(io.BytesIO(gray_profile()))
+            transform = ImageCms.buildTransform(source, target, "I;16", "I;16", flags=EXACT)
+            table = np.asarray(ImageCms.applyTransform(Image.fromarray(values.reshape(256, 256)), transform)).ravel()
+        elif space == "RGB":  # LittleCMS through Pillow has 8 bits of these: in between, straight lines
+            ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
+            transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+            steps = images.gray(np.asarray(ImageCms.applyTransform(Image.fromarray(ramp), transform))).ravel()
+            table = np.interp(values, np.arange(256) * 257, steps * 257.0).round().astype(np.uint16)
+        else:
+            raise ValueError(f"it is for {space} colors, the picture is gray")
+    except ImageCms.PyCMSError as error:
+        raise ValueError(str(error)) from error
+    return None if np.abs(images.shallow(table[::257]).astype(int) - np.arange(256)).max() <= 1 else table
+
+
+def gray_profile() -> bytes:
+    """An ICC profile (version 4) for gray with the tone curve of sRGB, which Pillow does not make."""
+
+    def fixed(*values: float) -> bytes:
+        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    white = fixed(0.9642, 1, 0.8249)  # D50, the connection space's
+    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    text = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", 4, 28) + "sG".encode("utf-16-be")
+    tags = {b"desc": text, b"cprt": text, b"wtpt": b"XYZ " + bytes(4) + white, b"kTRC": curve}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content  # all of a multiple of 4 bytes
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s", 132 + 12 * len(tags) + len(body), 0x04000000, b"mntr", b"GRAY", b"XYZ ", b"acsp"
+    )
+    return (header + bytes(28) + white).ljust(128, b"\0") + table + body
+
+
+def _looked_up(gray: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 gray by a uint16 table of 65536 values: the same type."""
+    return table[gray] if gray.dtype == np.uint16 else cv2.LUT(gray, images.shallow(table[::257]))
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    picture: Picture, cbcr: np.ndarray, format: str, writing: Writing = AS_USUAL
+) -> tuple[bytes, tuple[str, ...]]:
+    """A picture with chroma, uint8 (2,h,w) of any size, as the bytes of a file, and notes on what a user should know.
+
+    `format` is a key of images.WRITABLE. Luminance is kept: in a JPEG as the Y samples, before its own loss, in other
+    formats within 1 level. Raises ValueError for another format or for sizes the format cannot hold.
+    """
+    if format not in images.WRITABLE:
+        raise ValueError(f"format {format}: expected one of {', '.join(images.WRITABLE)}")
+    height, width = picture.gray.shape
+    notes: tuple[str, ...] = ()
+    if writing.lossless_luma:
+        try:
+            return _lossless(picture, cbcr, format, writing)
+        except ValueError as error:
+            notes = (f"luma encoded anew: {error}",)
+    found, more = metadata.settled(_kept(picture, writing), height, width)
+    notes += more + metadata.lost(found, format)
+    gray, alpha = picture.gray, picture.alpha
+    if gray.dtype != np.uint8 and format not in images.DEEP:
+        gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
+        notes += (f"16 bits a channel became 8, what {format} holds here",)
+    if alpha is not None and format not in images.WITH_ALPHA:
+        notes += (f"transparency dropped: {format} has none",)
+    if format == "JPEG":
+        data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look), writing.quality)
+    else:
+        rgb = chroma.merge(gray, cbcr, writing.look)
+        data = images.encode(rgb, alpha, format, writing.quality, metadata.settings(found, format))
+    data, more = metadata.insert(data, found, format)
+    return data, notes + more
+
+
+def _yuv(gray: np.ndarray, cb: np.ndarray, cr: np.ndarray, quality: int) -> bytes:
+    """A 4:2:0 JPEG of uint8 planes (H,W) and twice (ceil(H/2), ceil(W/2)). Raises ValueError for impossible sizes.
+
+    TurboJPEG expects a luminance of even sides for 4:2:0 and reads beyond an odd one's end: wrong pixels, other bytes
+    each time. So an odd one is padded, and the file's header then says what it was.
+    """
+    height, width = gray.shape
+    odd = height % 2 or width % 2
+    if odd:
+        gray = cv2.copyMakeBorder(gray, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    try:
+        data = simplejpeg.encode_jpeg_yuv_planes(*(np.ascontiguousarray(plane) for plane in (gray, cb, cr)), quality)
+    except ValueError as error:
+        raise ValueError(f"{width} x {height} pixels cannot be written as JPEG: {error}") from error
+    return jpeg.cropped(data, height, width) if odd else data
+
+
+def _kept(picture: Picture, writing: Writing) -> Metadata:
+    return picture.metadata if writing.metadata == "keep" else Metadata()
+
+
+def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) -> tuple[bytes, tuple[str, ...]]:
+    """A gray JPEG with chroma scans added. The pixels stay as they lie in the file, and so does the orientation tag.
+
+    Raises ValueError saying why that is not possible.
+    """
+    if format != "JPEG" or picture.format != "JPEG":
+        raise ValueError(f"{picture.format} to {format}: expected JPEG to JPEG")
+    if not picture.original:
+        raise ValueError("expected a sound gray JPEG without a color profile that had to be applied")
+    frame = jpeg.gray_frame(picture.original)
+    back = images.INVERSE[picture.orientation]
+    gray = images.upright(picture.gray, back)
+    as_stored = np.stack([images.upright(plane, back) for plane in cbcr])
+    tables = _chroma_tables(writing.quality)
+    files = []
+    for plane in chroma.subsampled(gray, as_stored, writing.look):
+        file = io.BytesIO()
+        progressive = frame.marker == jpeg.PROGRESSIVE
+        Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
+        files.append(file.getvalue())
+    found, notes = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
+    segments, more = metadata.segments_of(found)
+    return jpeg.join(picture.original, files[0], files[1], segments), notes + more
+
+
+@lru_cache
+def _chroma_tables(quality: int) -> list[list[int]]:
+    """The quantization table of libjpeg's chroma at a quality, as Pillow wants it: what ordinary encoding uses."""
+    plane = np.zeros((8, 8), np.uint8)
+    with Image.open(io.BytesIO(simplejpeg.encode_jpeg_yuv_planes(plane, plane, plane, quality))) as image:
+        return [image.quantization[1]]  # type: ignore[attr-defined]
