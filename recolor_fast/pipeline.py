@@ -79,11 +79,8 @@ def run(
     """
     line = _Line(stages, limits)
     threads = [threading.Thread(target=line.feed, args=(items, cost), name="feed")]
-    shared = [number for number, stage in enumerate(stages) if not stage.threads]
-    crews = [(shared, limits.workers if shared else 0)]
-    crews += [([number], stage.threads) for number, stage in enumerate(stages) if stage.threads]
-    for numbers, count in crews:
-        threads += [threading.Thread(target=line.work, args=(numbers,), name="work") for _ in range(count)]
+    for crew in line.crews:
+        threads += [threading.Thread(target=line.work, args=(crew,), name="work") for _ in range(crew.threads)]
     try:
         for thread in threads:
             thread.start()
@@ -102,6 +99,14 @@ def run(
                 thread.join()
 
 
+class _Crew:
+    """Threads that do the same stages."""
+
+    def __init__(self, lock: threading.Lock, numbers: Sequence[int], threads: int) -> None:
+        self.numbers, self.threads = numbers, threads
+        self.work = threading.Condition(lock)  # each crew its own: who has nothing to do is not woken
+
+
 class _Line:
     """The state of a run. `run`'s own thread uses only the two queues until all is over: a signal's exception, which
     may come anywhere in the main thread, cannot leave the lock taken."""
@@ -111,7 +116,14 @@ class _Line:
             raise ValueError(f"{len(stages)} stages, {limits}: expected 1 or more stages, workers and items")
         self.stages = stages
         self.limits = limits
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
+        self.space = threading.Condition(self.lock)  # what the feeder waits for
+        shared = [number for number, stage in enumerate(stages) if not stage.threads]
+        crews = [(shared, limits.workers)] if shared else []
+        crews += [([number], stage.threads) for number, stage in enumerate(stages) if stage.threads]
+        self.crews = [_Crew(self.lock, numbers, threads) for numbers, threads in crews]
+        self.crew_of = {number: crew for crew in self.crews for number in crew.numbers}
+        self.ordered = [number for number, stage in enumerate(stages) if stage.ordered]
         self.waiting: list[list[tuple[int, _Flight]]] = [[] for _ in stages]  # heaps: the earliest item first
         self.flights: dict[int, _Flight] = {}
         self.fed = self.stopped = False
@@ -127,55 +139,67 @@ class _Line:
             for index, item in enumerate(items):
                 flight = _Flight(index, item, cost(item))
                 self.room.get()
-                with self.changed:
+                with self.lock:
                     while not (self.stopped or self._fits(flight)):
-                        self.changed.wait()
+                        self.space.wait()
                     if self.stopped:
                         return
                     self.flights[index] = flight
-                    heapq.heappush(self.waiting[0], (index, flight))
-                    self.changed.notify_all()
+                    self._push(flight)
                 del item, flight
         except BaseException as error:
             self.broken = error
         finally:
-            with self.changed:
+            with self.lock:
                 self.fed = True
                 self._end()
 
-    def work(self, numbers: Sequence[int]) -> None:
-        """Do what there is to do in the stages of these numbers, until all is done."""
+    def work(self, crew: _Crew) -> None:
+        """Do what there is to do in the crew's stages, until all is done."""
         while True:
-            with self.changed:
-                while (picked := self._pick(numbers)) is None and not self.stopped:
+            with self.lock:
+                while (picked := self._pick(crew.numbers)) is None and not self.stopped:
                     if self.fed and not self.flights:
                         return
-                    self.changed.wait()
+                    crew.work.wait()
                 if picked is None or self.stopped:
                     return
             number, flights = picked
             self._do(self.stages[number], flights)
-            with self.changed:
+            with self.lock:
                 for flight in flights:
                     flight.stage += 1
                     if flight.error is None and flight.stage < len(self.stages):
-                        heapq.heappush(self.waiting[flight.stage], (flight.index, flight))
+                        self._push(flight)
                     else:
                         del self.flights[flight.index]
                         self.results.put(flight)
+                        self.space.notify()
+                for ordered in self.ordered:  # it may be the next one's turn
+                    self.crew_of[ordered].work.notify()
                 self._end()
             del picked, flights, flight
 
+    def _push(self, flight: _Flight) -> None:
+        heapq.heappush(self.waiting[flight.stage], (flight.index, flight))
+        self.crew_of[flight.stage].work.notify()
+
     def stop(self) -> None:
-        with self.changed:
+        """Begin nothing further."""
+        with self.lock:
             self.stopped = True
-            self.changed.notify_all()
+            self._wake()
         self.room.put(True)  # for a feeder that waits for it
 
     def _end(self) -> None:
         if self.fed and not self.flights:
             self.results.put(None)
-        self.changed.notify_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        self.space.notify_all()
+        for crew in self.crews:
+            crew.work.notify_all()
 
     def _fits(self, flight: _Flight) -> bool:
         in_flight = sum(other.cost for other in self.flights.values())

@@ -131,7 +131,8 @@ def test_outputs_that_exist(tmp_path: Path) -> None:
         data = picture(out / name).read_bytes()
         assert str(folder.done(job, Plan())) == DONE
         assert folder.done(job, Plan(overwrite=True)) is None
-        for length in range(0, len(data), max(1, len(data) // 40)):
+        step = max(1, len(data) // 40)
+        for length in range(0, len(data) - 24, step):  # without a PNG's last chunks all its pixels are there
             (out / name).write_bytes(data[:length])
             verdict = folder.done(job, Plan())
             assert verdict.status == "failed", length
