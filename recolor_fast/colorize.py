@@ -1,233 +1,404 @@
-"""Verb: color a gray photograph, or a folder of them, with an exported generator; needs no torch.
+"""Verb: color gray photographs, files or folders of them, with an exported generator; needs no torch.
 
-    python -m recolor_fast.colorize IN OUT --model FILE.onnx
+    python -m recolor_fast.colorize IN... OUT --model FILE.onnx
 
-Chroma is predicted at the model's size, upsampled and merged with the full-size luminance, which stays as it is.
+Chroma is predicted at the model's size, upsampled and merged with the full-size luminance, which stays as it is. From
+Python it is `Colorizer`.
 """
 
 import os
+import signal
 import sys
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import chroma, images, pictures, runtime
+from recolor_fast import chroma, folder, images, pictures, pipeline, runtime
 from recolor_fast.files import replacing
 
-OK, USAGE, UNREADABLE, BAD_MODEL, INTERRUPTED = 0, 2, 3, 4, 130  # exit codes
-FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
+OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
+BATCH = 8  # pictures a GPU is given at a time, at most
+MAX_BYTES = 2**30  # of a file that is read whole
+PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
+LOOK = chroma.Look()
+TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
+
+
+class Settings(NamedTuple):
+    """How pictures are colored and written."""
+
+    quality: int = 95
+    """Quality of JPEG, WebP and AVIF files, 1 to 100; other formats lose nothing."""
+    format: str = ""
+    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, JPEG2000, PPM, QOI, SGI or TGA. A file of
+    another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own, PNG where that is not written."""
+    metadata: Literal["keep", "drop"] = "keep"
+    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop."""
+    lossless_luma: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
+    upsample: Literal["guided", "bilinear"] = LOOK.upsample
+    """How chroma is enlarged: along the edges of the luminance, or evenly."""
+    saturation: float = 1.0
+    """Factor of the colors' strength, 0 (gray) to 4."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Color again what exists in the output; otherwise it is checked and skipped."""
+    skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Leave out pictures that are in color already; toned and yellowed ones are colored."""
+    in_place: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
+    second run changes nothing; so are links. What cannot be written back whole (GIF, several frames) fails."""
+    temporal: tyro.conf.FlagCreatePairsOff[bool] = False
+    """The images of a folder are frames of a film, in natural order: steady their colors."""
+    max_pixels: int = images.MAX_PIXELS
+    """Larger pictures fail, pixels in all."""
 
 
 class Arguments(NamedTuple):
-    """Color a gray photograph, or a folder of them, with an exported generator.
+    """Color gray photographs, files or folders of them, with an exported generator.
 
-    A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format. Links to folders are not followed.
-    Exit code: 0 done, 2 wrong usage, 3 some images could not be read or written (the others are done), 4 bad model or
-    provider.
+    A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format; with several IN, IN1/a.jpg becomes
+    OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
+    What was done before is skipped, so the same command goes on where it was stopped.
+    Exit code: 0 done, 1 unexpected error, 2 wrong usage, 3 some images could not be read or written (the others are
+    done), 4 no usable model or provider, 130 or 143 stopped by a signal.
     """
 
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")]
-    """Image file, or folder of images of any size and format."""
-    output: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
-    """Folder to write to, made where missing; for one image a file, or a folder if it exists or ends with a slash."""
+    paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
+    """Image files and folders of images of any size and format, then the folder to write to, made where missing; for
+    one image a file, or a folder if it exists or ends with a slash."""
     model: Path
     """Exported generator, an .onnx file."""
     provider: runtime.Provider = "auto"
-    """What computes; auto: cuda where it works, else cpu. tensorrt builds an engine first, once per model: minutes."""
-    quality: int = 95
-    """Quality of JPEG, WebP and AVIF files, 1 to 100; other formats lose nothing."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Color again what exists in the output; otherwise it is skipped."""
+    """What computes; auto: cuda where it works, else cpu. Which it is is told on stderr."""
+    require_provider: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With provider auto: fail with exit code 4 rather than compute on the cpu. Any other one is required anyway."""
+    threads: int | None = None
+    """Processors to use; none: all that this process may use."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
+    watch: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on until interrupted: color what is new in the folders, once it is complete (unchanged for a second)."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """A line of JSON on stdout for every file as soon as it is done, images or not: input, output, status (ok, skipped,
+    failed), reason, width, height, notes, seconds, cpu_seconds by stage. On stderr where OUT is -."""
 
 
-class Job(NamedTuple):
-    """One image to color."""
+class Stopped(BaseException):
+    """A signal asked to stop; no Exception, so that nothing takes it for a picture's failure."""
 
-    source: Path
-    target: Path
-    format: str
-    """Format to write, a key of images.WRITABLE."""
-
-
-class Plan(NamedTuple):
-    """What is to be done, and what is not."""
-
-    jobs: list[Job]
-    existing: list[Path]
-    """Outputs that exist and stay."""
-    ignored: list[Path]
-    """Files that are no images, and links to folders."""
-    failures: list[tuple[Path, str]]
-    """Inputs that cannot be colored, and why."""
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
-# --- what to do ----------------------------------------------------------------------------------------------------
+# --- one picture ---------------------------------------------------------------------------------------------------
 
 
-def plan(source: Path, output: str, overwrite: bool) -> Plan:
-    """Pair every image of a file or folder with its output, reading file headers only.
+def colorize(artefact: runtime.Artefact, gray: np.ndarray, look: chroma.Look = LOOK) -> np.ndarray:
+    """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1."""
+    return chroma.merge(gray, artefact.chroma(_eight(gray)), look)
 
-    `output` is a string as its trailing slash counts. Raises ValueError, one sentence for the user, where the two
-    cannot be used together.
+
+def _eight(gray: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 as uint8: 65535 is 255."""
+    return gray if gray.dtype == np.uint8 else np.rint(gray / np.float32(257)).astype(np.uint8)
+
+
+class _Work(NamedTuple):
+    """A picture on its way."""
+
+    job: folder.Job
+    picture: pictures.Picture
+    seen: np.ndarray
+    """What the model is given: uint8 (S,S), or the whole luminance for a graph that takes any size."""
+    cbcr: np.ndarray = np.empty((2, 0, 0), np.uint8)
+    data: bytes = b""
+    """The file to write."""
+    notes: tuple[str, ...] = ()
+
+
+class Colorizer:
+    """A model, ready to color arrays, files and folders.
+
+    >>> from recolor_fast.colorize import Colorizer
+    >>> colorizer = Colorizer("model.onnx")
+    >>> rgb = colorizer(gray)
+    >>> rgb.shape == (*gray.shape, 3), rgb.dtype == gray.dtype
+    (True, True)
+    >>> [record.status for record in colorizer.folder("photographs", "colored", quality=90)]
+    ['ok', 'ok']
     """
-    if not source.is_file() and not source.is_dir():
-        raise ValueError(f"input {source}: expected an image file or a folder of images")
-    if os.path.exists(output) and os.path.samefile(source, output):
-        raise ValueError(f"input and output are both {source}: give another output, inputs are never overwritten")
-    if source.is_dir() and os.path.isfile(output):
-        raise ValueError(f"output {output} is a file and input {source} a folder: give a folder to write to")
-    if source.is_file():
-        into = output.endswith(("/", os.sep)) or os.path.isdir(output)
-        target = Path(output, source.name) if into else Path(output)
-        try:
-            target, format = _output(target, _sniff(source, True) or "", explicit=not into)
-        except OSError as error:
-            return Plan([], [], [], [(source, _reason(error))])
-        return _settle([Job(source, target, format)], overwrite, Plan([], [], [], []))
-    files, ignored, failures = _walk(source, output)
-    jobs = []
-    for path in files:
-        is_image = path.suffix.lower() in images.SUFFIXES
-        try:
-            found = _sniff(path, is_image)
-        except OSError as error:
-            failures.append((path, _reason(error)))
-            continue
-        if found is None and not is_image:
-            ignored.append(path)
-        else:
-            jobs.append(Job(path, *_output(output / path.relative_to(source), found or "", explicit=False)))
-    return _settle(jobs, overwrite, Plan([], [], ignored, failures))
+
+    def __init__(
+        self,
+        path: str | Path,
+        provider: runtime.Provider = "auto",
+        threads: int | None = None,
+        upsample: Literal["guided", "bilinear"] = LOOK.upsample,
+        saturation: float = 1.0,
+    ) -> None:
+        """`threads`: processors to use; None: all that this process may use. Raises what `runtime.load` raises, and
+        ValueError for settings out of range."""
+        self.settings = checked(Settings(upsample=upsample, saturation=saturation))
+        self.threads = threads
+        self._load: Callable[[int], runtime.Artefact] = lambda count: runtime.load(path, provider, threads=count)
+        self.artefact = self._load(_count(threads))
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 or uint16 (H,W) gray or (H,W,3) RGB, whose colors are not looked at: RGB (H,W,3) of the same type and
+        Rec. 601 luminance, within 1 level. Raises ValueError for other arrays."""
+        if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+            raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3)")
+        gray = images.gray(image) if image.ndim == 3 else image
+        return colorize(self.artefact, gray, look(self.settings))
+
+    def folder(
+        self,
+        input: str | Path | Sequence[str | Path],
+        output: str | Path | None = None,
+        **settings: Any,
+    ) -> list[folder.Record]:
+        """Color files and folders as the command does; a record of each file, as they came to be done.
+
+        `settings` are those of `Settings`; a wrong name is a TypeError. Raises ValueError for what cannot be used
+        together, OSError where nothing can be read.
+        """
+        chosen = checked(self.settings._replace(**settings)) if settings else self.settings
+        given = [input] if isinstance(input, str | Path) else input
+        inputs, target = [os.fspath(one) for one in given], None if output is None else os.fspath(output)
+        check(inputs, target, chosen, watch=False)
+        found = list(folder.find(inputs, target))
+        artefact = self.artefact if len(found) < 2 else self._load(1)
+        jobs = _jobs(found, target, chosen, folder.identities(found))
+        with closing(color(artefact, jobs, chosen, self.threads)) as records:
+            return list(records)
 
 
-def _walk(folder: Path, output: str) -> tuple[list[Path], list[Path], list[tuple[Path, str]]]:
-    """Regular files below a folder but not below the output, what is none, and folders that cannot be listed."""
-    files: list[Path] = []
-    ignored: list[Path] = []
-    errors: list[OSError] = []
-    outside = os.path.realpath(output)
-    for name, folders, names in os.walk(folder, onerror=errors.append):  # does not follow links to folders: loops
-        here = Path(name)
-        ignored += [here / sub for sub in folders if (here / sub).is_symlink()]
-        folders[:] = sorted(sub for sub in folders if os.path.realpath(here / sub) != outside)
-        for path in (here / file for file in sorted(names)):
-            special = path.exists() and not path.is_file()  # a FIFO or socket: opening one would wait
-            (ignored if special else files).append(path)
-    return files, ignored, [(Path(error.filename), _reason(error)) for error in errors]
+def look(settings: Settings) -> chroma.Look:
+    """The part of the settings that says how colors look."""
+    return chroma.Look(settings.upsample, settings.saturation)
 
 
-def _sniff(path: Path, is_image: bool) -> str | None:
-    with open(path, "rb") as file:
-        return images.sniff(file, trust_suffix=is_image)
+def checked(settings: Settings) -> Settings:
+    """The settings with `format` as the key of images.WRITABLE that it names. Raises ValueError, naming the value."""
+    for name, low, high in (("quality", 1, 100), ("saturation", 0, 4), ("max_pixels", 1, images.MAX_PIXELS)):
+        if not low <= getattr(settings, name) <= high:
+            raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
+    format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
+    if format and format not in images.WRITABLE:
+        raise ValueError(f"format {settings.format}: expected one of {', '.join(images.WRITABLE)}")
+    if settings.in_place and (format or settings.temporal):
+        which = "format" if format else "temporal"
+        raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
+    return settings._replace(format=format)
 
 
-def _output(target: Path, format: str, explicit: bool) -> tuple[Path, str]:
-    """File and format to write: the input's format, or PNG, with a suffix that says so, where that cannot hold RGB.
+def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
+    """Raise ValueError, one sentence, where paths and settings cannot be used together."""
+    if settings.in_place and output is not None:
+        raise ValueError(f"in_place with output {output}: give inputs alone, they are replaced")
+    if not inputs or (output is None and not settings.in_place):
+        raise ValueError(f"paths {' '.join(inputs)!r}: expected IN... OUT, one or more inputs and where to write to")
+    folder.check(inputs, output)
+    if watch and settings.temporal:
+        raise ValueError("temporal with watch: frames that come late would be out of order; use one of the two")
+    if watch and not any(map(os.path.isdir, inputs)):
+        raise ValueError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
+    named = "" if output is None or output.endswith(("/", os.sep)) or os.path.isdir(output) else Path(output).suffix
+    own = folder.FORMATS.get(named.lower())
+    if settings.format and own not in (None, settings.format) and len(inputs) == 1 and os.path.isfile(inputs[0]):
+        raise ValueError(f"output {output} with format {settings.format}: give one or the other")
 
-    A file that the user named (`explicit`) has the format of its suffix.
+
+# --- many ----------------------------------------------------------------------------------------------------------
+
+
+def color(
+    artefact: runtime.Artefact,
+    jobs: Iterable[folder.Job],
+    settings: Settings,
+    threads: int | None = None,
+    fetch: Callable[[folder.Job], bytes] | None = None,
+    put: Callable[[folder.Job, bytes], None] | None = None,
+    enough: threading.Event | None = None,
+) -> Generator[folder.Record]:
+    """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
+
+    On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
+    once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
+    is set. `fetch` and `put` read and write a job's file, from and to the disk if not given.
     """
-    if explicit and target.suffix.lower() in FORMATS:
-        return target, FORMATS[target.suffix.lower()]
-    if format in images.WRITABLE or not format:  # no format: reading it will fail and say why
-        return target, format
-    return target.with_name(target.name + ".png"), "PNG"
+    plan = _plan(settings)
+    stages, limits = _stages(
+        artefact, settings, _count(threads), fetch or partial(_fetch, plan=plan), put or partial(_put, plan=plan)
+    )
+    with _one_opencv_thread(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
+        for result in results:
+            yield _record(result)
 
 
-def _settle(jobs: list[Job], overwrite: bool, rest: Plan) -> Plan:
-    """`rest` with the jobs sorted into those to do, those done before and those that would overwrite another file."""
-    inputs = {identity for job in jobs if (identity := _identity(job.source))}
-    taken: dict[Path, Path] = {}
-    result = Plan([], [], rest.ignored, list(rest.failures))
-    for job in jobs:
-        if job.target in taken:
-            result.failures.append((job.source, f"its output {job.target} is also that of {taken[job.target]}"))
-        elif _identity(job.target) in inputs:
-            result.failures.append((job.source, f"its output {job.target} is itself an input; give another output"))
-        elif os.path.lexists(job.target) and not overwrite:
-            result.existing.append(job.target)
-        else:
-            result.jobs.append(job)
-        taken.setdefault(job.target, job.source)
-    return result
+def _plan(settings: Settings) -> folder.Plan:
+    return folder.Plan(*(getattr(settings, name) for name in folder.Plan._fields))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file (links, another case, a detour) have in common; None if there is no such file."""
+def _jobs(
+    found: Iterable[folder.Found], output: str | None, settings: Settings, inputs: set[tuple[int, int]]
+) -> Iterator[folder.Job]:
+    return folder.jobs(found, _plan(settings), inputs, folder.keys(output))
+
+
+def _count(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads {threads}: expected 1 or more")
+    return threads or images.threads()
+
+
+def _cost(job: folder.Job) -> float:
+    return 0 if job.verdict else job.width * job.height + job.size / 4
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV without threads of its own: there is a picture for each processor."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+def _stages(
+    artefact: runtime.Artefact,
+    settings: Settings,
+    workers: int,
+    fetch: Callable[[folder.Job], bytes],
+    put: Callable[[folder.Job, bytes], None],
+) -> tuple[list[pipeline.Stage], pipeline.Limits]:
+    """What is done with each job, and what may be in flight."""
+    writing = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings))
+    steadied: dict[Path, chroma.Steady] = {}
+
+    def read(job: folder.Job) -> tuple[folder.Job, bytes]:
+        return job, fetch(job)
+
+    def decode(given: tuple[folder.Job, bytes]) -> _Work:
+        return _decode(artefact, *given, settings)
+
+    def infer(works: list[_Work]) -> list[_Work]:
+        return [work._replace(cbcr=cbcr) for work, cbcr in zip(works, _predict(artefact, works))]
+
+    def steady(work: _Work) -> _Work:
+        sequence = work.job.source.parent
+        if sequence not in steadied:
+            steadied.clear()  # frames come folder by folder
+            steadied[sequence] = chroma.Steady()
+        small = cv2.resize(_eight(work.picture.gray), work.cbcr.shape[:0:-1], interpolation=cv2.INTER_AREA)
+        return work._replace(cbcr=steadied[sequence](small, work.cbcr))
+
+    def encode(work: _Work) -> _Work:
+        if work.job.replay:
+            raise folder.Verdict("skipped", folder.DONE)
+        data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
+        return work._replace(data=data, notes=tuple(dict.fromkeys([*work.notes, *notes])))
+
+    def write(work: _Work) -> folder.Record:
+        put(work.job, work.data)
+        height, width = work.picture.gray.shape
+        return _blank(work.job)._replace(status="ok", width=width, height=height, notes=work.notes)
+
+    gpu = artefact.provider != runtime.CPU
+    batch = BATCH if gpu and artefact.graph == "chroma" else 1
+    stages = [
+        pipeline.Stage("read", read, threads=workers),  # it waits for disks, as write does
+        pipeline.Stage("decode", decode),
+        pipeline.Stage("infer", infer, threads=1 if gpu else 0, batch=batch),
+        *([pipeline.Stage("steady", steady, ordered=True)] if settings.temporal else []),
+        pipeline.Stage("encode", encode),
+        pipeline.Stage("write", write, threads=2),
+    ]
+    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), PIXELS * max(2, workers))
 
 
-# --- doing it ------------------------------------------------------------------------------------------------------
+def _fetch(job: folder.Job, plan: folder.Plan) -> bytes:
+    """The bytes of a job's file. Raises folder.Verdict where there is nothing to do, and OSError."""
+    verdict = job.verdict or folder.done(job, plan)
+    if verdict and not (job.replay and verdict.status == "skipped"):
+        raise verdict
+    if job.size > MAX_BYTES:
+        raise folder.Verdict("failed", f"too large: {job.size:,} bytes, expected at most {MAX_BYTES:,}")
+    return job.source.read_bytes()
 
 
-def decode(job: Job) -> pictures.Picture:
-    """The picture of a job. Raises OSError and images.UnreadableImage."""
-    return pictures.read(job.source.read_bytes())
+def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings) -> _Work:
+    """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
+    if settings.in_place and (frames := images.frames(data)) > 1:
+        raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
+    picture = pictures.read(data, settings.max_pixels)
+    if (settings.skip_color and picture.is_color) or (settings.in_place and tinted(data)):
+        raise folder.Verdict("skipped", folder.IN_COLOR)
+    options, gray = artefact.options, _eight(picture.gray)
+    if artefact.graph == "chroma":
+        gray = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
+    return _Work(job, picture, gray, notes=tuple(picture.notes))
 
 
-def predict(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
-    """Chroma uint8 (2,h,w) of the model's size for luminance (H,W), uint8 or uint16."""
-    options = artefact.options
-    gray = gray if gray.dtype == np.uint8 else images.shallow(gray)
-    seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
-    return artefact.run(seen[None, None])[0]
+def tinted(data: bytes) -> bool:
+    """Whether an image file has any color, were it but a tint: in more than one pixel in a thousand the channels are
+    more than 4 levels apart. Stricter than Picture.is_color, as what a model has colored may pass for toned. Raises
+    images.UnreadableImage."""
+    rgb = images.read_rgb(data, 64)  # a large one at a fraction of its sides
+    red, green, blue = cv2.split(rgb)
+    spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    return int(np.count_nonzero(spread > 4)) * 1000 > spread.size
 
 
-def colorize(artefact: runtime.Artefact, gray: np.ndarray) -> np.ndarray:
-    """Luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance within 1 level."""
-    return chroma.merge(gray, predict(artefact, gray))
+def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.ndarray]:
+    """The uint8 chroma (2,h,w) of each picture. Raises RuntimeError."""
+    if artefact.graph == "chroma":
+        return artefact.run(np.stack([work.seen[None] for work in works]))
+    return [artefact.chroma(work.seen) for work in works]
 
 
-def write(job: Job, picture: pictures.Picture, cbcr: np.ndarray, quality: int) -> None:
-    """Write a job's output, making its folder. Raises OSError, and ValueError for what the format cannot hold."""
-    data, _ = pictures.encode(picture, cbcr, job.format, pictures.Writing(quality))
+def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> None:
+    """Put a job's output in its place, whole, in a folder that is made where missing. Raises OSError."""
+    assert job.target is not None
     job.target.parent.mkdir(parents=True, exist_ok=True)
+    if not (plan.overwrite or plan.in_place) and os.path.lexists(job.target):
+        raise folder.Verdict("failed", f"its output {job.target} has come to exist meanwhile")
     with replacing(job.target) as file:
         file.write(data)
+        if plan.in_place and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), job.source.stat().st_mode & 0o7777)
 
 
-def decoded(jobs: list[Job], count: int) -> Generator[tuple[Job, Future[pictures.Picture]]]:
-    """Each job with its picture to come, decoded by `count` threads, at most 2 * count jobs ahead."""
-    with ThreadPoolExecutor(count) as pool:
-        waiting: deque[tuple[Job, Future[pictures.Picture]]] = deque()
-        try:
-            for job in jobs:
-                waiting.append((job, pool.submit(decode, job)))
-                if len(waiting) > 2 * count:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _blank(job: folder.Job) -> folder.Record:
+    return folder.Record(
+        str(job.source), None if job.target is None else str(job.target), "failed", "", job.width, job.height
+    )
 
 
-def run(artefact: runtime.Artefact, jobs: list[Job], quality: int) -> list[tuple[Path, str]]:
-    """Do the jobs, with a progress bar on a terminal; returns the inputs that failed, and why."""
-    failures = []
-    steps = decoded(jobs, min(2, images.threads()))
-    with closing(steps), tqdm(total=len(jobs), unit="image", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        for job, decoding in steps:
-            try:
-                picture = decoding.result()
-                write(job, picture, predict(artefact, picture.gray), quality)
-            except (OSError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: of Artefact.run
-                failures.append((job.source, _reason(error)))
-            bar.update()
-    return failures
+def _record(result: pipeline.Result) -> folder.Record:
+    error = result.error
+    record = result.value if error is None else _blank(result.item)._replace(reason=folder.reason(error))
+    return record._replace(
+        status=error.status if isinstance(error, folder.Verdict) else record.status,
+        seconds=round(result.seconds, 6),
+        cpu_seconds={stage: round(seconds, 6) for stage, seconds in result.cpu.items()},
+    )
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -238,30 +409,161 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
         return int(stop.code or OK)
     try:
-        if not 1 <= arguments.quality <= 100:
-            raise ValueError(f"quality {arguments.quality}: expected 1 to 100")
-        work = plan(Path(arguments.input), arguments.output, arguments.overwrite)
-        artefact = runtime.load(arguments.model, arguments.provider)
-        if arguments.provider == "auto":
-            say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
-        failures = work.failures + run(artefact, work.jobs, arguments.quality)
+        with _signals():
+            return _run(arguments)
     except (runtime.BadArtefact, runtime.NoProvider) as error:
         say(str(error))
-        return BAD_MODEL
-    except (OSError, ValueError) as error:
+        return NO_MODEL
+    except ValueError as error:
         say(str(error))
         return USAGE
-    except KeyboardInterrupt:
-        say("interrupted; what was written so far is complete, and the same command goes on from there")
-        return INTERRUPTED
-    say(
-        f"{len(work.jobs) + len(work.failures) - len(failures)} colored, "
-        f"{len(work.existing)} skipped because their output exists (--overwrite colors them again), "
-        f"{len(work.ignored)} ignored (no images), {len(failures)} failed"
-    )
-    for path, reason in failures:
-        say(f"  {path}: {reason}")
-    return UNREADABLE if failures else OK
+    except (Stopped, KeyboardInterrupt) as stop:
+        say("stopped; what was written so far is complete, and the same command goes on from there")
+        return stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+        say("stopped: nobody reads the output any more; the same command goes on from there")
+        return ERROR
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        say(f"unexpected error: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)")
+        return ERROR
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Stopped, once: a second one ends the process at once, as it does by default."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise Stopped(number)
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # nohup's stay
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(arguments: Arguments) -> int:
+    settings, threads, paths = checked(arguments.settings), _count(arguments.threads), arguments.paths
+    inputs, output = (paths, None) if settings.in_place or not paths else (paths[:-1], paths[-1])
+    enough, total = threading.Event(), None
+    protected: set[tuple[int, int]] = set()
+    found: Iterable[folder.Found]
+    jobs: Iterable[folder.Job]
+    ends: dict[str, Any] = {}
+    if "-" in paths:
+        if len(inputs) != 1 or output is None or arguments.watch:
+            raise ValueError(f"paths {' '.join(paths)!r}: with - expected IN OUT, one image, and no watch")
+        jobs, ends = _stream(inputs[0], output, settings)
+        total = 1
+    else:
+        check(inputs, output, settings, arguments.watch)
+        if arguments.watch:
+
+            def glance() -> list[folder.Found]:
+                found = list(folder.find([path for path in inputs if os.path.exists(path)], output))
+                protected.update(folder.identities(found))
+                return found
+
+            found = folder.watch(glance, enough)
+        else:
+            found = list(folder.find(inputs, output))
+            protected, total = folder.identities(found), len(found)
+        jobs = _jobs(found, output, settings, protected)
+    artefact = _model(arguments, threads if total == 1 else 1)
+    tally = _Tally()
+    with ExitStack() as stack:
+        stack.push(lambda kind, *_: tally.tell() if kind in (None, Stopped) else None)  # once all is over
+        hide = None if sys.stderr.isatty() else True
+        bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
+        records = stack.enter_context(closing(color(artefact, jobs, settings, threads, enough=enough, **ends)))
+        for record in records:
+            bar.update()
+            tally.add(record)
+            if arguments.json:
+                print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
+    return tally.code
+
+
+def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
+    """The artefact, whose provider is told."""
+    artefact = runtime.load(arguments.model, arguments.provider, threads=threads)
+    if arguments.require_provider and artefact.fallback:
+        raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")
+    say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
+    return artefact
+
+
+def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.Job], dict[str, Any]]:
+    """The job of one image, and how its bytes are had and put: from stdin where `source` is "-", to stdout where
+    `output` is. Raises ValueError and OSError."""
+    if output != "-" and os.path.isdir(output):
+        raise ValueError(f"output {output} is a folder: give a file, as stdin has no name")
+    if source != "-":
+        folder.check([source], None if output == "-" else output)
+        if os.path.isdir(source):
+            raise ValueError(f"input {source} is a folder: with - expected one image")
+    plan = _plan(settings)
+    with open(0 if source == "-" else source, "rb", closefd=source != "-") as file:
+        data = file.read(MAX_BYTES + 1)
+    header = images.header(BytesIO(data)) or images.Header("", 0, 0)
+    target, format = folder.output_of(Path(output), header.format, settings.format, named=True)
+    job = folder.Job(Path(source), None if output == "-" else target, format, header.width, header.height, len(data))
+
+    def fetch(job: folder.Job) -> bytes:
+        if verdict := folder.done(job, plan):
+            raise verdict
+        return data
+
+    def put(job: folder.Job, data: bytes) -> None:
+        if job.target is not None:
+            return _put(job, data, plan)
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    return [job], {"fetch": fetch, "put": put}
+
+
+class _Tally:
+    """What is told to people at the end."""
+
+    def __init__(self) -> None:
+        self.colored = 0
+        self.skipped: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
+
+    def add(self, record: folder.Record) -> None:
+        self.colored += record.status == "ok"
+        if record.status == "skipped":
+            self.skipped[record.reason] += 1
+        if record.status == "failed":
+            self.failures.append((record.input, record.reason))
+        self.notes.update(record.notes)
+
+    def tell(self) -> None:
+        why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+        say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
+        for path, reason in self.failures:
+            say(f"  {path}: {reason}")
+        for note, count in self.notes.most_common(10):
+            say(f"  {count} x {note}")
+
+    @property
+    def code(self) -> int:
+        return FAILED if self.failures else OK
 
 
 def say(text: str) -> None:

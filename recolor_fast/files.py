@@ -1,6 +1,7 @@
 """Writing files so that a kill or a full disk leaves the old one or the new one, never half of either; the cache."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def is_part(path: str | Path) -> bool:
+    """Whether a file is by its name one that `replacing` left behind when it was killed."""
+    return re.fullmatch(r"\.[0-9a-f]{32}\.part", Path(path).name) is not None
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -94,18 +94,104 @@ def reduction(width: int, height: int, size: int) -> int:
     return next((by for by in (8, 4, 2) if min(width, height) >= by * max(2 * size, 512)), 1)
 
 
-def sniff(file: BinaryIO, trust_suffix: bool = True) -> str | None:
-    """Pillow's name of the format that a file's header shows, or None; reads no more than the header.
+class Header(NamedTuple):
+    """What the header of an image file says."""
+
+    format: str
+    """Pillow's name of the format; empty where the image is too large for Pillow to go on."""
+    width: int
+    """Pixels of the upright picture, 0 where not known."""
+    height: int
+    """Pixels."""
+
+
+def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
+    """What a file's header says, or None where it is no image's; reads no more than the header.
 
     Without `trust_suffix`, only formats with a signature count: some of the others match nearly any bytes.
     """
     try:
         with _quiet(), Image.open(file, formats=SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
-            return file_format(image)
+            turned = image.format != "TIFF" and orientation(image) >= 5  # Pillow gives a TIFF's sides upright
+            return Header(file_format(image), *(image.size[::-1] if turned else image.size))
     except Image.DecompressionBombError:
-        return "too large"  # an image, and one that reading will refuse with a reason
+        return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
     except Exception:  # Pillow's plugins raise whatever their parsing runs into
         return None
+
+
+def frames(data: bytes) -> int:
+    """How many pictures a file holds: an animation's frames, a TIFF's pages, an MPO's views; 1 where it cannot tell."""
+    try:
+        with _quiet(), Image.open(io.BytesIO(data), formats=SIGNED + UNSIGNED) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:  # Pillow's plugins raise whatever their parsing runs into
+        return 1
+
+
+def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Why the file is no usable image of up to `max_pixels`, or None where it is one.
+
+    A JPEG has its headers parsed and its end marker looked for, which costs next to nothing and does not find bit rot
+    in its pixels; any other file is decoded.
+    """
+    try:
+        data = path.read_bytes()
+        header = jpeg_header(data)
+        if header is None or not header.plain or header.width * header.height > max_pixels:
+            read_rgb(data)
+        elif data.rfind(b"\xff\xd9", header.scan) < 0:  # no other FF D9 can follow: entropy-coded FF is stuffed
+            return "truncated: the JPEG data stops before its end marker"
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:  # UnreadableImage
+        return str(error)
+    return None
+
+
+class Jpeg(NamedTuple):
+    """What the headers of a JPEG say."""
+
+    width: int
+    """Pixels, before EXIF orientation."""
+    height: int
+    """Pixels, before EXIF orientation; 0 where only the end of the data would tell."""
+    plain: bool
+    """8 bits, Huffman-coded, gray or YCbCr: what every decoder reads alike."""
+    scan: int
+    """Offset of the first scan, where the pixels begin."""
+
+
+def jpeg_header(data: bytes) -> Jpeg | None:
+    """The headers of a JPEG (ITU-T T.81, annex B); None for other formats and for headers that are out of order."""
+    if data[:3] != b"\xff\xd8\xff":
+        return None
+    offset, frame, adobe = 2, None, None
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if marker == 0xFF:  # a fill byte
+            offset += 1
+            continue
+        segment = data[offset + 4 : offset + 2 + int.from_bytes(data[offset + 2 : offset + 4])]
+        if marker == 0xDA and frame is not None:
+            return _header(*frame, adobe, offset)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = (marker, segment)
+        if marker == 0xEE and segment[:5] == b"Adobe" and len(segment) >= 12:
+            adobe = segment[11]
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or (frame and len(frame[1]) < 6):
+            return None  # no segment that belongs here: let the full decoder judge
+        offset += 4 + len(segment)
+    return None
+
+
+def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
+    """`frame` is the SOF segment; `adobe` the color transform of an APP14 segment (0: none, so RGB or CMYK)."""
+    precision, count = frame[0], frame[5]
+    rgb = frame[6::3][:count] == b"RGB" or adobe == 0
+    plain = marker in (0xC0, 0xC1, 0xC2) and precision == 8 and (count == 1 or (count == 3 and not rgb))
+    height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
+    return Jpeg(width, height, plain and height > 0 and width > 0, scan)
 
 
 @contextmanager

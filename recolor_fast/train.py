@@ -97,7 +97,7 @@ def choose(options: Options) -> Photographs:
         val, unusable_val = index.usable(split.val)
     except ValueError as error:
         print(f"warning: validating on a photograph trained on: {error}", file=sys.stderr)
-        val, unusable_val = train[:1], {path: str(index.fault(path)) for path in split.val}
+        val, unusable_val = train[:1], {path: str(images.fault(path)) for path in split.val}
     return Photographs(train, val[:VALIDATE], unusable | unusable_val)
 
 

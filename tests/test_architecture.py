@@ -23,6 +23,8 @@ metadata
 pictures
 color
 runtime
+pipeline
+folder
 colorize
 study
 environment
@@ -92,7 +94,21 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
 
 
 @pytest.mark.parametrize(
-    "name", ["options", "presets", "images", "chroma", "jpeg", "metadata", "pictures", "runtime", "colorize", "study"]
+    "name",
+    [
+        "options",
+        "presets",
+        "images",
+        "chroma",
+        "jpeg",
+        "metadata",
+        "pictures",
+        "runtime",
+        "pipeline",
+        "folder",
+        "colorize",
+        "study",
+    ],
 )
 def test_coloring_imports_neither_torch_nor_training(name):
     program = f"import sys, recolor_fast.{name}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"

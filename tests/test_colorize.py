@@ -1,9 +1,17 @@
 """The folder colorizer, as a user meets it: files in, files out, exit codes, and no torch."""
 
+import doctest
+import errno
+import io
+import json
 import os
+import shutil
+import signal
 import socket
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -11,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import chroma, colorize, images, pictures, runtime
+from recolor_fast import chroma, colorize, folder, images, pictures, runtime
 from tests import artefacts
+from tests.photographs import shared
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = ("torch", "torchvision", "torchgen", "torchmetrics", "lpips", "skimage", "functorch", "nvidia", "triton")
@@ -44,6 +53,12 @@ def draw(path: Path, height: int = 40, width: int = 50, **settings: object) -> n
 
 def run(*arguments: object, model: Path) -> int:
     return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
+
+
+def verb(*arguments: object, model: Path, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own, which standard streams need."""
+    command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
+    return subprocess.run([*command, "--provider", "cpu"], input=input, capture_output=True, timeout=120, cwd=ROOT)
 
 
 def tree(folder: Path) -> list[str]:
@@ -137,15 +152,26 @@ def test_quality(photos: Path, model: Path, tmp_path: Path) -> None:
 # --- what is skipped, and what fails -------------------------------------------------------------------------------
 
 
-def test_existing_outputs_are_skipped_unless_overwrite(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+def test_what_is_done_is_skipped_and_what_is_damaged_is_not_overwritten_unasked(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "a.jpg").write_bytes(b"mine")
     assert run(photos, out, model=model) == 0
-    assert (out / "a.jpg").read_bytes() == b"mine"
+    written = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
+    assert run(photos, out, model=model) == 0
+    assert {name: (out / name).stat().st_mtime_ns for name in tree(out)} == written
     printed = capsys.readouterr()
-    assert "2 colored, 1 skipped" in printed.err
+    assert "0 colored, 3 skipped (3 done before), 0 failed" in printed.err
     assert printed.out == ""
+    half = (out / "a.jpg").read_bytes()[:-30]
+    (out / "a.jpg").write_bytes(half)
+    (out / "a.png").write_text("mine")
+    draw(out / "sub" / "deep" / "b.png", 41, 41)
+    assert run(photos, out, model=model) == 3
+    assert (out / "a.jpg").read_bytes() == half
+    printed = capsys.readouterr()
+    for words in ("(truncated", "(not an image", "(41 x 41 pixels, expected 41 x 40)", "--overwrite replaces it"):
+        assert words in printed.err
     assert run(photos, out, "--overwrite", model=model) == 0
     assert read(out / "a.jpg").shape == (60, 90, 3)
     assert "3 colored, 0 skipped" in capsys.readouterr().err
@@ -161,9 +187,7 @@ def test_bad_images_are_named_and_the_others_done(photos: Path, model: Path, tmp
     assert run(photos, out, model=model) == 3
     assert tree(out) == ["a.jpg", "a.png", "sub/deep/b.png"]
     printed = capsys.readouterr().err
-    assert "3 colored, 0 skipped" in printed
-    assert "1 ignored" in printed
-    assert "4 failed" in printed
+    assert "3 colored, 1 skipped (1 not an image), 4 failed" in printed
     for words in ("empty.jpg: the file is empty", "half.jpg: truncated", "dangling.png: No such", "page.png: not an"):
         assert words in printed
     assert "notes.txt" not in printed
@@ -198,7 +222,7 @@ def test_inputs_are_never_overwritten(photos: Path, model: Path, tmp_path: Path,
     (tmp_path / "link").symlink_to(photos)
     for source, output in ((photos, photos), (photos, tmp_path / "link"), (photos / "a.jpg", photos / "a.jpg")):
         assert run(source, output, "--overwrite", model=model) == 2
-        assert "never overwritten" in capsys.readouterr().err
+        assert "input and output are both" in capsys.readouterr().err
     assert run(photos / "a.jpg", photos, "--overwrite", model=model) == 3  # IN/a.jpg into the folder it is in
     draw(photos / "sub" / "sub" / "deep" / "b.png")  # its output is photos/sub/deep/b.png
     before["sub/sub/deep/b.png"] = (photos / "sub/sub/deep/b.png").read_bytes()
@@ -227,7 +251,7 @@ def test_loops_fifos_and_sockets_do_not_hang(photos: Path, model: Path, tmp_path
             cwd=ROOT,
         )
     assert done.returncode == 0, done.stderr
-    assert "3 ignored" in done.stderr
+    assert "3 colored, 0 skipped, 0 failed" in done.stderr
     assert tree(tmp_path / "out") == ["a.jpg", "a.png", "sub/deep/b.png"]
 
 
@@ -238,10 +262,23 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
     (tmp_path / "file").write_text("")
     for arguments, words in (
         ((tmp_path / "gone", tmp_path / "out"), "gone: expected an image file or a folder"),
+        ((photos, photos / "a.jpg", tmp_path / "file"), "is a file and 2 inputs"),
+        ((photos, tmp_path / "out", "--saturation", 5), "saturation 5.0: expected 0 to 4"),
+        ((photos, tmp_path / "out", "--max-pixels", 0), "max_pixels 0: expected 1 to"),
+        ((photos, tmp_path / "out", "--threads", 0), "threads 0: expected 1 or more"),
+        ((photos, tmp_path / "out", "--format", "GIF"), "format GIF: expected one of JPEG, PNG"),
+        ((photos / "a.jpg", tmp_path / "out.png", "--format", "tiff"), "out.png with format TIFF"),
+        ((photos, "--in-place", "--temporal"), "in_place with temporal"),
+        ((photos / "a.jpg", tmp_path / "out.jpg", "--watch"), "expected a folder to follow"),
+        ((photos, tmp_path / "out", "--watch", "--temporal"), "temporal with watch"),
+        ((photos, "-"), "expected one image"),
+        (("-", photos), "stdin has no name"),
+        (("-", "-", "-"), "expected IN OUT"),
         ((photos, tmp_path / "file"), "is a file and input"),
         ((photos, tmp_path / "out", "--quality", 0), "quality 0: expected 1 to 100"),
         ((photos, tmp_path / "out", "--provider", "gpu"), "gpu"),
-        ((photos,), "OUT"),
+        ((photos,), "expected IN... OUT"),
+        ((), "expected IN... OUT"),
     ):
         assert colorize.main([*map(str, arguments), "--model", str(model)]) == 2
         printed = capsys.readouterr()
@@ -254,37 +291,422 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
 def test_a_bad_model_is_exit_4(photos: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "odd.onnx").write_text("<html>")
     assert run(photos, tmp_path / "out", model=tmp_path / "odd.onnx") == 4
-    assert "odd.onnx: a web page" in capsys.readouterr().err
+    assert "odd.onnx: a web page or other markup" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_help_lists_every_option(capsys) -> None:
     assert colorize.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("IN", "OUT", "--model", "--provider", "--quality", "1 to 100", "--overwrite"):
+    for word in (
+        "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
+        "--upsample --saturation --overwrite --skip-color --in-place --temporal --max-pixels --watch --json"
+    ).split():
         assert word in text
 
 
-def test_auto_says_which_provider(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+def test_the_provider_that_computes_is_told(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
     assert colorize.main([str(photos), str(tmp_path / "out"), "--model", str(model)]) == 0
-    assert capsys.readouterr().err.splitlines()[0].startswith("provider: C")
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told.startswith(("provider: CPUExecutionProvider (no", "provider: CUDAExecutionProvider"))
 
 
-def test_ctrl_c_is_exit_130_and_leaves_no_temporary_file(
+@pytest.mark.skipif(not runtime.cuda_missing(), reason="CUDA can be used here")
+def test_a_required_provider_that_is_missing_is_exit_4(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    arguments = [str(photos), str(tmp_path / "out"), "--model", str(model)]
+    for more in (["--require-provider"], ["--provider", "cuda"], ["--provider", "tensorrt"]):
+        assert colorize.main(arguments + more) == 4
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1
+        assert printed.startswith(f"provider {more[-1] if more[1:] else 'auto'}: ")
+    assert not (tmp_path / "out").exists()
+
+
+# --- several inputs, formats, streams, records ---------------------------------------------------------------------
+
+
+def test_several_inputs_go_below_a_folder_by_their_names(
     photos: Path, model: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    replaced = []
+    draw(tmp_path / "other" / "a.jpg")
+    draw(tmp_path / "c.png")
+    assert run(photos, tmp_path / "other", tmp_path / "c.png", tmp_path / "out", model=model) == 0
+    expected = ["c.png", "in/a.jpg", "in/a.png", "in/sub/deep/b.png", "other/a.jpg"]
+    assert tree(tmp_path / "out") == expected
+    monkeypatch.chdir(photos)
+    assert run(".", "../c.png", tmp_path / "dot", model=model) == 0
+    assert tree(tmp_path / "dot") == expected[:-1]
 
-    def interrupted(source: Path, target: Path) -> None:
-        if replaced:
-            raise KeyboardInterrupt
-        replaced.append(target)
-        Path(source).rename(target)
 
-    monkeypatch.setattr(os, "replace", interrupted)
-    assert run(photos, tmp_path / "out", model=model) == 130
-    assert tree(tmp_path / "out") == ["a.jpg"]
-    assert read(tmp_path / "out" / "a.jpg").shape == (60, 90, 3)
+def test_one_format_for_all_and_none_collide(photos: Path, model: Path, tmp_path: Path) -> None:
+    assert run(photos, tmp_path / "out", "--format", "png", model=model) == 0
+    assert tree(tmp_path / "out") == ["a.jpg.png", "a.png", "sub/deep/b.png"]
+    assert run(photos, tmp_path / "tif", "--format", "tif", model=model) == 0
+    assert tree(tmp_path / "tif") == ["a.jpg.tif", "a.png.tif", "sub/deep/b.png.tif"]
+    assert images.header(io.BytesIO((tmp_path / "tif" / "a.png.tif").read_bytes())).format == "TIFF"
+    assert run(photos, tmp_path / "tif", "--format", "TIFF", model=model) == 0  # done
+
+
+@pytest.mark.parametrize(("incoming", "outgoing"), [("-", "-"), ("-", "out.png"), ("a.jpg", "-")])
+def test_streams(photos: Path, model: Path, tmp_path: Path, incoming: str, outgoing: str) -> None:
+    for name, code in (("a.jpg", 0), ("broken", 3)):
+        (photos / "broken").write_bytes(b"nothing")
+        source = incoming if incoming == "-" else photos / name
+        target = outgoing if outgoing == "-" else tmp_path / name / "out.png"
+        done = verb(source, target, "--json", model=model, input=(photos / name).read_bytes())
+        assert done.returncode == code, done.stderr
+        told = done.stderr if outgoing == "-" else done.stdout
+        (record,) = [json.loads(line) for line in told.decode().splitlines() if line.startswith("{")]
+        assert record["status"] == ("failed" if code else "ok")
+        if code:
+            assert done.stdout == (b"" if outgoing == "-" else told)
+            continue
+        data = done.stdout if outgoing == "-" else target.read_bytes()
+        assert images.header(io.BytesIO(data)) == ("JPEG" if outgoing == "-" else "PNG", 90, 60)
+
+
+def test_stdin_does_not_overwrite_unasked(photos: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.jpg").write_text("mine")
+    data = (photos / "a.jpg").read_bytes()
+    assert verb("-", tmp_path / "out.jpg", model=model, input=data).returncode == 3
+    assert (tmp_path / "out.jpg").read_text() == "mine"
+    assert verb("-", tmp_path / "out.jpg", "--overwrite", model=model, input=data).returncode == 0
+    assert read(tmp_path / "out.jpg").shape == (60, 90, 3)
+    done = verb("-", "-", "--format", "webp", model=model, input=data)
+    assert images.header(io.BytesIO(done.stdout)) == ("WEBP", 90, 60)
+
+
+def test_json_has_a_line_for_every_file(photos: Path, model: Path, tmp_path: Path) -> None:
+    strange = os.fsdecode(b'na\xefve \n".jpg')
+    shutil.copy(photos / "a.jpg", photos / strange)
+    (photos / "notes.txt").write_text("text")
+    (photos / "bad.jpg").write_text("text")
+    (photos / f".{'0' * 32}.part").write_bytes((photos / "a.jpg").read_bytes())
+    done = verb(photos, tmp_path / "out", "--json", model=model)
+    assert done.returncode == 3
+    records = {record["input"]: record for record in map(json.loads, done.stdout.decode("ascii").splitlines())}
+    assert set(records) == {str(path) for path in photos.rglob("*") if path.is_file()}
+    for name, status, reason in (
+        ("a.jpg", "ok", ""),
+        (strange, "ok", ""),
+        ("notes.txt", "skipped", "not an image"),
+        ("bad.jpg", "failed", "not an image, or cut off"),
+        (f".{'0' * 32}.part", "skipped", "left by an interrupted run"),
+    ):
+        record = records[str(photos / name)]
+        assert list(record) == list(folder.Record._fields)
+        assert record["status"] == status
+        assert record["reason"].startswith(reason)
+        if status == "ok":
+            assert (record["width"], record["height"]) == (90, 60)
+            assert Path(os.fsdecode(os.fsencode(record["output"]))).is_file()
+            assert record["seconds"] > 0
+            assert list(record["cpu_seconds"]) == ["read", "decode", "infer", "encode", "write"]
+
+
+def test_skip_color_and_max_pixels(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    color = RANDOM.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(cv2.resize(color, (50, 40), interpolation=cv2.INTER_NEAREST)).save(photos / "red.png")
+    assert run(photos, tmp_path / "out", "--skip-color", "--max-pixels", 50 * 33, model=model) == 3
+    assert tree(tmp_path / "out") == ["a.png", "sub/deep/b.png"]
+    printed = capsys.readouterr().err
+    assert "2 colored, 1 skipped (1 in color already), 1 failed" in printed or "red.png: too many pixels" in printed
+    assert "a.jpg: too many pixels" in printed
+
+
+def test_saturation_and_upsampling_reach_the_picture(photos: Path, model: Path, tmp_path: Path) -> None:
+    assert run(photos / "a.png", tmp_path / "gray.png", "--saturation", 0, model=model) == 0
+    assert np.ptp(read(tmp_path / "gray.png").astype(int), axis=2).max() == 0
+    checker = artefacts.echo(tmp_path / "echo.onnx")
+    draw(photos / "a.png", 150, 200)
+    for upsample in ("guided", "bilinear"):
+        assert run(photos / "a.png", tmp_path / f"{upsample}.png", "--upsample", upsample, model=checker) == 0
+    assert (read(tmp_path / "guided.png") != read(tmp_path / "bilinear.png")).any()
+
+
+# --- in place ------------------------------------------------------------------------------------------------------
+
+
+def test_in_place_replaces_once(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    draw(photos / "d.gif")
+    frames = [Image.new("L", (9, 8), level) for level in (10, 200)]
+    frames[0].save(photos / "film.webp", save_all=True, append_images=frames[1:])
+    outside = draw(tmp_path / "outside.png")
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    (photos / "a.png").chmod(0o640)
+    kept = {name: (photos / name).read_bytes() for name in ("d.gif", "film.webp")}
+    assert run(photos, "--in-place", model=model) == 3
+    printed = capsys.readouterr().err
+    assert "3 colored, 1 skipped (1 a link" in printed
+    assert "d.gif: GIF files cannot be written" in printed
+    assert "film.webp: in place 1 of its 2 frames would be lost" in printed
+    assert (photos / "a.png").stat().st_mode & 0o777 == 0o640
+    assert (photos / "link.png").is_symlink()
+    assert np.array_equal(read(tmp_path / "outside.png")[..., 0], outside)
+    assert {name: (photos / name).read_bytes() for name in kept} == kept
+    colored = {name: (photos / name).read_bytes() for name in tree(photos)}
+    assert np.ptp(read(photos / "a.png").astype(int), axis=2).mean() > 5
+    assert run(photos, "--in-place", model=model) == 3
+    assert "0 colored, 4 skipped (3 in color already, 1 a link" in capsys.readouterr().err
+    assert {name: (photos / name).read_bytes() for name in colored} == colored
+
+
+# --- frames of a film ----------------------------------------------------------------------------------------------
+
+
+def test_temporal_is_the_same_for_any_threads_and_goes_on_where_it_stopped(model: Path, tmp_path: Path) -> None:
+    film = artefacts.echo(tmp_path / "echo.onnx")
+    for number in range(12):
+        draw(tmp_path / "in" / f"frame {number}.png", 30, 40)
+        draw(tmp_path / "in" / "other" / f"{number}.png", 30, 40)
+    outs = [tmp_path / name for name in ("one", "many", "plain", "again")]
+    assert run(tmp_path / "in", outs[0], "--temporal", "--threads", 1, model=film) == 0
+    assert run(tmp_path / "in", outs[1], "--temporal", "--threads", 5, model=film) == 0
+    assert run(tmp_path / "in", outs[2], model=film) == 0
+    shutil.copytree(outs[0], outs[3])
+    for number in (1, 3, 10):
+        (outs[3] / f"frame {number}.png").unlink()
+    times = {name: (outs[3] / name).stat().st_mtime_ns for name in tree(outs[3])}
+    assert run(tmp_path / "in", outs[3], "--temporal", model=film) == 0
+    assert {name: (outs[3] / name).stat().st_mtime_ns for name in times} == times
+    pixels = [{name: read(out / name) for name in tree(out)} for out in outs]
+    assert len(pixels[0]) == 24
+    for name, first in pixels[0].items():
+        assert np.array_equal(pixels[1][name], first)
+        assert np.array_equal(pixels[3][name], first)
+    assert np.array_equal(pixels[2]["frame 0.png"], pixels[0]["frame 0.png"])  # a sequence begins unsteadied
+    assert np.array_equal(pixels[2]["other/0.png"], pixels[0]["other/0.png"])
+    steadied = chroma.Steady()
+    artefact = runtime.load(film, "cpu")
+    for number in range(12):
+        gray = read(tmp_path / "in" / f"frame {number}.png")[..., 0]
+        cbcr = steadied(cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA), artefact.chroma(gray))
+        assert np.array_equal(chroma.merge(gray, cbcr), pixels[0][f"frame {number}.png"])
+
+
+# --- kills, signals, full disks ------------------------------------------------------------------------------------
+
+
+def many(folder: Path, count: int = 150) -> Path:
+    draw(folder / "0.jpg", 600, 800)
+    for number in range(1, count):
+        shutil.copy(folder / "0.jpg", folder / f"{number}.jpg")
+    return folder
+
+
+def start(*arguments: object, model: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
+    return subprocess.Popen(
+        [*command, "--provider", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_stopped_in_the_middle_nothing_is_damaged_and_it_goes_on(
+    number: str, code: int, model: Path, tmp_path: Path
+) -> None:
+    source, out = many(tmp_path / "in"), tmp_path / "out"
+    with start(source, out, "--json", model=model) as process:
+        for _ in range(5):
+            assert '"ok"' in process.stdout.readline()
+        process.send_signal(getattr(signal, number))
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in told
+    done = [name for name in tree(out) if not name.startswith(".")]
+    assert 5 <= len(done) < 150
+    assert all(read(out / name).shape == (600, 800, 3) for name in done)
+    if code > 0:
+        assert told.splitlines()[-1].endswith("the same command goes on from there")
+        assert done == tree(out)
+    again = verb(source, out, model=model)
+    assert again.returncode == 0, again.stderr
+    assert f"{150 - len(done)} colored, {len(done)} skipped" in again.stderr.decode()
+
+
+def test_a_full_disk_is_a_failure_of_what_did_not_fit(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert run(photos, out, model=model) == 0
+    old = {name: (out / name).read_bytes() for name in tree(out)}
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert run(photos, out, "--overwrite", "--quality", 30, model=model) == 3
+    assert capsys.readouterr().err.count("No space left on device") == 3
+    assert {name: (out / name).read_bytes() for name in tree(out)} == old
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    assert run(photos, tmp_path / "out", model=model) == 3
+    assert capsys.readouterr().err.count("Permission denied") == 3
+
+
+def test_a_folder_that_refuses_files(photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As a read-only folder, which stops no root."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(colorize, "replacing", refuse)
+    assert run(photos, tmp_path / "out", model=model) == 3
+    assert capsys.readouterr().err.count("Permission denied") == 3
+
+
+def test_memory_that_runs_out_is_one_pictures_failure(photos: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
+    read = pictures.read
+
+    def scarce(data: bytes, *rest: int) -> pictures.Picture:
+        picture = read(data, *rest)
+        if picture.gray.shape == (60, 90):
+            raise MemoryError
+        return picture
+
+    monkeypatch.setattr(pictures, "read", scarce)
+    assert run(photos, tmp_path / "out", model=model) == 3
+    assert tree(tmp_path / "out") == ["a.png", "sub/deep/b.png"]
+
+
+def test_an_unexpected_error_is_one_sentence_unless_asked(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(folder, "jobs", broken)
+    assert run(photos, tmp_path / "out", model=model) == 1
+    printed = capsys.readouterr().err
+    assert "unexpected error: TypeError: a bug" in printed
+    assert "Traceback" not in printed
+    monkeypatch.setenv(colorize.TRACEBACK, "1")
+    assert run(photos, tmp_path / "out", model=model) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_nobody_reads_the_records(photos: Path, model: Path, tmp_path: Path) -> None:
+    with start(many(tmp_path / "many", 30), tmp_path / "out", "--json", model=model) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(60) == 1
+    assert "nobody reads the output" in told
+    assert "Traceback" not in told
+    assert "Exception ignored" not in told
+    assert all(read(path).shape == (600, 800, 3) for path in (tmp_path / "out").iterdir())
+
+
+# --- watch ---------------------------------------------------------------------------------------------------------
+
+
+def test_watch_colors_what_comes_once_it_is_whole(photos: Path, model: Path, tmp_path: Path) -> None:
+    data = (photos / "a.jpg").read_bytes()
+    with start(photos, tmp_path / "out", "--watch", "--json", model=model) as process:
+
+        def next_one() -> tuple[str, str]:
+            record = json.loads(process.stdout.readline())
+            return Path(record["input"]).name, record["status"]
+
+        assert sorted(next_one() for _ in range(3)) == [("a.jpg", "ok"), ("a.png", "ok"), ("b.png", "ok")]
+        with open(photos / "slow.jpg", "wb") as file:  # a slow copy, a part every 0.3 seconds
+            for at in range(0, len(data), len(data) // 6 + 1):
+                file.write(data[at : at + len(data) // 6 + 1])
+                file.flush()
+                time.sleep(0.3)
+        shutil.copy(photos / "a.png", photos / "sub" / "late.png")
+        assert sorted(next_one() for _ in range(2)) == [("late.png", "ok"), ("slow.jpg", "ok")]
+        process.send_signal(signal.SIGINT)
+        rest, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest == ""
+    assert "5 colored, 0 skipped, 0 failed" in told
+    assert tree(tmp_path / "out") == ["a.jpg", "a.png", "slow.jpg", "sub/deep/b.png", "sub/late.png"]
+
+
+# --- from Python ---------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_docstring_works(photos: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model.rename("model.onnx")
+    (photos / "a.jpg").unlink()
+    photos.rename("photographs")
+    for dtype in (np.uint8, np.uint16):
+        gray = RANDOM.integers(0, np.iinfo(dtype).max, (30, 40), dtype=dtype)
+        shutil.rmtree("colored", ignore_errors=True)
+        finder = doctest.DocTestFinder(recurse=False)
+        (example,) = finder.find(colorize.Colorizer, globs={"gray": gray})
+        assert len(example.examples) == 5
+        assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_arrays(model: Path) -> None:
+    colorizer = colorize.Colorizer(model, provider="cpu", upsample="bilinear")
+    rgb = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    look = chroma.Look("bilinear")
+    assert np.array_equal(colorizer(rgb), colorize.colorize(colorizer.artefact, images.gray(rgb), look))
+    deep = colorizer(rgb.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - colorizer(rgb)).max() <= 1.5
+    for wrong in (rgb.astype(float), rgb[..., :2], rgb[None]):
+        with pytest.raises(ValueError, match=r"expected uint8 or uint16, \(H,W\) or \(H,W,3\)"):
+            colorizer(wrong)
+    with pytest.raises(ValueError, match="saturation 9"):
+        colorize.Colorizer(model, saturation=9)
+
+
+def test_folders_from_python(photos: Path, model: Path, tmp_path: Path) -> None:
+    colorizer = colorize.Colorizer(model, provider="cpu", threads=2)
+    threads = cv2.getNumThreads()
+    records = colorizer.folder([photos, photos / "a.jpg"], tmp_path / "out", format="png")
+    assert cv2.getNumThreads() == threads
+    assert {record.output for record in records} == {str(path) for path in (tmp_path / "out").rglob("*.png")}
+    assert [record.status for record in colorizer.folder(photos, in_place=True)] == ["ok"] * 3
+    with pytest.raises(ValueError, match="expected IN"):
+        colorizer.folder(photos)
+    with pytest.raises(ValueError, match="quality"):
+        colorizer.folder(photos, tmp_path / "out", quality=0)
+    with pytest.raises((TypeError, ValueError), match="qualty"):
+        colorizer.folder(photos, tmp_path / "out", qualty=9)
+
+
+# --- everything a disk may hold ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here to ask for peak memory")
+def test_a_folder_of_odd_images(model: Path, tmp_path: Path) -> None:
+    source, out = shared("odd-images"), tmp_path / "out"
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from recolor_fast import colorize\n"
+        "code = colorize.main(sys.argv[1:])\n"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    command = [sys.executable, script, source, out, "--model", model, "--provider", "cpu", "--json"]
+    regular = {str(path) for path in source.rglob("*") if path.is_file()}
+    statuses = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        assert done.returncode == 3, done.stderr[-2000:]
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        assert sorted(record["input"] for record in records) == sorted(regular)
+        assert int(done.stderr.split("VmHWM:")[1].split()[0]) < 2 * 1024**2  # kB
+        statuses.append({record["input"]: (record["status"], record["reason"]) for record in records})
+    first, second = statuses
+    assert sum(status == "ok" for status, _ in first.values()) > 900
+    assert {path for path, (status, _) in first.items() if status == "ok"} == {
+        path for path, (_, reason) in second.items() if reason == folder.DONE
+    }
 
 
 # --- no torch ------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_a_plain_jpeg_is_not_decoded(tmp_path, monkeypatch):
     for number, data in enumerate([jpeg(), jpeg(progressive=True), images.encode(pixels(0), None, "PNG", 90)]):
         path = tmp_path / str(number)
         path.write_bytes(data)
-        index.fault(path)
+        images.fault(path)
     assert [data[:4] for data in decoded] == [b"\x89PNG"]
 
 
@@ -74,11 +74,11 @@ def test_an_end_marker_in_a_thumbnail_is_not_the_end(tmp_path):
     whole = jpeg()[:2] + segment + jpeg()[2:]
     path = tmp_path / "thumbnail.jpg"
     path.write_bytes(whole)
-    assert index.fault(path) is None
+    assert images.fault(path) is None
     path.write_bytes(whole + bytes(100))  # cameras append what they like
-    assert index.fault(path) is None
+    assert images.fault(path) is None
     path.write_bytes(whole[:-100])
-    assert "truncated" in str(index.fault(path))
+    assert "truncated" in str(images.fault(path))
 
 
 def test_a_huge_header_is_refused(tmp_path):
@@ -86,35 +86,35 @@ def test_a_huge_header_is_refused(tmp_path):
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
     (tmp_path / "huge.jpg").write_bytes(data)
-    assert "too many pixels" in str(index.fault(tmp_path / "huge.jpg"))
+    assert "too many pixels" in str(images.fault(tmp_path / "huge.jpg"))
 
 
 def test_jpeg_header():
-    assert index.jpeg_header(jpeg())[:3] == (64, 48, True)
+    assert images.jpeg_header(jpeg())[:3] == (64, 48, True)
     data = jpeg(progressive=True, subsampling=0)
-    header = index.jpeg_header(data)
+    header = images.jpeg_header(data)
     assert header[:3] == (64, 48, True)
     assert data[header.scan : header.scan + 2] == b"\xff\xda"
     cmyk = io.BytesIO()
     Image.fromarray(pixels(0)).convert("CMYK").save(cmyk, "JPEG")
-    assert index.jpeg_header(cmyk.getvalue())[:3] == (64, 48, False)
-    assert index.jpeg_header(jpeg(keep_rgb=True))[:3] == (64, 48, False)
+    assert images.jpeg_header(cmyk.getvalue())[:3] == (64, 48, False)
+    assert images.jpeg_header(jpeg(keep_rgb=True))[:3] == (64, 48, False)
     gray = io.BytesIO()
     Image.fromarray(pixels(0)).convert("L").save(gray, "JPEG")
-    assert index.jpeg_header(gray.getvalue()).plain
+    assert images.jpeg_header(gray.getvalue()).plain
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\x00\x00\x02"]
 )
 def test_no_jpeg_header(data):
-    assert index.jpeg_header(data) is None
+    assert images.jpeg_header(data) is None
 
 
 def test_a_jpeg_header_cut_anywhere_never_raises():
     data = jpeg()
-    scan = index.jpeg_header(data).scan
-    found = [index.jpeg_header(data[:length]) for length in range(scan + 20)]
+    scan = images.jpeg_header(data).scan
+    found = [images.jpeg_header(data[:length]) for length in range(scan + 20)]
     assert not any(found[:scan])
     assert found[-1].scan == scan
 

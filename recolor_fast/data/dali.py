@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from recolor_fast import images
-from recolor_fast.data.index import in_order, jpeg_header, naming
+from recolor_fast.data.index import in_order, naming
 from recolor_fast.options import Options
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
@@ -42,7 +42,7 @@ def encoded(path: Path, size: int) -> np.ndarray:
     """
     with naming(path):
         data = path.read_bytes()
-        header = jpeg_header(data)
+        header = images.jpeg_header(data)
         if (
             header is None
             or not header.plain

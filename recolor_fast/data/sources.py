@@ -274,7 +274,7 @@ def _is_image(path: Path) -> bool:
         return path.suffix.lower() in images.SUFFIXES
     try:
         with open(path, "rb") as file:
-            return images.sniff(file, trust_suffix=False) is not None
+            return images.header(file, trust_suffix=False) is not None
     except OSError:
         return False
 

@@ -1,0 +1,324 @@
+"""Which files are to be colored, to where, and what is done already; a record of each. No pixels are made here."""
+
+import json
+import os
+import re
+import stat
+import tempfile
+import threading
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from recolor_fast import files, images
+
+FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
+DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
+
+Status = Literal["ok", "skipped", "failed"]
+
+
+class Record(NamedTuple):
+    """What became of a file."""
+
+    input: str
+    output: str | None
+    """File that was to be written; None for what is no image."""
+    status: Status
+    reason: str = ""
+    """Why it was skipped or failed; empty where it is ok."""
+    width: int = 0
+    """Pixels of the upright picture; 0 where not known."""
+    height: int = 0
+    """Pixels."""
+    notes: tuple[str, ...] = ()
+    """What one should know of the picture: "first of 20 frames"."""
+    seconds: float = 0.0
+    """Wall time it was worked on."""
+    cpu_seconds: dict[str, float] = {}  # noqa: RUF012 - replaced, never changed
+    """Processor time by stage."""
+
+
+def to_json(record: Record) -> str:
+    r"""A record as one line of ASCII. A byte of a name that is no UTF-8, 0xff say, is written \udcff, which Python's
+    json and os.fsencode turn back into it."""
+    return json.dumps(record._asdict())
+
+
+class Verdict(Exception):
+    """What becomes of a file that is not colored: its status and why."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Found(NamedTuple):
+    """A file to look at, and where it would go if its format can be written."""
+
+    source: Path
+    target: Path
+    given: bool = False
+    """Whether the user named this file, which therefore should be an image."""
+    named: bool = False
+    """Whether the user named the target, whose suffix then says the format."""
+    fault: str = ""
+    """Why it cannot be looked at, a folder that cannot be listed, say."""
+
+
+class Job(NamedTuple):
+    """An image to color."""
+
+    source: Path
+    target: Path | None
+    format: str = ""
+    """Format to write, a key of images.WRITABLE; empty where reading the file will tell what is wrong with it."""
+    width: int = 0
+    """Pixels as the file's header says, upright or not; 0 where it cannot be read."""
+    height: int = 0
+    size: int = 0
+    """Bytes."""
+    verdict: Verdict | None = None
+    """Set where it is not to be colored after all."""
+    replay: bool = False
+    """Done before, but a frame of an unfinished sequence: its chroma is needed for the frames after it."""
+
+
+class Plan(NamedTuple):
+    """How files become jobs."""
+
+    format: str = ""
+    """Format to write everything in; empty: each file's own."""
+    overwrite: bool = False
+    in_place: bool = False
+    temporal: bool = False
+    max_pixels: int = images.MAX_PIXELS
+
+
+# --- which files ---------------------------------------------------------------------------------------------------
+
+
+def check(inputs: Sequence[str], output: str | None) -> None:
+    """Raise ValueError, one sentence for the user, where inputs and output cannot be used together.
+
+    `output` None: every input is replaced.
+    """
+    for source in inputs:
+        if not os.path.isfile(source) and not os.path.isdir(source):
+            raise ValueError(f"input {source}: expected an image file or a folder of images")
+        if output is not None and os.path.exists(output) and os.path.samefile(source, output):
+            raise ValueError(
+                f"input and output are both {source}: give another output, or --in-place to replace the inputs"
+            )
+    if output is not None and os.path.isfile(output) and (len(inputs) > 1 or os.path.isdir(inputs[0])):
+        what = f"{len(inputs)} inputs" if len(inputs) > 1 else f"input {inputs[0]} a folder"
+        raise ValueError(f"output {output} is a file and {what}: give a folder to write to")
+
+
+def find(inputs: Sequence[str], output: str | None) -> Iterator[Found]:
+    """Every regular file of the inputs, a folder's in natural order ("frame 9" before "frame 10").
+
+    One folder's content goes to OUT itself; of several inputs, IN1 becomes OUT/IN1, as cp -r does it. One image goes to
+    the file OUT, or into the folder OUT, if it exists or ends with a slash. Links to files are followed, links to
+    folders are not, FIFOs, sockets and devices are left alone, and so is the output where it lies in an input. A link
+    that leads nowhere is found: opening it will tell. `output` None: targets are the sources themselves.
+    """
+    into = output is None or len(inputs) > 1 or output.endswith(("/", os.sep)) or os.path.isdir(output)
+    for source in map(Path, inputs):
+        if not source.is_dir():
+            named = output is not None and not into
+            yield Found(source, source if output is None else Path(output, source.name if into else ""), True, named)
+        else:
+            below = Path(os.path.abspath(source)).name if len(inputs) > 1 else ""  # of "." and ".." too
+            yield from _walk(source, source if output is None else Path(output, below), output)
+
+
+def _walk(source: Path, target: Path, output: str | None) -> Iterator[Found]:
+    errors: list[OSError] = []
+    outside = None if output is None else os.path.realpath(output)
+    for name, folders, names in os.walk(source, onerror=errors.append):  # does not follow links to folders: loops
+        here = Path(name)
+        folders[:] = sorted((sub for sub in folders if os.path.realpath(here / sub) != outside), key=natural)
+        for path in (here / file for file in sorted(names, key=natural)):
+            if path.is_file() or not path.exists():  # no FIFO, socket or device: opening one may wait for ever
+                yield Found(path, target / path.relative_to(source))
+    for error in errors:
+        yield Found(Path(error.filename), target, fault=reason(error))
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Key that sorts numbers inside names by their value: a2 before a10."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
+
+
+def watch(look: Callable[[], Iterable[Found]], stopped: threading.Event, seconds: float = 1.0) -> Iterator[Found]:
+    """What `look` finds, again and again until `stopped`: each file once its size and times were the same in two looks,
+    `seconds` apart, and again when they have changed since. A file being copied is so left until it is whole; one whose
+    copying rests for longer fails, and is tried again when it goes on. The first look's files are waited for as well.
+    """
+    before: dict[Path, tuple[int, ...]] = {}
+    given: dict[Path, tuple[int, ...]] = {}
+    while True:
+        now: dict[Path, tuple[int, ...]] = {}
+        for found in look():
+            state = now[found.source] = _state(found.source)
+            if before.get(found.source) == state != given.get(found.source):
+                given[found.source] = state
+                yield found
+        before = now
+        given = {path: state for path, state in given.items() if path in now}
+        if stopped.wait(seconds):
+            return
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def reason(error: BaseException) -> str:
+    """An exception in half a sentence."""
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+
+
+# --- what is to be done with them ----------------------------------------------------------------------------------
+
+
+def identities(found: Iterable[Found]) -> set[tuple[int, int]]:
+    """What two names of one file (links, another case, a detour) have in common, of each file that exists."""
+    return {identity for one in found if (identity := _identity(one.source))}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def jobs(
+    found: Iterable[Found], plan: Plan, inputs: Set[tuple[int, int]], key: Callable[[Path], str] = str
+) -> Iterator[Job]:
+    """The job of each file, told by its header alone; lazy, in the order of `found`.
+
+    `inputs`: the identities of all of them, which are never written to but in place. `key` is equal for paths that the
+    output's file system takes for one (see `keys`). A job with a verdict is not to be done: no image, an output that
+    another file has or that is an input, and in place what cannot be written back.
+    """
+    taken: dict[str, Path] = {}
+    each = (_judged(one, plan, inputs, taken, key) for one in found)
+    if not plan.temporal or plan.overwrite:
+        yield from each
+        return
+    for _, group in groupby(each, key=lambda job: job.source.parent):
+        frames = list(group)
+        missing = [number for number, job in enumerate(frames) if not job.verdict and not _exists(job)]
+        last = missing[-1] if missing else 0
+        yield from (job._replace(replay=number < last and _exists(job)) for number, job in enumerate(frames))
+
+
+def _exists(job: Job) -> bool:
+    return job.verdict is None and job.target is not None and os.path.lexists(job.target)
+
+
+def _judged(
+    one: Found, plan: Plan, inputs: Set[tuple[int, int]], taken: dict[str, Path], key: Callable[[Path], str]
+) -> Job:
+    source = one.source
+
+    def no(status: Status, why: str, target: Path | None = None) -> Job:
+        return Job(source, target, verdict=Verdict(status, why))
+
+    if one.fault:
+        return no("failed", one.fault)
+    if files.is_part(source):
+        return no("skipped", "left by an interrupted run; it can be removed")
+    meant = one.given or source.suffix.lower() in images.SUFFIXES  # to be an image
+    try:
+        with open(source, "rb") as file:
+            header = images.header(file, trust_suffix=meant)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        return no("failed", reason(error))
+    if header is None and not meant:
+        return no("skipped", NO_IMAGE)
+    header = header or images.Header("", 0, 0)
+    target, format = output_of(one.target, header.format, plan.format, one.named)
+    if plan.in_place:
+        if source.is_symlink():
+            return no("skipped", "a link: give the file it leads to")
+        if header.format and header.format not in images.WRITABLE:
+            return no("failed", f"{header.format} files cannot be written, so not in place either: give an output")
+        target, format = source, header.format
+    elif taken.setdefault(key(target), source) != source:
+        return no("failed", f"its output {target} is also that of {taken[key(target)]}", target)
+    elif _identity(target) in inputs:
+        return no("failed", f"its output {target} is itself an input: give another output", target)
+    return Job(source, target, format, header.width, header.height, size)
+
+
+def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path, str]:
+    """File and format to write for an image of `format`: `wanted`, else its own, else PNG where that cannot hold RGB.
+
+    A file that changes its format has the new suffix added, so a.jpg and a.png stay apart. A file that the user named
+    keeps its name, and has the format of its suffix.
+    """
+    if named and target.suffix.lower() in FORMATS:
+        return target, FORMATS[target.suffix.lower()]
+    if not format:  # reading it will fail and say why
+        return target, format
+    new = wanted or (format if format in images.WRITABLE else "PNG")
+    return (target, new) if new == format or named else (target.with_name(target.name + images.WRITABLE[new]), new)
+
+
+def keys(output: str | None) -> Callable[[Path], str]:
+    """What `jobs` tells output paths apart by: letters of either case are one where the file system says so."""
+    return _folded if output is not None and ignores_case(output) else str
+
+
+def _folded(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def ignores_case(folder: str) -> bool:
+    """Whether A and a are one file in a folder that exists or will; False where nothing can be written to try it."""
+    path = Path(os.path.abspath(folder))
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".a", suffix=".part", dir=path) as file:
+            name = Path(file.name)
+            return name.with_name(name.name.upper()).exists()
+    except OSError:
+        return False
+
+
+def done(job: Job, plan: Plan) -> Verdict | None:
+    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size, else
+    failed, as nothing is overwritten unasked. None where it is to be done.
+
+    A JPEG's headers and end marker are looked at, other formats are decoded.
+    """
+    if job.target is None or plan.overwrite or plan.in_place or not os.path.lexists(job.target):
+        return None
+    try:
+        if not stat.S_ISREG(job.target.stat().st_mode):
+            raise ValueError("not a regular file")
+        if fault := images.fault(job.target, plan.max_pixels):
+            raise ValueError(fault)
+        with open(job.target, "rb") as file:
+            header = images.header(file) or images.Header("", 0, 0)
+        sides, expected = (header.width, header.height), (job.width, job.height)
+        if job.width and sorted(sides) != sorted(expected):  # a header may or may not tell the upright sides
+            raise ValueError(f"{sides[0]} x {sides[1]} pixels, expected {expected[0]} x {expected[1]}")
+    except (OSError, ValueError) as error:
+        why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
+        return Verdict("failed", why)
+    return Verdict("skipped", DONE)
