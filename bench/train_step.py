@@ -40,10 +40,10 @@ from torch.utils.flop_counter import flop_registry
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import Case, alternate_apart, matmul_peak, report
 from bench.paper import PaperStep, critic_loss, plain
-from recolor_fast import fused
+from recolor_fast import fused, memory
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.data import loader, sources
-from recolor_fast.environment import device_name, keep_freed_memory
+from recolor_fast.environment import device_name
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -195,7 +195,7 @@ def build(row: Row, options: Options, iterations: int, threads: int | None) -> C
     if threads:
         torch.set_num_threads(threads)
     if row.keep_memory:
-        keep_freed_memory()
+        memory.keep_freed()
     device = torch.device(options.device)
     batch = sample_batch(options)
     step = build_step(row, options)
@@ -272,7 +272,7 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
     """Rows of the parts of an eager iteration of `ours`: median ms per photograph, and share of all parts."""
     if threads:
         torch.set_num_threads(threads)
-    keep_freed_memory()
+    memory.keep_freed()
     row = OURS["ours"]._replace(changes={"amp": True, "compile": "off", "cuda_graph": "off"})
     step, batch = build_step(row, options), sample_batch(options)
     assert isinstance(step, Step)

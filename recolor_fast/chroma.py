@@ -44,7 +44,7 @@ def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> np.ndarray:
     """
     if gray.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"merge got gray of {gray.dtype}: expected uint8 or uint16")
-    coarse = _coarse(gray, cbcr, look)
+    coarse = _coarse(gray, cbcr, look, 1)
     rgb = np.empty((*gray.shape, 3), gray.dtype)
     for band, planes in _bands(coarse, *gray.shape):
         luma = gray[band].astype(np.float32)
@@ -66,11 +66,12 @@ def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[n
     """
     if gray.dtype != np.uint8:
         raise ValueError(f"subsampled got gray of {gray.dtype}: expected uint8")
-    coarse = _coarse(gray, cbcr, look)
+    coarse = _coarse(gray, cbcr, look, 2)
     height, width = (-(-side // 2) for side in gray.shape)
     if gray.shape != (2 * height, 2 * width):
         gray = cv2.copyMakeBorder(gray, 0, gray.shape[0] % 2, 0, gray.shape[1] % 2, cv2.BORDER_REPLICATE)
     result = np.empty((2, height, width), np.uint8)
+    guided = len(coarse) > 2
     for band, planes in _bands(coarse, height, width):
         block = gray[2 * band.start : 2 * band.stop]
         left, right = cv2.split(block.reshape(len(block), width, 2))
@@ -78,8 +79,7 @@ def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[n
             pick(pick(left[::2], left[1::2]), pick(right[::2], right[1::2])).astype(np.float32)
             for pick in (np.minimum, np.maximum)
         )
-        mean = cv2.resize(block, (width, len(block) // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
-        cb, cr = _chroma(planes, mean)
+        cb, cr = _chroma(planes, _area(block, len(block) // 2, width).astype(np.float32)) if guided else planes
         factor = _factor(_offsets(cb, cr), darkest, brightest, 255)
         for plane, out in zip((cb, cr), result):
             plane *= factor
@@ -88,14 +88,16 @@ def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[n
     return result[0], result[1]
 
 
-def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look) -> np.ndarray:
-    """Planes at the chroma's size, float32 (2 or 4, h, w), no side larger than the picture's, in levels of `gray`.
+def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, step: int) -> np.ndarray:
+    """Planes at the chroma's size, float32 (2 or 4, h, w), in levels of `gray`.
+
+    They are to be enlarged to the picture's sides divided by `step`, rounded up, so no side is larger than that.
 
     Cb and Cr around 0; guided also: the slope of either along the luminance, by which the first two are to be
     increased when multiplied with the full-size luminance (see `_chroma`). That is a guided filter's local linear fit
     (He and Sun, "Fast Guided Filter", 2015), but for its remainder: what the fit leaves of the chroma, which the
     filter would smooth away, is upsampled bilinearly. So at the chroma's own size its result is the chroma itself,
-    and over a flat luminance it is the bilinear one.
+    which is all there is then, and over a flat luminance it is the bilinear one.
     """
     if gray.ndim != 2 or cbcr.ndim != 3 or len(cbcr) != 2 or not gray.size or not cbcr.size:
         raise ValueError(f"got gray {gray.shape} and cbcr {cbcr.shape}: expected (H,W) and (2,h,w), none empty")
@@ -104,10 +106,13 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look) -> np.ndarray:
     if not 0 <= look.saturation <= 100:
         raise ValueError(f"saturation {look.saturation}: expected 0 to 100")
     level = np.iinfo(gray.dtype).max / 255
-    height, width = (min(pair) for pair in zip(gray.shape, cbcr.shape[1:]))
-    chroma = np.stack([_area(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
+    wanted = [-(-side // step) for side in gray.shape]
+    height, width = map(min, wanted, cbcr.shape[1:])
+    # Fewer pixels than twice: chroma has no detail that averaging, at eight times the cost, would have to remove.
+    shrunk = _area if cbcr.shape[1] >= 2 * height or cbcr.shape[2] >= 2 * width else _linear
+    chroma = np.stack([shrunk(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
     chroma *= look.saturation * level
-    if look.upsample == "bilinear":
+    if look.upsample == "bilinear" or [height, width] == wanted:
         return chroma
     luma = _area(_halved(gray, height, width).astype(np.float32), height, width)
     mean = _box(luma)
@@ -128,6 +133,10 @@ def _area(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
 
 
+def _linear(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    return cv2.resize(plane, (width, height))
+
+
 def _box(plane: np.ndarray) -> np.ndarray:
     return cv2.blur(plane, (2 * RADIUS + 1, 2 * RADIUS + 1))
 
@@ -144,6 +153,9 @@ def _bands(coarse: np.ndarray, height: int, width: int) -> Iterator[tuple[slice,
     rows = max(1, BAND // width)
     for top in range(0, height, rows):
         band = slice(top, min(top + rows, height))
+        if coarse.shape[1:] == (height, width):
+            yield band, [plane[band].copy() for plane in coarse]
+            continue
         tall = coarse[:, above[band]] + weights[band] * steps[:, above[band]]
         yield band, [cv2.resize(plane, (width, len(plane))) for plane in tall]
 

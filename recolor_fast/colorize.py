@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import chroma, folder, images, pictures, pipeline, runtime
+from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
 from recolor_fast.files import replacing
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
@@ -238,6 +238,7 @@ def color(
     once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
     is set. `fetch` and `put` read and write a job's file, from and to the disk if not given.
     """
+    memory.keep_freed(memory.MODERATE)
     plan = _plan(settings)
     stages, limits = _stages(
         artefact, settings, _count(threads), fetch or partial(_fetch, plan=plan), put or partial(_put, plan=plan)
@@ -344,7 +345,7 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
     """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
     if settings.in_place and (frames := images.frames(data)) > 1:
         raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
-    picture = pictures.read(data, settings.max_pixels)
+    picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color)
     if (settings.skip_color and picture.is_color) or (settings.in_place and tinted(data)):
         raise folder.Verdict("skipped", folder.IN_COLOR)
     options, gray = artefact.options, _eight(picture.gray)

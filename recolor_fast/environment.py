@@ -1,7 +1,6 @@
 """What a number depends on: versions, device, commit."""
 
 import contextlib
-import ctypes
 import platform
 import subprocess
 from importlib import metadata
@@ -37,19 +36,6 @@ def device_name(device: torch.device) -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, to use it again, instead of giving large blocks back to the system.
-
-    glibc gives blocks above 32 MiB back as they are freed and gets them anew, page by page: each float32 gradient of a
-    layer of 1024 by 512 channels, at every step, for longer than it takes to compute. Without glibc nothing happens.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        # M_MMAP_THRESHOLD, bytes: smaller blocks come from the heap. Some versions allow no more than 32 MiB.
-        if mallopt(-3, 2**30) or mallopt(-3, 2**25):
-            mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes at the heap's end before it shrinks
 
 
 def environment(device: torch.device) -> dict[str, Any]:

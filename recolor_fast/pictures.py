@@ -35,8 +35,8 @@ class Picture(NamedTuple):
     """The same type and size, highest is opaque; None where the file has no transparency."""
     format: str
     """Pillow's name of the file format: JPEG, PNG, ..."""
-    is_color: bool
-    """Whether the file shows colors, see `is_color`."""
+    is_color: bool | None
+    """Whether the file shows colors, see `is_color`; None where `read` was not asked."""
     notes: tuple[str, ...] = ()
     """What a user should be told."""
     metadata: Metadata = Metadata()
@@ -64,12 +64,13 @@ AS_USUAL = Writing()
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read(data: bytes, max_pixels: int = images.MAX_PIXELS) -> Picture:
+def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -> Picture:
     """A file's bytes as a picture to color. Raises images.UnreadableImage and nothing else.
 
-    More than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
+    `judge` also tells whether it is in color already, which a JPEG is decoded a second time for, at a fraction. More
+    than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
     """
-    picture = _fast_jpeg(data, max_pixels)
+    picture = _fast_jpeg(data, max_pixels, judge)
     if picture:
         return picture
     with images.opened(data, max_pixels) as image:
@@ -91,10 +92,10 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS) -> Picture:
             if alpha is not None and alpha.dtype != pixels.dtype:
                 alpha = alpha.astype(pixels.dtype) * 257
         gray = pixels
-        colored = False
+        colored: bool | None = False
         if pixels.ndim == 3:
             gray = images.gray(pixels)
-            colored = is_color(pixels)
+            colored = is_color(pixels) if judge else None
         return Picture(
             images.upright(gray, turn),
             None if alpha is None else images.upright(alpha, turn),
@@ -106,7 +107,7 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS) -> Picture:
         )
 
 
-def _fast_jpeg(data: bytes, max_pixels: int) -> Picture | None:
+def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     """A gray or YCbCr JPEG by libjpeg-turbo, without its chroma; None where Pillow should try.
 
     In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
@@ -134,9 +135,10 @@ def _fast_jpeg(data: bytes, max_pixels: int) -> Picture | None:
             notes = (_ignored(error),)
     try:
         gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
-        colored = space == "YCbCr" and is_color(
-            simplejpeg.decode_jpeg(data, "RGB", min_height=min(SAMPLED, height), min_width=min(SAMPLED, width))
-        )
+        colored: bool | None = None if space == "YCbCr" else False
+        if judge and space == "YCbCr":
+            side = {"min_height": min(SAMPLED, height), "min_width": min(SAMPLED, width)}
+            colored = is_color(simplejpeg.decode_jpeg(data, "RGB", **side))
     except ValueError as error:
         if "Premature end" in str(error):
             raise images.UnreadableImage("truncated: the JPEG data stops before its end marker") from None

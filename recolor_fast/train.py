@@ -21,9 +21,9 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
-from recolor_fast import checkpoint, chroma, images, metrics, plots, runs
+from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
-from recolor_fast.environment import environment, keep_freed_memory
+from recolor_fast.environment import environment
 from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
@@ -122,7 +122,7 @@ def train(options: Options, resumed: Path | None) -> Path:
     Returns the run folder. FloatingPointError where a loss is no number any more; the checkpoints before it stay.
     """
     device = torch.device(options.device)
-    keep_freed_memory()
+    memory.keep_freed()
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
     files = runs.digest(photographs.train, photographs.val)
