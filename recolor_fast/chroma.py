@@ -5,7 +5,9 @@ T.871, section 7: Rec. 601 weights, full range). The work is done in bands of ro
 stays bounded, and a band is too small for OpenCV's own threads: callers may run one picture on each of their threads.
 """
 
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
 import cv2
@@ -17,6 +19,11 @@ EPSILON = 300.0  # luminance variance, levels^2, that counts as noise: below it 
 RED, BLUE = 1.402, 1.772  # T.871: R = Y + 1.402 Cr, B = Y + 1.772 Cb
 GREEN = (-0.114 * BLUE / 0.587, -0.299 * RED / 0.587)  # of Cb, Cr: what keeps 0.299 R + 0.587 G + 0.114 B = Y
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
+
+# Pixels: smaller pictures wait for each other in `subsampled`. Its operations then take microseconds, and threads would
+# hand Python's interpreter lock to and fro between any two of them: two take as long as one and delay all others.
+SMALL = 2**18
+_one_by_one = threading.Lock()
 
 
 class Look(NamedTuple):
@@ -66,26 +73,28 @@ def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[n
     """
     if gray.dtype != np.uint8:
         raise ValueError(f"subsampled got gray of {gray.dtype}: expected uint8")
-    coarse = _coarse(gray, cbcr, look, 2)
-    height, width = (-(-side // 2) for side in gray.shape)
-    if gray.shape != (2 * height, 2 * width):
-        gray = cv2.copyMakeBorder(gray, 0, gray.shape[0] % 2, 0, gray.shape[1] % 2, cv2.BORDER_REPLICATE)
-    result = np.empty((2, height, width), np.uint8)
-    guided = len(coarse) > 2
-    for band, planes in _bands(coarse, height, width):
-        block = gray[2 * band.start : 2 * band.stop]
-        left, right = cv2.split(block.reshape(len(block), width, 2))
-        darkest, brightest = (
-            pick(pick(left[::2], left[1::2]), pick(right[::2], right[1::2])).astype(np.float32)
-            for pick in (np.minimum, np.maximum)
-        )
-        cb, cr = _chroma(planes, _area(block, len(block) // 2, width).astype(np.float32)) if guided else planes
-        factor = _factor(_offsets(cb, cr), darkest, brightest, 255)
-        for plane, out in zip((cb, cr), result):
-            plane *= factor
-            plane += 128
-            out[band] = _rounded(plane, np.uint8)
+    with _one_by_one if gray.size < SMALL else nullcontext():
+        coarse = _coarse(gray, cbcr, look, 2)
+        height, width = (-(-side // 2) for side in gray.shape)
+        if gray.shape != (2 * height, 2 * width):
+            gray = cv2.copyMakeBorder(gray, 0, gray.shape[0] % 2, 0, gray.shape[1] % 2, cv2.BORDER_REPLICATE)
+        result = np.empty((2, height, width), np.uint8)
+        guided = len(coarse) > 2
+        for band, planes in _bands(coarse, height, width):
+            block = gray[2 * band.start : 2 * band.stop]
+            darkest, brightest = (_of_pairs(pick, pick(block[::2], block[1::2])) for pick in (np.minimum, np.maximum))
+            cb, cr = _chroma(planes, _area(block, len(block) // 2, width).astype(np.float32)) if guided else planes
+            factor = _factor(_offsets(cb, cr), darkest, brightest, 255)
+            for plane, out in zip((cb, cr), result):
+                plane *= factor
+                cv2.convertScaleAbs(plane, out[band], beta=128)
     return result[0], result[1]
+
+
+def _of_pairs(pick: np.ufunc, plane: np.ndarray) -> np.ndarray:
+    """The lesser or greater of each two neighbors in the rows of uint8 (h,2w): float32 (h,w)."""
+    pairs = plane.view(np.uint16)  # either byte may be the first one
+    return pick(pairs & 255, pairs >> 8).astype(np.float32)
 
 
 def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, step: int) -> np.ndarray:

@@ -321,7 +321,7 @@ def _stages(
     gpu = artefact.provider != runtime.CPU
     batch = BATCH if gpu and artefact.graph == "chroma" else 1
     stages = [
-        pipeline.Stage("read", read, threads=workers),  # it waits for disks, as write does
+        pipeline.Stage("read", read, threads=1),  # it waits for disks, as write does
         pipeline.Stage("decode", decode),
         pipeline.Stage("infer", infer, threads=1 if gpu else 0, batch=batch),
         *([pipeline.Stage("steady", steady, ordered=True)] if settings.temporal else []),
@@ -374,10 +374,11 @@ def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.
 def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> None:
     """Put a job's output in its place, whole, in a folder that is made where missing. Raises OSError."""
     assert job.target is not None
-    job.target.parent.mkdir(parents=True, exist_ok=True)
+    if not job.target.parent.is_dir():
+        job.target.parent.mkdir(parents=True, exist_ok=True)
     if not (plan.overwrite or plan.in_place) and os.path.lexists(job.target):
         raise folder.Verdict("failed", f"its output {job.target} has come to exist meanwhile")
-    with replacing(job.target) as file:
+    with replacing(job.target, folder=plan.in_place) as file:
         file.write(data)
         if plan.in_place and hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), job.source.stat().st_mode & 0o7777)

@@ -10,10 +10,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of `path` when the block ends, flushed to the disk.
 
-    On any error it is removed and `path` stays as it was. The folder must exist. Raises OSError from the file system.
+    `folder` flushes its name as well; without, a machine that loses power in the next seconds may still have the file
+    that was there before, or none, whole in either case. On any error it is removed and `path` stays as it was. The
+    folder must exist. Raises OSError from the file system.
     """
     path = Path(path)
     part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
@@ -23,12 +25,12 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-        if os.name == "posix":  # the new name is on the disk only once its folder is
-            folder = os.open(path.parent, os.O_RDONLY)
+        if folder and os.name == "posix":  # the new name is on the disk only once its folder is
+            handle = os.open(path.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)
+                os.fsync(handle)
             finally:
-                os.close(folder)
+                os.close(handle)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -553,7 +553,7 @@ def test_a_read_only_folder(photos: Path, model: Path, tmp_path: Path, capsys) -
 def test_a_folder_that_refuses_files(photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     """As a read-only folder, which stops no root."""
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, folder: bool) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(colorize, "replacing", refuse)
@@ -564,8 +564,8 @@ def test_a_folder_that_refuses_files(photos: Path, model: Path, tmp_path: Path, 
 def test_memory_that_runs_out_is_one_pictures_failure(photos: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
     read = pictures.read
 
-    def scarce(data: bytes, *rest: int) -> pictures.Picture:
-        picture = read(data, *rest)
+    def scarce(data: bytes, *rest: int, **named: bool) -> pictures.Picture:
+        picture = read(data, *rest, **named)
         if picture.gray.shape == (60, 90):
             raise MemoryError
         return picture
