@@ -47,14 +47,14 @@ from recolor_fast.options import Options
 
 QUALITY = 95
 SEPIA = (110, 148)  # Cb and Cr of the model that does nothing
-SIZES = {"500x375": (500, 375, 0.0, 1.0), "12 megapixels": (4000, 3000, NOISE, 1 / 16)}  # width, height, noise, share
+SIZES = {"500x375": (500, 375, 0.0, 1.0), "12 megapixels": (4000, 3000, NOISE, 1 / 8)}  # width, height, noise, share
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table and the line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, help="run whose generator is used; default: U-Net 256 of random weights")
-    parser.add_argument("--count", type=int, default=128, help="photographs; a sixteenth as many of 12 megapixels")
+    parser.add_argument("--count", type=int, default=128, help="photographs; an eighth as many of 12 megapixels")
     parser.add_argument("--runs", type=int, default=5, help="timed rounds")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--quick", action="store_true", help="few photographs and a small generator: does it run?")

@@ -187,11 +187,7 @@ def _in_onnxruntime(precision: str, folder: Path, threads: int) -> proof.Run:
 
 
 def _in_openvino(precision: str, folder: Path, threads: int) -> proof.Run:
-    import openvino  # not a dependency
-
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(folder / f"{precision}.onnx", "CPU", settings)
-    return lambda gray: np.array(model(gray)[0])
+    return runtime.load(folder / f"{precision}.onnx", "openvino", threads).run
 
 
 # name -> (folder, threads) -> uint8 gray (N,1,S,S) to Cb and Cr

@@ -258,7 +258,7 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     computed = [in_torch(options, trained.generator, "chroma")]
     for path in found:
         artefact = runtime.load(path, "cpu")
-        stored = json.loads(artefact.session.get_modelmeta().custom_metadata_map.get("recolor_fast.proof", "{}"))
+        stored = json.loads(artefact.metadata.get("proof", "{}"))
         row: dict[str, Any] = {"artefact": path.name, "graph": artefact.graph, "precision": artefact.precision}
         row |= {"MB": path.stat().st_size / 1e6} | {name: stored.get(name) for name in ("largest", "mean", "ciede2000")}
         rows.append(row)

@@ -14,7 +14,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -151,7 +151,7 @@ class Colorizer:
         ValueError for settings out of range."""
         self.settings = checked(Settings(upsample=upsample, saturation=saturation))
         self.threads = threads
-        self._load: Callable[[int], runtime.Artefact] = lambda count: runtime.load(path, provider, threads=count)
+        self._load = cache(lambda count: runtime.load(path, provider, threads=count))  # by threads an inference
         self.artefact = self._load(_count(threads))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -318,7 +318,7 @@ def _stages(
         height, width = work.picture.gray.shape
         return _blank(work.job)._replace(status="ok", width=width, height=height, notes=work.notes)
 
-    gpu = artefact.provider != runtime.CPU
+    gpu = artefact.provider in runtime.GPUS
     batch = BATCH if gpu and artefact.graph == "chroma" else 1
     stages = [
         pipeline.Stage("read", read, threads=1),  # it waits for disks, as write does

@@ -297,7 +297,7 @@ def _no_padova(reason: str) -> dict[str, str]:
 
 def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
     artefact = runtime.load(path, device)
-    seen = artefact.session.get_modelmeta().custom_metadata_map.get("recolor_fast.images", "")
+    seen = artefact.metadata.get("images", "")
     return System(
         name,
         "artefact",

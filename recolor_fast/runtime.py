@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -29,13 +30,15 @@ from recolor_fast import images
 from recolor_fast.files import cache_folder
 from recolor_fast.options import Options, from_dict
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
+Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
 GRAPHS = {  # input and output, name and uint8 shape: None is any length, 0 the side of the options
     "chroma": (("gray", (None, 1, 0, 0)), ("cbcr", (None, 2, 0, 0))),  # prepared luminance -> JFIF Cb and Cr
     "image": (("rgb", (None, None, None, 3)), ("colored", (None, None, None, 3))),  # prepares and merges by itself
 }
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
+GPUS = (CUDA, TENSORRT)
 BATCHES = {"chroma": (1, 8, 32), "image": (1, 1, 1)}  # least, usual and most of what a TensorRT engine takes at once
 SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
 MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
@@ -57,13 +60,16 @@ class NoProvider(ValueError):
 class Artefact(NamedTuple):
     """An exported generator, ready to run."""
 
-    session: onnxruntime.InferenceSession
+    session: Any
+    """What computes: its run(names of outputs, {name of input: batch}) is onnxruntime's."""
     options: Options
     """Options of the run it was exported from; size, equalize and blur say how `gray` is prepared (images.source)."""
     graph: str
     """What the graph computes, a key of GRAPHS."""
     provider: str
-    """Execution provider that really runs it, as onnxruntime names it."""
+    """Execution provider that really runs it, as onnxruntime names it, or OPENVINO."""
+    metadata: dict[str, str]
+    """Of the file, without the prefix "recolor_fast."; "proof" is how far it is from what was trained (proof.py)."""
     precision: Precision = "fp32"
     """What the network inside computes in."""
     fallback: str = ""
@@ -80,7 +86,8 @@ class Artefact(NamedTuple):
         try:
             return self.session.run([wanted], {given: batch})[0]
         except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
-            raise RuntimeError(f"onnxruntime failed: {_one_line(error)[:200]}") from error
+            name = OPENVINO if self.provider == OPENVINO else "onnxruntime"
+            raise RuntimeError(f"{name} failed: {_one_line(error)[:200]}") from error
 
     def chroma(self, gray: np.ndarray) -> np.ndarray:
         """Chroma of uint8 luminance (H,W) of any size: uint8 (2,h,w), JFIF Cb and Cr, 128 neutral.
@@ -106,8 +113,8 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     """Load an artefact onto a provider. `threads` compute one inference on the CPU; None: images.threads().
 
     auto is cuda where it works, else cpu (Artefact.provider, Artefact.fallback); never tensorrt, which builds an engine
-    when it first loads a model, for minutes. Raises BadArtefact for any file that is no artefact, NoProvider for cuda
-    or tensorrt where they cannot run, saying what is missing, and ValueError for other arguments.
+    when it first loads a model, for minutes, nor openvino. Raises BadArtefact for any file that is no artefact,
+    NoProvider for a provider that cannot run here, saying what is missing, and ValueError for other arguments.
     """
     if provider not in get_args(Provider):
         raise ValueError(f"provider {provider}: expected {', '.join(get_args(Provider))}")
@@ -123,6 +130,8 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     on_cpu = _artefact(session, path)
     if provider == "cpu":
         return on_cpu
+    if provider == "openvino":
+        return on_cpu._replace(session=_OpenVINO(data, threads), provider=OPENVINO)
     try:
         session = _tensorrt(data, on_cpu, threads) if provider == "tensorrt" else _cuda(data, threads)
     except NoProvider as error:
@@ -316,7 +325,8 @@ def _artefact(session: onnxruntime.InferenceSession, path: str | Path) -> Artefa
         if got != [(name, "tensor(uint8)", expected)]:
             text = ",".join("any" if length is None else str(length) for length in expected)
             raise BadArtefact(f"{path}: {kind} {got}, expected {name}, uint8, ({text}); export it again")
-    return Artefact(session, options, graph, session.get_providers()[0], precision)
+    own_metadata = {key.removeprefix("recolor_fast."): value for key, value in metadata.items()}
+    return Artefact(session, options, graph, session.get_providers()[0], own_metadata, precision)
 
 
 # --- providers -----------------------------------------------------------------------------------------------------
@@ -396,6 +406,34 @@ def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> onnxruntime.Infe
             return _checked("tensorrt", data, [(TENSORRT, settings), CUDA, CPU], threads, advice)
     except OSError as error:
         raise NoProvider("tensorrt", f"its cache cannot be used ({error})", "set RECOLOR_FAST_CACHE") from error
+
+
+class _OpenVINO:
+    """A model in OpenVINO on the CPU, with onnxruntime's `run`. As many inferences at a time as processors allow."""
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        """Raises NoProvider where the package is missing or does not take the model."""
+        try:
+            openvino = importlib.import_module("openvino")
+            streams = max(1, images.threads() // threads)
+            settings = {
+                "INFERENCE_NUM_THREADS": streams * threads,
+                "NUM_STREAMS": streams,
+                "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            }
+            core = openvino.Core()
+            self._model = core.compile_model(core.read_model(data), "CPU", settings)
+        except ImportError as error:
+            raise NoProvider("openvino", _one_line(error), "pip install openvino, or use provider cpu") from error
+        except Exception as error:  # RuntimeErrors of its C++
+            raise NoProvider("openvino", f"it failed ({_one_line(error)[:300]})", "use provider cpu") from error
+        self._requests = threading.local()  # a request computes one batch at a time
+
+    def run(self, wanted: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._model.create_infer_request()
+        results = self._requests.own.infer(given)
+        return [np.array(results[name]) for name in wanted]
 
 
 def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:

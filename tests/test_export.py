@@ -176,7 +176,7 @@ def test_every_graph_in_every_precision_carries_its_proof(graph, precision, expo
     path = exported(graph, precision)
     artefact = runtime.load(path, "cpu")
     assert (artefact.graph, artefact.precision) == (graph, precision)
-    stored = json.loads(artefact.session.get_modelmeta().custom_metadata_map["recolor_fast.proof"])
+    stored = json.loads(artefact.metadata["proof"])
     assert stored["pictures"] == 3
     assert not proof.excess(proof.Proof(**stored), precision)
     model = onnx.load(path)
@@ -203,6 +203,15 @@ def test_int8_leaves_color_arithmetic_and_tanh_alone(exported):
             assert node.op_type not in ("QuantizeLinear", "DequantizeLinear")
             after |= set(node.output)
     assert model.graph.output[0].name in after
+    consumers = {name: node for node in model.graph.node for name in node.input}
+    shuffles = [node for node in model.graph.node if node.op_type == "DepthToSpace"]
+    assert len(shuffles) == 6
+    for node in shuffles[:-1]:  # the last one goes to tanh
+        after = consumers[node.output[0]]
+        while after.op_type == "Slice":
+            after = consumers[after.output[0]]
+        assert after.op_type == "QuantizeLinear"
+        assert list(after.input)[1:] == list(producers[node.input[0]].input)[1:]  # bytes are moved, not converted
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
     assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
 

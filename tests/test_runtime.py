@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -601,6 +602,22 @@ def test_loading_prints_nothing(provider: str, tmp_path: Path) -> None:
     code = f"from recolor_fast import runtime; runtime.load({str(path)!r}, {provider!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=Path(__file__).parents[1])
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_openvino_computes_the_same_or_says_what_to_install(tmp_path: Path) -> None:
+    path = artefacts.echo(tmp_path / "a.onnx")
+    if importlib.util.find_spec("openvino") is None:
+        with pytest.raises(runtime.NoProvider, match=r"provider openvino: .*pip install openvino"):
+            runtime.load(path, "openvino")
+        pytest.skip("the package openvino is not installed; that it is missing was said")
+    artefact, other = runtime.load(path, "openvino", 1), runtime.load(path, "cpu")
+    assert artefact.provider == runtime.OPENVINO
+    batches = [np.random.default_rng(i).integers(0, 256, (i % 3 + 1, 1, 64, 64), dtype=np.uint8) for i in range(24)]
+    with ThreadPoolExecutor(4) as pool:  # each thread has its own results
+        for batch, found in zip(batches, pool.map(artefact.run, batches)):
+            np.testing.assert_array_equal(found, other.run(batch))
+    with pytest.raises(RuntimeError, match="OpenVINO failed"):
+        artefact.run(batches[0].astype(np.float32))
 
 
 def test_threads_follow_the_affinity() -> None:
