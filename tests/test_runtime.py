@@ -518,7 +518,7 @@ def test_compute_capability_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_unknown_provider_and_no_threads_are_named(tmp_path: Path) -> None:
     path = artefacts.constant(tmp_path / "a.onnx")
-    with pytest.raises(ValueError, match="provider gpu: expected auto, cpu, cuda, tensorrt"):
+    with pytest.raises(ValueError, match="provider gpu: expected auto, cpu, openvino, cuda, tensorrt"):
         runtime.load(path, "gpu")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="threads 0: expected 1 or more"):
         runtime.load(path, "cpu", 0)
@@ -617,7 +617,7 @@ def test_openvino_computes_the_same_or_says_what_to_install(tmp_path: Path) -> N
         for batch, found in zip(batches, pool.map(artefact.run, batches)):
             np.testing.assert_array_equal(found, other.run(batch))
     with pytest.raises(RuntimeError, match="OpenVINO failed"):
-        artefact.run(batches[0].astype(np.float32))
+        artefact.run(batches[0][..., :60])
 
 
 def test_threads_follow_the_affinity() -> None:
