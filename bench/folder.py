@@ -158,6 +158,7 @@ def _limit(folder: Path, source: Path, target: Path) -> Row:
 
     def one(path: Path) -> None:
         luma = simplejpeg.decode_jpeg(path.read_bytes(), "GRAY")[..., 0]
+        luma = np.pad(luma, [(0, side % 2) for side in luma.shape], "edge")  # it reads beyond the end of odd sides
         (target / path.name).write_bytes(simplejpeg.encode_jpeg_yuv_planes(luma, *chroma, QUALITY))
 
     return lambda: list(pool.map(one, sorted(source.iterdir()))).clear(), lambda: None

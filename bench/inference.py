@@ -81,7 +81,7 @@ def prepare(folder: Path, run: Path | None, quick: bool, data: str, names: Seque
         trained = runs.Trained(options, build_generator(options).eval(), None, 0)
     options, generator, _, _ = trained
     torch.save({"options": asdict(options), "generator": generator.state_dict()}, folder / "generator.pt")
-    calibration = replace(options, data=sources.resolve(data), loader="host", per_class=None, val_per_class=None)
+    calibration = to_onnx.with_photographs(options, data)
     for precision in proof.BOUNDS:
         if not any(name.endswith(precision) for name in names):
             continue
@@ -123,8 +123,7 @@ def measure(
 
 def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data: str, count: int) -> None:
     """Add ciede2000 and levels to the rows."""
-    shown = replace(options, data=sources.resolve(data), loader="host", per_class=None, val_per_class=None)
-    found = sources.photographs(shown)
+    found = sources.photographs(to_onnx.with_photographs(options, data))
     paths = (found.val or found.train)[:count]
     torch.set_num_threads(images.threads())
     eager = ROWS[BASELINE](folder, images.threads())

@@ -141,11 +141,12 @@ def _moved_as_they_are(model: onnx.ModelProto) -> onnx.ModelProto:
         while maker is not None and maker.op_type in ("Slice", "DepthToSpace"):
             maker = makers.get(maker.input[0])
         if maker is not moving and maker is not None and maker.op_type == "DequantizeLinear":
-            renamed |= dict(zip(node.input[1:], maker.input[1:]))
+            renamed |= {old: new for old, new in zip(node.input[1:], maker.input[1:]) if old != new}
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.input[1:] = [renamed.get(name, name) for name in node.input[1:]]
-    kept = [tensor for tensor in model.graph.initializer if tensor.name not in renamed]
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     return model
@@ -186,7 +187,7 @@ def in_onnxruntime(path: Path) -> proof.Run:
     return runtime.load(path, "cpu").run
 
 
-def _photographs(options: Options, data: str) -> Options:
+def with_photographs(options: Options, data: str) -> Options:
     """The options of a run with other photographs, where some are given."""
     if not data:
         return replace(options, loader="host")
@@ -205,10 +206,10 @@ def calibration(options: Options, count: int, graph: str) -> Iterator[np.ndarray
 def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
-    paths = proof.photographs(_photographs(options, arguments.data), arguments.photographs)
+    paths = proof.photographs(with_photographs(options, arguments.data), arguments.photographs)
     model = export(options, generator, arguments.graph, arguments.precision)
     if arguments.precision == "int8":
-        seen = _photographs(options, arguments.calibrate)
+        seen = with_photographs(options, arguments.calibrate)
         count = arguments.calibration_photographs
         model = quantized(model, calibration(seen, count, arguments.graph))
     metadata = {
@@ -250,7 +251,7 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     found = sorted(arguments.run.glob("*.onnx"))
     if not found:
         raise ValueError(f"{arguments.run}: no .onnx file in it; export one first")
-    data = _photographs(options, arguments.data)
+    data = with_photographs(options, arguments.data)
     _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
     truth = list(rgb.permute(0, 2, 3, 1).numpy())
     nothing = dict.fromkeys(("MB", "largest", "mean", "ciede2000"))
@@ -304,6 +305,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
         trained = runs.trained(arguments.run)
+        for name in ("photographs", "calibration_photographs"):
+            if getattr(arguments, name) < 1:
+                raise ValueError(f"{name} {getattr(arguments, name)}: expected 1 or more")
         if arguments.compare:
             print(as_text(table(arguments, trained)))
             return 0

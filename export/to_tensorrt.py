@@ -143,7 +143,7 @@ def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shape
 
     For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises ValueError.
     """
-    options = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None)
+    options = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None, classes=None)
     paths = proof.photographs(options, count)
     (least, *_), _, (largest, *_) = shapes
     if artefact.graph == "chroma":

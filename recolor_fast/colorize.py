@@ -157,8 +157,11 @@ class Colorizer:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """uint8 or uint16 (H,W) gray or (H,W,3) RGB, whose colors are not looked at: RGB (H,W,3) of the same type and
         Rec. 601 luminance, within 1 level. Raises ValueError for other arrays."""
-        if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-            raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3)")
+        wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
+        if not wanted or not image.size:
+            raise ValueError(
+                f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty"
+            )
         gray = images.gray(image) if image.ndim == 3 else image
         return colorize(self.artefact, gray, look(self.settings))
 
@@ -214,9 +217,17 @@ def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: 
         raise ValueError("temporal with watch: frames that come late would be out of order; use one of the two")
     if watch and not any(map(os.path.isdir, inputs)):
         raise ValueError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
-    named = "" if output is None or output.endswith(("/", os.sep)) or os.path.isdir(output) else Path(output).suffix
-    own = folder.FORMATS.get(named.lower())
-    if settings.format and own not in (None, settings.format) and len(inputs) == 1 and os.path.isfile(inputs[0]):
+    into = output is None or output.endswith(("/", os.sep)) or os.path.isdir(output)
+    if output is not None and not into and len(inputs) == 1 and os.path.isfile(inputs[0]):
+        check_named(output, settings)
+
+
+def check_named(output: str, settings: Settings) -> None:
+    """Raise ValueError where the suffix of a file to write is that of a format not written, or not of `format`."""
+    suffix = Path(output).suffix.lower()
+    if suffix in images.SUFFIXES and suffix not in folder.FORMATS:
+        raise ValueError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")
+    if settings.format and folder.FORMATS.get(suffix) not in (None, settings.format):
         raise ValueError(f"output {output} with format {settings.format}: give one or the other")
 
 
@@ -311,6 +322,9 @@ def _stages(
         if work.job.replay:
             raise folder.Verdict("skipped", folder.DONE)
         data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
+        losses = [note for note in (*work.notes, *notes) if note.startswith(pictures.LOSS)]
+        if settings.in_place and losses:
+            raise folder.Verdict("failed", f"in place there would be a {losses[0]}: give an output")
         return work._replace(data=data, notes=tuple(dict.fromkeys([*work.notes, *notes])))
 
     def write(work: _Work) -> folder.Record:
@@ -376,8 +390,11 @@ def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> None:
     assert job.target is not None
     if not job.target.parent.is_dir():
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    if not (plan.overwrite or plan.in_place) and os.path.lexists(job.target):
-        raise folder.Verdict("failed", f"its output {job.target} has come to exist meanwhile")
+    if os.path.lexists(job.target):
+        if not (plan.overwrite or plan.in_place):
+            raise folder.Verdict("failed", f"its output {job.target} has come to exist meanwhile")
+        if os.path.exists(job.target) and not os.path.isfile(job.target):
+            raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
     with replacing(job.target, folder=plan.in_place) as file:
         file.write(data)
         if plan.in_place and hasattr(os, "fchmod"):
@@ -475,7 +492,8 @@ def _run(arguments: Arguments) -> int:
         if arguments.watch:
 
             def glance() -> list[folder.Found]:
-                found = list(folder.find([path for path in inputs if os.path.exists(path)], output))
+                found = list(folder.find(inputs, output))
+                protected.clear()
                 protected.update(folder.identities(found))
                 return found
 
@@ -513,6 +531,8 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
     `output` is. Raises ValueError and OSError."""
     if output != "-" and os.path.isdir(output):
         raise ValueError(f"output {output} is a folder: give a file, as stdin has no name")
+    if output != "-":
+        check_named(output, settings)
     if source != "-":
         folder.check([source], None if output == "-" else output)
         if os.path.isdir(source):
@@ -525,6 +545,8 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
     job = folder.Job(Path(source), None if output == "-" else target, format, header.width, header.height, len(data))
 
     def fetch(job: folder.Job) -> bytes:
+        if source == "-" and not plan.overwrite and job.target is not None and os.path.lexists(job.target):
+            raise folder.Verdict("failed", f"its output {job.target} exists; --overwrite replaces it")
         if verdict := folder.done(job, plan):
             raise verdict
         return data

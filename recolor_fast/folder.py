@@ -14,7 +14,13 @@ from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
 
-FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
+FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
+    **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
+    ".tiff": "TIFF",
+    ".apng": "PNG",
+    ".dib": "BMP",
+}
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
 
 Status = Literal["ok", "skipped", "failed"]
@@ -127,7 +133,9 @@ def find(inputs: Sequence[str], output: str | None) -> Iterator[Found]:
     """
     into = output is None or len(inputs) > 1 or output.endswith(("/", os.sep)) or os.path.isdir(output)
     for source in map(Path, inputs):
-        if not source.is_dir():
+        if not os.path.exists(source):
+            continue  # gone since it was checked: a followed folder may come back
+        if not os.path.isdir(source):
             named = output is not None and not into
             yield Found(source, source if output is None else Path(output, source.name if into else ""), True, named)
         else:
@@ -142,7 +150,10 @@ def _walk(source: Path, target: Path, output: str | None) -> Iterator[Found]:
         here = Path(name)
         folders[:] = sorted((sub for sub in folders if os.path.realpath(here / sub) != outside), key=natural)
         for path in (here / file for file in sorted(names, key=natural)):
-            if path.is_file() or not path.exists():  # no FIFO, socket or device: opening one may wait for ever
+            # Path's own methods raise where a link leads into a folder that may not be entered.
+            if os.path.isfile(path) or not os.path.exists(
+                path
+            ):  # no FIFO, socket or device: opening one may wait for ever
                 yield Found(path, target / path.relative_to(source))
     for error in errors:
         yield Found(Path(error.filename), target, fault=reason(error))
@@ -301,8 +312,8 @@ def ignores_case(folder: str) -> bool:
 
 
 def done(job: Job, plan: Plan) -> Verdict | None:
-    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size, else
-    failed, as nothing is overwritten unasked. None where it is to be done.
+    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size and no older
+    than the input, else failed, as nothing is overwritten unasked. None where it is to be done.
 
     A JPEG's headers and end marker are looked at, other formats are decoded.
     """
@@ -311,6 +322,8 @@ def done(job: Job, plan: Plan) -> Verdict | None:
     try:
         if not stat.S_ISREG(job.target.stat().st_mode):
             raise ValueError("not a regular file")
+        if os.path.exists(job.source) and job.target.stat().st_mtime_ns < job.source.stat().st_mtime_ns:
+            raise ValueError("it is older than the input")
         if fault := images.fault(job.target, plan.max_pixels):
             raise ValueError(fault)
         with open(job.target, "rb") as file:

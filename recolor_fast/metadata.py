@@ -399,7 +399,7 @@ def lost(found: Metadata, format: str) -> tuple[str, ...]:
     missing = [
         NAMES.get(name, name) for name, value in found._asdict().items() if value and name not in HOLDS.get(format, ())
     ]
-    return (f"dropped {', '.join(missing)}: {format} has no place for it here",) if missing else ()
+    return (f"loss: dropped {', '.join(missing)}, {format} has no place for it here",) if missing else ()
 
 
 def settings(found: Metadata, format: str) -> dict[str, Any]:
@@ -435,7 +435,7 @@ def segments_of(found: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
     result += [jpeg.Segment(jpeg.APP13, IPTC + part) for part in parts]
     result += [jpeg.Segment(jpeg.COM, comment) for comment in found.comments]
     long = [segment for segment in result if len(segment.payload) > jpeg.MAX_PAYLOAD]
-    notes = tuple(f"dropped metadata of {len(s.payload):,} bytes: a JPEG segment holds 65,533" for s in long)
+    notes = tuple(f"loss: dropped metadata of {len(s.payload):,} bytes, a JPEG segment holds 65,533" for s in long)
     return [segment for segment in result if segment not in long], notes
 
 

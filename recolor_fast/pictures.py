@@ -23,6 +23,7 @@ COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG
 COLORED_SHARE = 0.005  # of the pixels; 1 in 200
 EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off
 SAMPLES = 2**13
+LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
 SAMPLED = 64  # pixels: no side of the reduced JPEG that `is_color` looks at has fewer, if the picture has as many
 
 
@@ -82,7 +83,7 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -
         converted, notes = _to_srgb(image, profile)
         if deep is not None and converted is not None:
             deep = None
-            notes += ("16 bits a channel became 8, as its color profile had to be applied",)
+            notes += (f"{LOSS}16 bits a channel became 8, as its color profile had to be applied",)
         if deep is not None:
             pixels, alpha = deep
             turn = stored
@@ -181,8 +182,9 @@ def _deep_colors(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarra
     elif image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         bits, samples, extra = tags.get(258, ()), tags.get(339, (1,)), tags.get(338, ())
-        # 262, photometric: RGB. 338, what a fourth channel is: alpha not multiplied into the colors
-        if set(bits) != {16} or set(samples) != {1} or tags.get(262) != 2 or extra != (2,) * (len(bits) - 3):
+        # 262, photometric: RGB. 338, what a fourth channel is: 1 is alpha that is multiplied into the colors
+        plain = set(samples) == {1} and tags.get(262) == 2 and len(bits) in (3, 4) and 1 not in extra
+        if set(bits) != {16} or not plain:
             return None
     else:
         return None
@@ -360,9 +362,11 @@ def encode(
     gray, alpha = picture.gray, picture.alpha
     if gray.dtype != np.uint8 and format not in images.DEEP:
         gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
-        notes += (f"16 bits a channel became 8, what {format} holds here",)
+        notes += (f"{LOSS}16 bits a channel became 8, what {format} holds here",)
     if alpha is not None and format not in images.WITH_ALPHA:
-        notes += (f"transparency dropped: {format} has none",)
+        notes += (f"{LOSS}transparency dropped, {format} has none",)
+    elif alpha is not None and format == "AVIF":
+        notes += (f"{LOSS}transparency is kept about, AVIF writes it with a loss",)
     if format == "JPEG":
         data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look), writing.quality)
     else:

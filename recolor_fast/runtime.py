@@ -92,11 +92,13 @@ class Artefact(NamedTuple):
     def chroma(self, gray: np.ndarray) -> np.ndarray:
         """Chroma of uint8 luminance (H,W) of any size: uint8 (2,h,w), JFIF Cb and Cr, 128 neutral.
 
-        h, w are options.size for the graph "chroma" and H, W for "image". Raises what `run` does.
+        h, w are options.size for the graph "chroma", and for "image" H, W, but reduced as images.source reduces: its
+        chroma has no more detail, and its memory would know no bounds. Raises what `run` does.
         """
-        if self.graph == "image":
-            return cbcr(self.run(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)[None])[0])
         options = self.options
+        if self.graph == "image":
+            small = images.reduced(gray, images.reduction(gray.shape[1], gray.shape[0], options.size))
+            return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None])[0])
         seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
         return self.run(seen[None, None])[0]
 

@@ -755,3 +755,68 @@ def test_importing_the_verb_does_not_import_torch() -> None:
     for module, imported in (("recolor_fast.colorize", 0), ("torch", 1)):
         code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == imported
+
+
+def test_in_place_nothing_is_lost(model: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 30), 30000, np.uint16)).save(tmp_path / "a.ppm")
+    planes = np.dstack([np.full((20, 30), 90, np.uint8), np.arange(600).reshape(20, 30).astype(np.uint8)])
+    Image.fromarray(planes).save(tmp_path / "b.avif")
+    before = {path: path.read_bytes() for path in tmp_path.glob("?.*[pf]")}
+    done = verb(*before, "--in-place", "--json", model=model)
+    assert done.returncode == 3
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {record["status"] for record in records} == {"failed"}
+    assert all("in place there would be a loss" in record["reason"] for record in records)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_an_output_older_than_its_input_is_not_taken_for_done(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    assert run(photos / "a.jpg", tmp_path / "out.jpg", model=model) == 0
+    written = (tmp_path / "out.jpg").read_bytes()
+    later = (tmp_path / "out.jpg").stat().st_mtime + 10
+    os.utime(photos / "a.jpg", (later, later))
+    assert run(photos / "a.jpg", tmp_path / "out.jpg", model=model) == 3
+    assert "older than the input" in capsys.readouterr().err
+    assert (tmp_path / "out.jpg").read_bytes() == written
+    assert run(photos / "a.jpg", tmp_path / "out.jpg", "--overwrite", model=model) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_overwrite_replaces_files_only(photos: Path, model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.jpg")
+    assert run(photos / "a.jpg", tmp_path / "out.jpg", "--overwrite", model=model) == 3
+    assert (tmp_path / "out.jpg").is_fifo()
+
+
+def test_a_named_output_has_the_format_of_its_suffix_or_is_refused(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    assert run(photos / "a.png", tmp_path / "out.jfif", model=model) == 0
+    assert (tmp_path / "out.jfif").read_bytes()[:2] == b"\xff\xd8"
+    assert run(photos / "a.png", tmp_path / "out.gif", model=model) == 2
+    assert ".gif is not written" in capsys.readouterr().err
+    data = (photos / "a.jpg").read_bytes()
+    assert verb("-", tmp_path / "new.jpg", "--format", "png", model=model, input=data).returncode == 2
+    assert verb("-", tmp_path / "same.jpg", model=model, input=data).returncode == 0
+    assert verb("-", tmp_path / "same.jpg", model=model, input=data).returncode == 3  # perhaps another picture's
+
+
+def test_an_empty_array_is_a_value_error(model: Path) -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        colorize.Colorizer(model)(np.zeros((0, 5), np.uint8))
+
+
+def test_a_followed_folder_that_goes_away_leaves_the_others_where_they_are(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.jpg").touch()
+    inputs = [str(tmp_path / "a"), str(tmp_path / "b")]
+    both = {found.target for found in folder.find(inputs, str(tmp_path / "out"))}
+    shutil.rmtree(tmp_path / "b")
+    assert (
+        {found.target for found in folder.find(inputs, str(tmp_path / "out"))}
+        == {tmp_path / "out" / "a" / "x.jpg"}
+        < both
+    )

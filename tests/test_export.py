@@ -278,6 +278,11 @@ def test_compare_prints_a_row_for_torch_and_each_artefact(run, exported, capsys)
         path.unlink()
 
 
+def test_no_photographs_to_calibrate_on_is_one_error(run, capsys):
+    assert to_onnx.main([str(run), "--precision", "int8", "--calibration-photographs", "0"]) == 2
+    assert "expected 1 or more" in capsys.readouterr().err
+
+
 def test_compare_without_artefacts_is_one_error(tmp_path, run, capsys):
     shutil.copytree(run, tmp_path / "r", ignore=shutil.ignore_patterns("*.onnx"))
     assert to_onnx.main([str(tmp_path / "r"), "--compare"]) == 2

@@ -18,6 +18,7 @@ from recolor_fast.networks.graphs import (
     blurred,
     deployed,
     equalized,
+    guided,
     luminance,
     merged,
 )
@@ -148,3 +149,18 @@ def test_half_precision_is_of_the_network_alone():
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 0.01
     assert {parameter.dtype for parameter in generator.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (150, 211), (301, 200)])
+def test_chroma_of_a_photograph_is_guided_as_in_the_folder_tool(height, width):
+    """Real chroma, unlike a random generator's; windows and borders are averaged a little differently."""
+    rgb = pixels(2, height, width)
+    gray = images.gray(rgb)
+    cbcr = runtime.cbcr(images.resize(rgb, 64, 64))
+    luma = torch.from_numpy(gray)[None, None].float()
+    ours = merged(luma, guided(luma, torch.from_numpy(cbcr)[None].float() - 128))[0].numpy().astype(int)
+    expected = chroma.merge(gray, cbcr).astype(int)
+    smooth = chroma.merge(gray, cbcr, chroma.Look("bilinear")).astype(int)
+    assert cbcr.std() > 3
+    assert np.abs(ours - expected).mean() < 0.4 * np.abs(smooth - expected).mean()
+    assert np.abs(ours - expected).mean() < 0.6

@@ -222,13 +222,13 @@ def test_orientation_of_xmp_counts_where_exif_has_none() -> None:
 
 def test_what_a_format_cannot_hold_is_noted() -> None:
     picture = pictures.read(file("JPEG"))
-    assert pictures.encode(picture, CBCR, "PNG")[1] == ("dropped IPTC: PNG has no place for it here",)
-    assert pictures.encode(picture, CBCR, "TIFF")[1] == ("dropped comments: TIFF has no place for it here",)
+    assert pictures.encode(picture, CBCR, "PNG")[1] == ("loss: dropped IPTC, PNG has no place for it here",)
+    assert pictures.encode(picture, CBCR, "TIFF")[1] == ("loss: dropped comments, TIFF has no place for it here",)
     (note,) = pictures.encode(picture, CBCR, "PPM")[1]
-    assert note == "dropped EXIF, XMP, IPTC, comments, resolution: PPM has no place for it here"
+    assert note == "loss: dropped EXIF, XMP, IPTC, comments, resolution, PPM has no place for it here"
     large = picture._replace(metadata=metadata.Metadata(xmp=bytes(70_000), comments=(b"short",)))
     data, (note,) = pictures.encode(large, CBCR, "JPEG")
-    assert note.startswith("dropped metadata of 70,029 bytes")
+    assert note.startswith("loss: dropped metadata of 70,029 bytes")
     assert b"short" in data
 
 

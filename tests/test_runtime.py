@@ -637,3 +637,10 @@ def test_an_artefact_of_a_version_with_other_training_options_loads(tmp_path):
     values = asdict(artefacts.OPTIONS) | {"option_of_a_later_version": 9}
     artefacts.change(path, set_metadata(options=json.dumps(values)))
     assert runtime.load(path, "cpu").options == artefacts.OPTIONS
+
+
+def test_an_image_graph_is_given_no_more_than_its_chroma_needs(tmp_path: Path) -> None:
+    artefact = runtime.load(artefacts.painter(tmp_path / "a.onnx"), "cpu")
+    gray = np.full((1030, 2050), 100, np.uint8)
+    assert artefact.chroma(gray).shape == (2, 515, 1025)
+    assert artefact.chroma(gray[:500, :700]).shape == (2, 500, 700)
