@@ -101,7 +101,7 @@ def measure(folder: Path, case: str, names: Sequence[str], rounds: int) -> list[
         row["ratio"] = baseline.seconds / found.seconds if baseline else None
         alone = found.facts.get("cpu_seconds")
         row["of_bound"] = count / found.seconds * alone / images.threads() if alone and not name.endswith("1") else None
-        rows.append(row | {"luma": found.facts["luma"]})
+        rows.append(row | {"luma": found.facts["luma"], "photographs": count})
     return rows
 
 

@@ -7,6 +7,7 @@ never RGB on the way: its Y samples are those of the new file.
 
 import io
 import math
+import re
 import struct
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -45,6 +46,8 @@ class Picture(NamedTuple):
     """EXIF orientation of the file's own pixels, by which `gray` has been turned."""
     original: bytes = b""
     """The file itself where it is a gray JPEG whose samples, turned, are `gray`."""
+    lossless: bool = False
+    """Whether it is a lossless WebP, and so to be written as one where it becomes WebP again."""
 
 
 class Writing(NamedTuple):
@@ -102,9 +105,10 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -
             None if alpha is None else images.upright(alpha, turn),
             images.file_format(image),
             colored,
-            notes + _notes(image),
+            notes + _notes(image) + _shallowed(data, image),
             metadata.of_image(data, image),
             stored,
+            lossless=image.format == "WEBP" and _is_lossless_webp(data),
         )
 
 
@@ -169,6 +173,28 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     if isinstance(gamma, float) and abs(gamma - 1 / 2.2) > 0.02 and not image.info.get("icc_profile"):
         notes.append(f"gamma {gamma:g} ignored, taken as sRGB")
     return tuple(notes)
+
+
+def _shallowed(data: bytes, image: Image.Image) -> tuple[str, ...]:
+    """A note where Pillow has made 8 bits of deeper colors: PPM by its maximum, JPEG 2000 by its SIZ marker."""
+    bits = 8
+    if image.format == "PPM" and (maximum := re.match(rb"P[36](?:\s|#[^\n]*\n)+\d+\s+\d+\s+(\d{1,5})\s", data)):
+        bits = int(maximum[1]).bit_length()
+    if image.format == "JPEG2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0 and len(data) > at + 42:
+        bits = (data[at + 42] & 0x7F) + 1  # Ssiz of the first component (ISO 15444-1, A.5.1)
+    shallow = bits > 8 and image.mode in ("RGB", "RGBA", "LA", "YCbCr")
+    return (f"{LOSS}{bits} bits a channel became 8, as {image.format} files are read",) if shallow else ()
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Whether the first picture of a WebP file is coded without loss: its chunk is VP8L."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        at += 24 if kind == b"ANMF" else 8 + length + length % 2  # a frame's chunks come after its own 16 bytes
+    return False
 
 
 def _deep_colors(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
@@ -371,7 +397,8 @@ def encode(
         data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look), writing.quality)
     else:
         rgb = chroma.merge(gray, cbcr, writing.look)
-        data = images.encode(rgb, alpha, format, writing.quality, metadata.settings(found, format))
+        lossless = {"lossless": True} if picture.lossless and format == "WEBP" else {}
+        data = images.encode(rgb, alpha, format, writing.quality, metadata.settings(found, format) | lossless)
     data, more = metadata.insert(data, found, format)
     return data, notes + more
 

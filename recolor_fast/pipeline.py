@@ -84,14 +84,10 @@ def run(
     try:
         for thread in threads:
             thread.start()
-        taken = 0
         while (flight := line.results.get()) is not None:
             yield Result(flight.item, None if flight.error else flight.value, flight.error, flight.cpu, flight.seconds)
             del flight  # a picture's memory is free before the next is waited for
-            taken += 1
-            if taken > limits.items // 2:  # waking the feeder for each would cost more than what it does
-                line.room.put(taken)
-                taken = 0
+            line.room.put(True)
         if line.broken is not None:
             raise line.broken
     finally:
@@ -133,16 +129,16 @@ class _Line:
         self.fed = self.stopped = False
         self.broken: BaseException | None = None
         self.results: SimpleQueue[_Flight | None] = SimpleQueue()
-        self.room: SimpleQueue[int] = SimpleQueue()  # how many more items may begin
-        self.room.put(limits.items)
+        self.room: SimpleQueue[bool] = SimpleQueue()  # a token for each item that may begin
+        for _ in range(limits.items):
+            self.room.put(True)
 
     def feed(self, items: Iterable[Any], cost: Callable[[Any], float]) -> None:
         """Begin each item once there is room for it."""
         try:
-            room = 0
             for index, item in enumerate(items):
                 flight = _Flight(index, item, cost(item))
-                room = room - 1 if room else self.room.get() - 1
+                self.room.get()
                 with self.lock:
                     while not (self.stopped or self._fits(flight)):
                         self.space.wait()
@@ -170,10 +166,6 @@ class _Line:
                     return
             number, flights = picked
             self._do(self.stages[number], flights)
-            while self._goes_on(number, flights):
-                number += 1
-                flights[0].stage = number
-                self._do(self.stages[number], flights)
             with self.lock:
                 for flight in flights:
                     flight.stage += 1
@@ -188,18 +180,6 @@ class _Line:
                 self._end()
             del picked, flights, flight
 
-    def _goes_on(self, number: int, flights: list[_Flight]) -> bool:
-        """Whether these threads do the next stage as well, of one item whose turn need not be waited for."""
-        following = number + 1
-        return (
-            len(flights) == 1
-            and flights[0].error is None
-            and following < len(self.stages)
-            and self.crew_of[following] is self.crew_of[number]
-            and not self.stages[following].ordered
-            and not self.stopped
-        )
-
     def _push(self, flight: _Flight) -> None:
         heapq.heappush(self.waiting[flight.stage], (flight.index, flight))
         self.crew_of[flight.stage].work.notify()
@@ -209,7 +189,7 @@ class _Line:
         with self.lock:
             self.stopped = True
             self._wake()
-        self.room.put(1)  # for a feeder that waits for it
+        self.room.put(True)  # for a feeder that waits for it
 
     def _end(self) -> None:
         if self.fed and not self.flights:

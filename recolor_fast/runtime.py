@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from recolor_fast import images
+from recolor_fast import chroma, images
 from recolor_fast.files import cache_folder
 from recolor_fast.options import Options, from_dict
 
@@ -106,7 +106,7 @@ class Artefact(NamedTuple):
 def cbcr(rgb: np.ndarray) -> np.ndarray:
     """JFIF Cb and Cr (ITU-T T.871, section 7), rounded, of uint8 RGB (H,W,3): uint8 (2,H,W)."""
     y = np.array([0.299, 0.587, 0.114])
-    rows = [(np.eye(3)[2] - y) / 1.772, (np.eye(3)[0] - y) / 1.402]
+    rows = [(np.eye(3)[2] - y) / chroma.BLUE, (np.eye(3)[0] - y) / chroma.RED]
     planes = cv2.transform(rgb, np.column_stack([rows, [128, 128]]))  # OpenCV's own YCrCb is up to a level off
     return np.ascontiguousarray(planes.transpose(2, 0, 1))
 

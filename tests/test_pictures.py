@@ -504,3 +504,25 @@ def test_any_truncation_or_flipped_byte_gives_a_picture_or_unreadable() -> None:
             except images.UnreadableImage:
                 continue
             pictures.encode(picture, CBCR, picture.format, LOSSLESS)
+
+
+def test_depth_that_pillow_drops_is_said() -> None:
+    deep = np.full((64, 64, 3), 30000, np.uint16)
+    for suffix in (".ppm", ".jp2"):
+        data = cv2.imencode(suffix, deep)[1].tobytes()
+        assert pictures.read(data).gray.dtype == np.uint8
+        assert pictures.read(data).notes[-1].startswith("loss: 16 bits a channel became 8")
+        eight = cv2.imencode(suffix, smooth(64, 64))[1].tobytes()
+        assert pictures.read(eight).notes == ()
+
+
+def test_a_lossless_webp_stays_lossless() -> None:
+    alpha = np.arange(1200).astype(np.uint8).reshape(30, 40)
+    for planes in (smooth(30, 40), np.dstack([smooth(30, 40), alpha])):
+        for lossless in (False, True):
+            picture = pictures.read(saved(planes, "WEBP", lossless=lossless))
+            assert picture.lossless == lossless
+            out = pictures.read(pictures.encode(picture, CBCR, "WEBP")[0])
+            assert out.lossless == lossless
+            if lossless:
+                assert distance(out.gray, picture.gray) <= 1

@@ -136,7 +136,7 @@ def merged(luma: Tensor, cbcr: Tensor) -> Tensor:
     Where the color would leave the RGB cube, it is drawn toward gray until luminance holds (recolor_fast.chroma).
     """
     cb, cr = cbcr.split(1, 1)
-    offsets = torch.cat((1.402 * cr, (-0.114 * 1.772 / 0.587) * cb + (-0.299 * 1.402 / 0.587) * cr, 1.772 * cb), 1)
+    offsets = torch.cat((chroma.RED * cr, chroma.GREEN[0] * cb + chroma.GREEN[1] * cr, chroma.BLUE * cb), 1)
     highest, lowest = offsets.amax(1, keepdim=True), offsets.amin(1, keepdim=True)
     keep = torch.minimum((255 - luma) / highest.clamp_min(1e-6), luma / (-lowest).clamp_min(1e-6)).clamp_max(1)
     return (luma + keep * offsets).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
