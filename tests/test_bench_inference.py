@@ -1,32 +1,13 @@
 """The inference benchmark: a row of every runtime for the same work, with how far its colors are."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.benches import quick
 
 
 def test_the_inference_benchmark_prints_a_table_and_a_line_of_json():
     names = ["torch eager", "ort fp32", "ort int8"]
-    command = [
-        sys.executable,
-        str(ROOT / "bench" / "inference.py"),
-        "--quick",
-        "--batch",
-        "1",
-        "--threads",
-        "1",
-        "--rows",
-    ]
-    ended = subprocess.run([*command, *names], capture_output=True, text=True, cwd=ROOT / "tests", check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert len(ended.stdout.splitlines()) == 1
-    found = json.loads(ended.stdout)
-    assert found["bench"] == "inference"
+    found, printed = quick("inference", "--batch", "1", "--threads", "1", "--rows", *names)
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == names
     for row in rows.values():
@@ -35,7 +16,7 @@ def test_the_inference_benchmark_prints_a_table_and_a_line_of_json():
         assert row["to_ort"] == pytest.approx(rows["ort fp32"]["ms"] / row["ms"])
         assert row["images/s"] == pytest.approx(1e3 / row["ms"])
         assert row["of_peak"] > 0
-        assert f"{row['ms']:.4g}" in ended.stderr
+        assert f"{row['ms']:.4g}" in printed
     assert rows["torch eager"]["levels"] == 0
     assert rows["ort fp32"]["levels"] <= 1
     assert rows["ort int8"]["ciede2000"] < 1
