@@ -46,3 +46,21 @@ def cache_folder() -> Path:
     if own := os.environ.get("RECOLOR_FAST_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
+
+
+class NotPrivate(OSError):
+    """A folder that should be this user's alone is not."""
+
+
+def private_folder(name: str) -> Path:
+    """The folder `name` of the cache, made for this user alone (mode 0700).
+
+    Raises OSError where it cannot be made, and NotPrivate where it is a link, or others own it or may use it.
+    """
+    folder = cache_folder() / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if hasattr(os, "getuid") and (folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077):
+        raise NotPrivate(f"{folder} is a link or open to other users")
+    return folder

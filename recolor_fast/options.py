@@ -28,6 +28,9 @@ class Options:
     """Photographs per class to validate on; none set: 15 of Imagenette, one in ten of any other data."""
     classes: int | None = None
     """Use only the first so many classes (folders, by name); none set: all."""
+    check: Literal["header", "full"] = "header"
+    """How files are checked before training: header (format, header and end marker of a JPEG; other formats decoded),
+    or full (every file decoded, which finds bit rot). What was found is kept in the cache until a file changes."""
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
     load_size: int = 0
@@ -118,6 +121,9 @@ class Options:
     """Adam's decay of the second moment."""
     weight_decay: float = 0.0
     """Adam's L2 weight."""
+    skip_nonfinite: int = 0
+    """Iterations in a row that may be left out because a loss or a gradient is not finite; 0: the first one ends the
+    run. With amp_dtype float16 those that only lower the loss scale do not count."""
 
     # --- length ------------------------------------------------------------------------------------------------
     batch: int = 1
@@ -134,7 +140,9 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on."""
     amp: bool = False
-    """Automatic mixed precision: bfloat16 convolutions; penalty norm and reductions stay float32."""
+    """Automatic mixed precision: convolutions in amp_dtype; penalty norm and reductions stay float32."""
+    amp_dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    """Type of amp's convolutions; float16, for GPUs older than Ampere, comes with a loss scale."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile the step; auto: on with CUDA."""
     compile_backend: str = "inductor"
@@ -147,6 +155,9 @@ class Options:
     channels_last: Literal["auto", "on", "critic", "off"] = "auto"
     """Keep activations as NHWC in memory: of both networks, or of the critic alone; auto: on with CUDA; on a CPU, where
     most is slower with it, the critic's with amp and fused_critic."""
+    deterministic: bool = False
+    """Only algorithms that give the same numbers each time on a CUDA device, however slow; an error where an operation
+    has none. On a CPU that is so anyway."""
 
     # --- run folder --------------------------------------------------------------------------------------------
     runs: str = "runs"
@@ -155,8 +166,12 @@ class Options:
     """Name of the run folder; empty: <preset>-<n>."""
     resume: bool = False
     """Go on from the newest checkpoint of the run --name (else the preset's newest run); start it if there is none."""
+    changed_files: Literal["refuse", "accept"] = "refuse"
+    """What resume does where other photographs are usable than before: refuse, saying which, or go on with these."""
     save_every: int = 1000
     """Photographs seen between checkpoints, with a sample grid and a validation row each."""
+    keep: int = 2
+    """Newest checkpoints that are kept, 2 or more; the one with the lowest ab error in validation.csv stays as well."""
     log_every: int = 100
     """Photographs seen between rows of results.csv."""
     samples: int = 8
@@ -199,9 +214,16 @@ class Options:
             "gradient_penalty",
             "smooth_l1_beta",
             "micro_batch",
+            "skip_nonfinite",
         ):
             if not 0 <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
+        if self.keep < 2:
+            raise ValueError(f"keep {self.keep}: expected 2 or more checkpoints, as the newest may turn out damaged")
+        if self.name in (".", "..") or any(mark in self.name for mark in ("/", "\\", "\0")):
+            raise ValueError(f"name {self.name!r}: expected the plain name of a folder; --runs says where it lies")
+        if self.amp_dtype == "float16" and not self.amp:
+            raise ValueError("amp_dtype float16: expected --amp with it, which is what it is the type of")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 up to but not 1")
@@ -236,8 +258,8 @@ class Options:
 SIZES = (64, 128, 256, 512)
 CHOSEN_BY_DEVICE = frozenset("compile fused_critic cuda_graph channels_last loader cache".split())  # where "auto"
 CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is resumed; the rest is what is trained
-    "images device compile_backend lpips_weights feature_weights runs name resume save_every log_every samples "
-    "dry_run".split()
+    "check skip_nonfinite images device compile_backend deterministic lpips_weights feature_weights runs name resume "
+    "changed_files save_every keep log_every samples dry_run".split()
 )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import onnxruntime
 
 from recolor_fast import chroma, images
-from recolor_fast.files import cache_folder
+from recolor_fast.files import NotPrivate, private_folder
 from recolor_fast.options import Options, from_dict
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
@@ -489,17 +489,11 @@ def private_cache() -> Path:
 
     Raises OSError where it cannot be made, and NoProvider where others own it or may write to it.
     """
-    folder = cache_folder() / "tensorrt"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if hasattr(os, "getuid") and (folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077):
-        raise NoProvider(
-            "tensorrt",
-            f"{folder} is a link or open to other users, and engines are native code",
-            "remove it, or chmod 700 it if only you ever wrote to it",
-        )
-    return folder
+    try:
+        return private_folder("tensorrt")
+    except NotPrivate as error:
+        advice = "remove it, or chmod 700 it if only you ever wrote to it"
+        raise NoProvider("tensorrt", f"{error}, and engines are native code", advice) from error
 
 
 @contextmanager
