@@ -25,8 +25,9 @@ preset data per_class val_per_class classes check size load_size equalize blur f
 generator critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
-learning_rate beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device amp amp_dtype compile compile_backend fused_critic
-cuda_graph channels_last deterministic runs name resume changed_files save_every keep log_every samples dry_run
+learning_rate beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device amp amp_dtype
+compile compile_backend fused_critic cuda_graph channels_last deterministic runs
+name resume changed_files save_every keep log_every samples dry_run
 """.split()
 
 
