@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
 from recolor_fast.files import replacing
+from recolor_fast.signals import Stopped, stoppable
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 BATCH = 8  # pictures a GPU is given at a time, at most
@@ -71,7 +72,7 @@ class Arguments(NamedTuple):
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
     What was done before is skipped, so the same command goes on where it was stopped.
     Exit code: 0 done, 1 unexpected error, 2 wrong usage, 3 some images could not be read or written (the others are
-    done), 4 no usable model or provider, 130 or 143 stopped by a signal.
+    done), 4 no usable model or provider, 128 and a signal's number where one stopped it (130, 143).
     """
 
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
@@ -91,14 +92,6 @@ class Arguments(NamedTuple):
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """A line of JSON on stdout for every file as soon as it is done, images or not: input, output, status (ok, skipped,
     failed), reason, width, height, notes, seconds, cpu_seconds by stage. On stderr where OUT is -."""
-
-
-class Stopped(BaseException):
-    """A signal asked to stop; no Exception, so that nothing takes it for a picture's failure."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = 128 + number
 
 
 # --- one picture ---------------------------------------------------------------------------------------------------
@@ -428,7 +421,7 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
         return int(stop.code or OK)
     try:
-        with _signals():
+        with stoppable():
             return _run(arguments)
     except (runtime.BadArtefact, runtime.NoProvider) as error:
         say(str(error))
@@ -448,30 +441,6 @@ def main(argv: list[str] | None = None) -> int:
             traceback.print_exc()
         say(f"unexpected error: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)")
         return ERROR
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Stopped, once: a second one ends the process at once, as it does by default."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
-
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # nohup's stay
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(arguments: Arguments) -> int:

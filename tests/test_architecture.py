@@ -15,6 +15,7 @@ PACKAGE = ROOT / "recolor_fast"
 ORDER = """
 files
 memory
+signals
 options
 presets
 images

@@ -1,0 +1,69 @@
+"""Being asked to stop: the first SIGINT, SIGTERM or SIGHUP in good order, a second one at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Stopped(BaseException):
+    """A signal asked to stop; no Exception, so that nothing takes it for a failure. `code`: the exit code for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number).name
+        self.code = 128 + number
+
+
+class Signals:
+    """What a signal does inside `stoppable`: raise Stopped, at once or at the end of a held block."""
+
+    def __init__(self) -> None:
+        self._holding = False
+        self._pending: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block that no signal interrupts; Stopped is raised at its end."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._pending is not None:
+            raise Stopped(self._pending)
+
+    def receive(self, number: int) -> None:
+        """A signal has come."""
+        if not self._holding:
+            raise Stopped(number)
+        self._pending = number
+
+
+@contextmanager
+def stoppable() -> Iterator[Signals]:
+    """A block in which the first signal raises Stopped; the next one does what it does by default, which is the end.
+
+    Ignored signals stay so (nohup). In a thread other than the main one, where Python lets nothing handle signals, they
+    are left as they are.
+    """
+    signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+
+    def stop(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        signals.receive(number)
+
+    before = {number: handler for number in NUMBERS if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

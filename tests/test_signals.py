@@ -1,0 +1,70 @@
+"""Asked to stop, in this process: handlers are real, signals are raised by hand."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from recolor_fast.signals import NUMBERS, Stopped, stoppable
+
+TWICE = """
+import signal, sys, time
+from recolor_fast.signals import Stopped, stoppable
+with stoppable() as signals, signals.held():
+    signal.raise_signal(signal.SIGTERM)
+    print("held", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("not reached", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_stops_at_once(number):
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped, stoppable():
+        signal.raise_signal(number)
+        raise AssertionError("went on")
+    assert (stopped.value.code, stopped.value.signal) == (128 + number, signal.Signals(number).name)
+    assert signal.getsignal(number) == before
+
+
+def test_a_held_block_is_finished_first():
+    done = []
+    with pytest.raises(Stopped), stoppable() as signals:
+        with signals.held():
+            done.append("before")
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("during")
+        done.append("after")
+    assert done == ["before", "during"]
+
+
+def test_the_second_signal_ends_the_process_even_when_held():
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "held\n", "")
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_nothing_is_handled():
+    handlers = []
+
+    def work() -> None:
+        with stoppable():
+            handlers.extend(signal.getsignal(number) for number in NUMBERS)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(number) for number in NUMBERS]
