@@ -1,16 +1,19 @@
 """Verb: train a colorizer. `python -m recolor_fast.train --amp` is the paper's final system.
 
-Prints the run folder as its last line on stdout; everything for people goes to stderr. Exit codes: 0 done, 1 the
-numbers went bad, 2 options, data or weights that cannot be used, 130 interrupted.
+Prints the run folder as its last line on stdout; everything for people goes to stderr. Exit codes: 0 done, 1 the run
+failed (numbers gone bad, a full disk, no memory), 2 options, data or weights that cannot be used, 128 and a signal's
+number where one stopped it (130, 143).
 """
 
 import argparse
+import gc
 import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,14 +26,17 @@ from tqdm import tqdm
 
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
-from recolor_fast.environment import environment
-from recolor_fast.losses.terms import build_terms, check_features, resolve_lpips
+from recolor_fast.environment import deterministic, environment
+from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest
 
+KEPT = "the checkpoints before it stay"
 VALIDATE = 150  # at most so many validation photographs
+HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
 
 def parse(argv: list[str]) -> tuple[Options, Path | None]:
@@ -92,9 +98,9 @@ class Photographs(NamedTuple):
 def choose(options: Options) -> Photographs:
     """The usable photographs to train and validate on. ValueError where there is none to train on."""
     split = sources.photographs(options)
-    train, unusable = index.usable(split.train)
+    train, unusable = index.usable(split.train, options.check)
     try:
-        val, unusable_val = index.usable(split.val)
+        val, unusable_val = index.usable(split.val, options.check)
     except ValueError as error:
         print(f"warning: validating on a photograph trained on: {error}", file=sys.stderr)
         val, unusable_val = train[:1], {path: str(images.fault(path)) for path in split.val}
@@ -108,121 +114,255 @@ def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], l
     """
     step.generator.eval()
     graph = Chroma(step.generator, step.options.space)
-    with torch.no_grad():
-        cbcr = [graph(one.to(step.device)).cpu().numpy()[0] for one in gray.split(1)]
-    step.generator.train()
+    try:
+        with torch.no_grad():
+            cbcr = [graph(one.to(step.device)).cpu().numpy()[0] for one in gray.split(1)]
+    finally:
+        step.generator.train()
     truth = list(rgb.permute(0, 2, 3, 1).cpu().numpy())
     colored = [chroma.merge(images.gray(photograph), planes) for photograph, planes in zip(truth, cbcr)]
     return metrics.compare(colored, truth), colored, truth
 
 
-def train(options: Options, resumed: Path | None) -> Path:
+@dataclass
+class Progress:
+    """How far a run is: what its checkpoint holds besides the step."""
+
+    begun: int = 0
+    """Photographs seen when this process took it up."""
+    images: int = 0
+    """Photographs seen."""
+    logged: int = 0
+    """Photographs seen at the last row of results.csv that `log_every` asked for."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Of each part over the photographs since then; "nonfinite" counts those that were left out."""
+
+    def add(self, parts: dict[str, Tensor], count: int) -> None:
+        """The parts of an iteration on `count` photographs. Nothing waits for the device."""
+        left_out = parts["nonfinite"] > 0
+        for name, part in parts.items():
+            counted = count * (part if name == "nonfinite" else part.where(~left_out, 0))
+            self.sums[name] = self.sums.get(name, 0) + counted
+        self.images += count
+
+    def means(self) -> dict[str, float]:
+        """Of each part over the photographs since the last row, and how many of them were left out. Waits."""
+        sums = {name: float(total) for name, total in self.sums.items()}
+        left_out = sums.pop("nonfinite")
+        count = self.images - self.logged - left_out
+        return {name: total / count if count else math.nan for name, total in sums.items()} | {"nonfinite": left_out}
+
+
+def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
 
-    Returns the run folder. FloatingPointError where a loss is no number any more; the checkpoints before it stay.
+    Returns the run folder. Raises Stopped for a signal, once the step is finished and saved; FloatingPointError where
+    more than `options.skip_nonfinite` iterations in a row are not finite, and OSError for a full disk: the checkpoints
+    before it stay. Where a GPU has no memory for one of the first iterations, its batches are taken in halves
+    (`micro_batch`), HALVINGS times at most.
     """
-    device = torch.device(options.device)
     memory.keep_freed()
+    if options.deterministic:
+        deterministic()
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
-    files = runs.digest(photographs.train, photographs.val)
-    step, seen = Step(options, build_terms(options), device), 0
-    sums: dict[str, Tensor] = {}  # of each part over the photographs since the last row, `summed` many
-    summed = 0
-    if resumed and checkpoint.list_checkpoints(resumed / "checkpoints"):
-        path, state = checkpoint.newest(resumed / "checkpoints", device)
-        if state["files"] != files:
-            raise ValueError(f"{resumed}: {options.data} holds other photographs now, or another split of them")
-        step.load_state_dict(state["step"])
-        seen, sums, summed = state["images"], state["sums"], state["summed"]
-        print(f"resuming {resumed} from {path.name}: {seen} photographs seen", file=sys.stderr)
-    val_gray, val_rgb = loader.load(options, photographs.val)
-
+    terms = build_terms(options)
     folder = resumed or runs.create(options)
+    with runs.locked(folder):
+        checkpoint.clean(folder / "checkpoints")
+        for halvings in reversed(range(HALVINGS + 1)):
+            progress = Progress()
+            try:
+                _train(options, folder, photographs, terms, progress, signals)
+                break
+            except torch.OutOfMemoryError:
+                first = progress.images - progress.begun <= FIRST * options.batch
+                piece = (options.micro_batch or options.batch) // 2
+                if not (halvings and first and piece):
+                    raise
+                print(f"warning: out of memory: going on with --micro-batch {piece}", file=sys.stderr)
+                options = replace(options, micro_batch=piece, cuda_graph="off")
+            gc.collect()  # steps are in reference cycles
+            torch.cuda.empty_cache()
+    return folder
+
+
+def _train(
+    options: Options,
+    folder: Path,
+    photographs: Photographs,
+    terms: list[WeightedTerm],
+    progress: Progress,
+    signals: Signals,
+) -> None:
+    """`train` in a run folder, from its newest checkpoint or from the beginning; `progress` is filled in."""
+    device = torch.device(options.device)
+    step = Step(options, terms, device)
+    _load(step, options, folder, photographs, progress)
+    val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     runs.write_text(folder / "options.json", to_json(options) + "\n")
     runs.write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+    runs.write_files(folder, photographs.train, photographs.val)
     if photographs.unusable:
         lines = "".join(f"{path}: {reason}\n" for path, reason in photographs.unusable.items())
         runs.write_text(folder / "unusable.txt", lines)
         print(
             f"warning: {lines.count(chr(10))} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr
         )
-    results, validation = runs.Rows(folder / "results.csv", seen), runs.Rows(folder / "validation.csv", seen)
+    # A run that goes on repeats the row of an interval that its end cut short.
+    results = runs.Rows(folder / "results.csv", progress.logged if progress.begun < options.images else progress.begun)
+    validation = runs.Rows(folder / "validation.csv", progress.begun)
+
+    def crossed(every: int) -> bool:
+        return progress.images // every > max(progress.images - options.batch, 0) // every
 
     def save() -> None:
+        state = {"options": to_json(options), "files": runs.digest(photographs.train, photographs.val)}
+        state |= vars(progress) | {"step": step.state_dict()}
+        checkpoint.save(folder / "checkpoints", progress.images, state, options.keep, runs.best(folder))
+
+    def add_validation() -> None:
         numbers, colored, truth = validate(step, val_gray, val_rgb)
-        validation.add({"images": seen, **numbers})
         if options.samples:
             every = max(1, len(colored) // options.samples)
             shown, real = (part[::every][: options.samples] for part in (colored, truth))
             columns = {"gray": [images.gray(one) for one in real], "colored": shown, "truth": real}
-            plots.grid(folder / "samples" / f"{seen:09d}.png", columns)
-        state = {"options": to_json(options), "files": files, "images": seen, "step": step.state_dict()}
-        checkpoint.save(folder / "checkpoints", seen, state | {"sums": sums, "summed": summed})
+            plots.grid(folder / "samples" / f"{progress.images:09d}.png", columns)
+        validation.add({"images": progress.images, **numbers})
         bar.write(
-            f"{seen} photographs: ab error {numbers['ab_rmse']:.2f} (gray {numbers['ab_rmse/gray']:.2f}), "
+            f"{progress.images} photographs: ab error {numbers['ab_rmse']:.2f} (gray {numbers['ab_rmse/gray']:.2f}), "
             f"chroma {numbers['chroma']:.2f} of the truth",
             file=sys.stderr,
         )
 
-    bar = tqdm(total=options.images, initial=seen, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True)
+    parts: dict[str, Tensor] = {}
+    bar = tqdm(
+        total=options.images, initial=progress.begun, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True
+    )
     started, waited, counted = 0.0, 0.0, 0
-    with bar, closing(loader.batches(options, photographs.train, device, seen)) as stream:
-        while seen < options.images:
-            asked = time.perf_counter()
-            gray, rgb = next(stream)
-            if started:
-                waited += time.perf_counter() - asked
-            else:  # the first batch comes with the whole cache, or once the decoders have started: no step waits for it
-                started = time.perf_counter()
-            parts = step(gray, rgb, seen)
-            before, seen, counted, summed = seen, seen + len(gray), counted + len(gray), summed + len(gray)
-            sums = {name: part * len(gray) + sums.get(name, 0) for name, part in parts.items()}
-            bar.update(len(gray))
-            done = seen >= options.images
-            if done or any(seen // n > before // n for n in (options.log_every, options.save_every)):
-                row = {name: float(total) / summed for name, total in sums.items()}  # waits for the device
-                if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-                    raise FloatingPointError(f"{', '.join(bad)} no finite number after {seen} photographs")
-            if done or seen // options.log_every > before // options.log_every:
-                elapsed = time.perf_counter() - started
-                results.add({"images": seen, **row, "images_per_s": counted / elapsed, "data_wait": waited / elapsed})
-                sums, summed, started, waited, counted = {}, 0, time.perf_counter(), 0.0, 0
-            if done or seen // options.save_every > before // options.save_every:
-                paused = time.perf_counter()
+    with bar, closing(loader.batches(options, photographs.train, device, progress.begun)) as stream:
+        try:
+            while True:
+                done = progress.images >= options.images
+                if done or crossed(options.save_every):
+                    paused = time.perf_counter()
+                    _check_finite(step, options, photographs.train, progress, parts)
+                    if validation.last < progress.images:  # it has, where a run goes on from its last save
+                        add_validation()
+                    save()
+                    started += time.perf_counter() - paused if started else 0
+                if done:
+                    return
+                asked = time.perf_counter()
+                gray, rgb = next(stream)
+                if started:
+                    waited += time.perf_counter() - asked
+                else:  # the first batch comes with the whole cache, or once decoders have started: no step waits for it
+                    started = time.perf_counter()
+                with signals.held():
+                    parts = step(gray, rgb, progress.images)
+                    progress.add(parts, len(gray))
+                    counted += len(gray)
+                    bar.update(len(gray))
+                    log = crossed(options.log_every)
+                    if log or device.type == "cpu":  # on a GPU it would wait; what comes after changes nothing
+                        _check_finite(step, options, photographs.train, progress, parts)
+                    if log or progress.images >= options.images:
+                        elapsed = time.perf_counter() - started
+                        speed = {"images_per_s": counted / elapsed, "data_wait": waited / elapsed}
+                        results.add({"images": progress.images, **progress.means(), **speed})
+                        started, waited, counted = time.perf_counter(), 0.0, 0
+                    if log:
+                        progress.logged, progress.sums = progress.images, {}
+        except Stopped as stop:
+            if progress.images > progress.begun:
+                _check_finite(step, options, photographs.train, progress, parts)
                 save()
-                started += time.perf_counter() - paused
-    return folder
+            at = f"{progress.images} photographs seen are saved in {folder}"
+            print(f"stopped by {stop.signal}: {at}, --resume goes on", file=sys.stderr)
+            raise
+
+
+def _load(step: Step, options: Options, folder: Path, photographs: Photographs, progress: Progress) -> None:
+    """Fill step and progress from the newest checkpoint of a run folder, if it has one. ValueError if it is unlike."""
+    if not checkpoint.list_checkpoints(folder / "checkpoints"):
+        return
+    path, state = checkpoint.newest(folder / "checkpoints", step.device)
+    try:
+        if state["files"] != runs.digest(photographs.train, photographs.val):
+            changed = runs.check_files(folder, photographs.train, photographs.val)
+            if options.changed_files == "refuse":
+                raise ValueError(
+                    f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "
+                    "these by --changed-files accept"
+                )
+            print(f"warning: going on with other photographs: {changed}", file=sys.stderr)
+        step.load_state_dict(state["step"])
+        for one in fields(Progress):
+            setattr(progress, one.name, state[one.name])
+        progress.begun = progress.images
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
+    print(f"resuming {folder} from {path.name}: {progress.images} photographs seen", file=sys.stderr)
+
+
+def _check_finite(
+    step: Step, options: Options, paths: Sequence[Path], progress: Progress, parts: dict[str, Tensor]
+) -> None:
+    """FloatingPointError, naming the photographs, once too many iterations in a row were not finite.
+
+    `parts` are those of the last iteration.
+    """
+    beyond = int(step.streak) - options.skip_nonfinite
+    if beyond <= 0:
+        return
+    images = progress.images - beyond * options.batch  # before the iteration at which the step came to rest
+    names = [name for name, part in parts.items() if beyond == 1 and not part.isfinite()]
+    chosen = next(loader.indices(options.seed, len(paths), options.batch, images))
+    raise FloatingPointError(
+        f"{', '.join(names) or 'a loss or gradient'} not finite in the iteration after {images} photographs, on "
+        f"{', '.join(str(paths[place]) for place in chosen)}; it was not applied"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     try:
-        options, resumed = parse(sys.argv[1:] if argv is None else argv)
-        options = resolve(options)
-        if resumed:
-            runs.check_same(resumed, options)
-        if options.dry_run:
-            if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
-                options = loader.resolve(options, len(sources.photographs(options).train))
-            print(to_json(options))
+        with stoppable() as signals:
+            options, resumed = parse(sys.argv[1:] if argv is None else argv)
+            options = resolve(options)
+            if resumed:
+                runs.check_same(resumed, options)
+            if options.dry_run:
+                if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
+                    options = loader.resolve(options, len(sources.photographs(options).train))
+                print(to_json(options))
+                return 0
+            print(train(options, resumed, signals))
             return 0
-        folder = train(options, resumed)
-    except FloatingPointError as error:
-        print(f"error: {error}: lower --learning-rate; the checkpoints before it stay", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
+    except Stopped as stop:
+        return stop.code
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"error: {error}: lower --learning-rate, or --skip-nonfinite; {KEPT}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
     except BackendCompilerFailed as error:
         reason = str(error).strip().splitlines()[0]
         print(f"error: torch.compile failed ({reason}); use --compile off, or install what it names", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the newest checkpoint", file=sys.stderr)
-        return 130
-    print(folder)
-    return 0
+    except (MemoryError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "deterministic" in reason:
+            print(f"error: --deterministic: {reason}", file=sys.stderr)
+            return 2
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in reason:
+            raise
+        advice = "use a smaller --micro-batch, --batch, --size or --width, or --cache off"
+        print(f"error: out of memory ({reason}): {advice}; {KEPT}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -20,25 +20,38 @@ with stoppable() as signals, signals.held():
 """
 
 
+def interrupted(work) -> Stopped:
+    with pytest.raises(Stopped) as stopped, stoppable() as signals:
+        work(signals)
+    return stopped.value
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_stops_at_once(number):
-    before = signal.getsignal(number)
-    with pytest.raises(Stopped) as stopped, stoppable():
+    done = []
+
+    def work(signals):
         signal.raise_signal(number)
-        raise AssertionError("went on")
-    assert (stopped.value.code, stopped.value.signal) == (128 + number, signal.Signals(number).name)
+        done.append("after")
+
+    before = signal.getsignal(number)
+    stop = interrupted(work)
+    assert (stop.code, stop.signal, done) == (128 + number, signal.Signals(number).name, [])
     assert signal.getsignal(number) == before
 
 
 def test_a_held_block_is_finished_first():
     done = []
-    with pytest.raises(Stopped), stoppable() as signals:
+
+    def work(signals):
         with signals.held():
             done.append("before")
         with signals.held():
             signal.raise_signal(signal.SIGTERM)
             done.append("during")
         done.append("after")
+
+    interrupted(work)
     assert done == ["before", "during"]
 
 
