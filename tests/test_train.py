@@ -20,9 +20,7 @@ from recolor_fast.data import loader
 from recolor_fast.options import from_dict, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs
-
-SMALL = "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --lpips off".split()
-TIMED = ("images_per_s", "data_wait")
+from tests.trainings import SMALL, rows, run
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +29,6 @@ def photographs(tmp_path_factory) -> Path:
     write_jpegs(folder / "a", 6, height=80, width=96)
     write_jpegs(folder / "b", 6, first=6, height=96, width=72)
     return folder
-
-
-def run(photographs: Path, runs: Path, *arguments: str, capsys=None) -> Path:
-    assert train.main([*SMALL, "--data", str(photographs), "--runs", str(runs), *arguments]) == 0
-    return Path(capsys.readouterr().out.splitlines()[-1]) if capsys else runs
-
-
-def rows(folder: Path, name: str = "results.csv") -> list[dict[str, str]]:
-    with open(folder / name, newline="") as file:
-        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
 
 
 def test_a_run_leaves_a_whole_folder(photographs, tmp_path, capsys):
@@ -93,30 +81,6 @@ def test_runs_are_numbered(photographs, tmp_path, capsys):
     arguments = ["--preset", "pix2pix", "--images", "2"]
     folders = [run(photographs, tmp_path, *arguments, capsys=capsys).name for _ in range(2)]
     assert folders == ["pix2pix-1", "pix2pix-2"]
-
-
-@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])
-@pytest.mark.parametrize("stop", [4, 7])
-def test_resumed_equals_unbroken(photographs, tmp_path, preset, stop):
-    """Stopped after `stop` photographs (in mid-interval too) and resumed: the same rows and the same weights."""
-    common = ["--preset", preset, "--load-size", "80", "--flip", "--name"]
-    run(photographs, tmp_path, *common, "whole")
-    run(photographs, tmp_path, *common, "broken", "--images", str(stop))
-    run(photographs, tmp_path, *common, "broken", "--resume", "--images", "12")
-    whole, broken = (
-        checkpoint.load(checkpoint.list_checkpoints(tmp_path / n / "checkpoints")[-1]) for n in ("whole", "broken")
-    )
-    assert whole["images"] == broken["images"] == 12
-    for network in ("generator", "critic"):
-        for name, tensor in whole["step"][network].items():
-            assert torch.equal(tensor, broken["step"][network][name]), name
-    ends = {"2", "4", "6", "8", "10", "12"} - ({"8"} if stop == 7 else set())  # 7 closed an interval of its own
-    for ours, theirs in zip(
-        (row for row in rows(tmp_path / "broken") if row["images"] in ends),
-        (row for row in rows(tmp_path / "whole") if row["images"] in ends),
-        strict=True,
-    ):
-        assert ours == theirs
 
 
 def test_resume_without_a_checkpoint_starts_and_says_so(photographs, tmp_path, capsys):
