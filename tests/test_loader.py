@@ -207,6 +207,22 @@ def test_what_only_dali_cannot_read_is_decoded_without_it(paths, monkeypatch, ca
     assert unlike(loader.load(options, paths), everything) <= 2
 
 
+@pytest.mark.gpu
+@needs_dali
+def test_what_only_the_mixed_decoder_cannot_read_is_decoded_without_it(paths, monkeypatch):
+    options = replace(OPTIONS, loader="dali")
+    expected = take(options, paths, 12, device="cuda")
+    whole = dali.encoded
+
+    def encoded(path, size, decoded=False):
+        return np.frombuffer(b"\xff\xd8 no image", np.uint8) if path == paths[2] and not decoded else whole(path, size)
+
+    monkeypatch.setattr(dali, "encoded", encoded)
+    for pair, other in zip(take(options, paths, 12, device="cuda"), expected):
+        for one, two in zip(pair, other):
+            assert (one.float() - two.float()).abs().mean() < 1
+
+
 @needs_dali
 def test_what_dali_reads_in_no_form_ends_the_stream(paths, monkeypatch):
     monkeypatch.setattr(dali, "encoded", lambda path, size, decoded: np.frombuffer(b"\xff\xd8 no image", np.uint8))

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -61,9 +61,11 @@ def memory(paths: Sequence[Path], check: str) -> Generator[tuple[Mapping[Key, st
 def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]]:
     """All there is of these files, whatever state they were in."""
     today = _today()
-    with _table() as table:
+    with _database() as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'checked'").fetchone():
+            return
         for path in paths:
-            rows = table.execute(
+            rows = database.execute(
                 "SELECT state, reason FROM checked WHERE path = ? AND version = ? AND day BETWEEN ? AND ?"
                 " AND (level = ? OR (level = 'full' AND reason IS NULL))",
                 (_name(path), VERSION, today - DAYS, today, check),
@@ -78,24 +80,20 @@ def _keep(fresh: Mapping[Key, str | None], check: str) -> None:
         (_name(path), check, VERSION, state, reason and reason.encode(errors="backslashreplace").decode(), today)
         for (path, state), reason in fresh.items()
     ]
-    with _table() as table:
-        table.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?)", rows)
-        table.execute("DELETE FROM checked WHERE day NOT BETWEEN ? AND ?", (today - DAYS, today))
+    with _database() as database, database:  # closed, and one transaction
+        # Locked before it is read: of two processes that both read and then wrote, one would fail without waiting.
+        database.execute("BEGIN IMMEDIATE")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS checked (path BLOB, level TEXT, version TEXT, state TEXT, reason TEXT,"
+            " day INTEGER, PRIMARY KEY (path, level)) WITHOUT ROWID"
+        )
+        database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.execute("DELETE FROM checked WHERE day NOT BETWEEN ? AND ?", (today - DAYS, today))
 
 
-@contextmanager
-def _table() -> Iterator[sqlite3.Connection]:
-    """The database with its table, in one transaction. Raises OSError and sqlite3.Error."""
-    connection = sqlite3.connect(private_folder("index") / "checked.sqlite", timeout=WAIT)
-    try:
-        with connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS checked (path BLOB, level TEXT, version TEXT, state TEXT, reason TEXT,"
-                " day INTEGER, PRIMARY KEY (path, level)) WITHOUT ROWID"
-            )
-            yield connection
-    finally:
-        connection.close()
+def _database() -> closing[sqlite3.Connection]:
+    """The file, which is made where there is none. Raises OSError and sqlite3.Error."""
+    return closing(sqlite3.connect(private_folder("index") / "checked.sqlite", timeout=WAIT))
 
 
 def _name(path: Path) -> bytes:

@@ -4,6 +4,9 @@ The bytes are fed from Python: the order, resuming and what to do about bad file
 backends. Only plain JPEG reaches DALI's decoders as it is; anything else is decoded here and handed over as PNM, since
 DALI lacks formats, scales 16 bits differently and has crashed on truncated files. So are JPEGs far larger than the
 squares they become: DALI cannot decode at a fraction of the sides.
+
+A file that is missing, cut or holds something else by the time it is read is found out here. Rot in a JPEG's coded
+data is not: DALI makes some pixels of it, where the host backend may refuse the file and take another.
 """
 
 from collections import deque
