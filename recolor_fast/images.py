@@ -183,14 +183,12 @@ def _check_scans(data: bytes) -> None:
 
     All of them are read for the smallest gray picture as well: only the inverse transforms are fewer.
     """
-    for colorspace in ("GRAY", "CMYK"):  # a CMYK picture is had as no other
-        try:
-            simplejpeg.decode_jpeg(data, colorspace, min_height=1, min_width=1, min_factor=8)  # strict: warnings raise
-            return
-        except ValueError as error:
-            if _DAMAGED.search(str(error)):
-                raise UnreadableImage(f"damaged: {error}") from None
-    read_rgb(data)  # harmless, or more than libjpeg-turbo's simple interface can do: the full decoder judges
+    try:  # strict: warnings are errors
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if _DAMAGED.search(str(error)):
+            raise UnreadableImage(f"damaged: {error}") from None
+        read_rgb(data)  # harmless, or more than libjpeg-turbo's simple interface can do: the full decoder judges
 
 
 class Jpeg(NamedTuple):

@@ -330,6 +330,21 @@ def test_what_is_not_of_the_content_is_not_kept(tmp_path, kept, looked, monkeypa
     assert index.usable(paths) == (paths, {})
 
 
+def test_too_little_memory_says_nothing_of_a_file(tmp_path, kept, monkeypatch):
+    paths = write_jpegs(tmp_path / "a", 2)
+
+    def load(image: Image.Image) -> None:
+        raise MemoryError
+
+    png = tmp_path / "a" / "0.png"
+    png.write_bytes(images.encode(pixels(0), None, "PNG", 90))
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+        assert index.usable([*paths, png])[0] == paths
+    assert rows(kept) == 2
+    assert index.usable([*paths, png])[0] == [*paths, png]
+
+
 def test_results_of_other_versions_and_of_long_ago_are_not_relied_on(tmp_path, kept, looked, monkeypatch):
     paths = write_jpegs(tmp_path / "a", 2)
     index.usable(paths[:1])

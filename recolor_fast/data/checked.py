@@ -81,7 +81,6 @@ def _keep(fresh: Mapping[Key, str | None], check: str) -> None:
         for (path, state), reason in fresh.items()
     ]
     with _database() as database, database:  # closed, and one transaction
-        # Locked before it is read: of two processes that both read and then wrote, one would fail without waiting.
         database.execute("BEGIN IMMEDIATE")
         database.execute(
             "CREATE TABLE IF NOT EXISTS checked (path BLOB, level TEXT, version TEXT, state TEXT, reason TEXT,"
