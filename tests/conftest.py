@@ -1,7 +1,9 @@
-"""Tests that need a GPU, a C++ compiler or a browser are skipped by name where there is none."""
+"""Tests that need a GPU, a C++ compiler or a browser are skipped by name where there is none; no test uses the cache of
+whoever runs it."""
 
 import shutil
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in missing.keys() & set(item.keywords):
             item.add_marker(pytest.mark.skip(reason=missing[marker]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECOLOR_FAST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -31,6 +31,7 @@ colorize
 study
 environment
 data.sources
+data.checked
 data.index
 data.dali
 data.host

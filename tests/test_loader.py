@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from recolor_fast import images
-from recolor_fast.data import dali, host, index, loader, sources
+from recolor_fast.data import checked, dali, host, index, loader, sources
 from recolor_fast.options import Options
 from tests.photographs import pixels, shared, write_jpegs
 
@@ -152,24 +152,105 @@ def test_load_keeps_the_order_of_a_list_of_any_length(paths, backend, count):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_file_that_breaks_during_the_run_is_named(tmp_path, backend):
+def test_load_names_a_file_that_breaks(tmp_path, backend):
     good = write_jpegs(tmp_path, 3)
     broken = good[1]
-    broken.write_bytes(b"\xff\xd8 not any more")
+    whole = broken.read_bytes()
     options = replace(OPTIONS, loader=backend)
-    with pytest.raises(ValueError, match=r"001\.jpg: .*repair or remove"):
+    broken.write_bytes(whole[:-300])
+    with pytest.raises(index.Unusable, match=r"001\.jpg: truncated: .*repair or remove"):
         loader.load(options, good)
     broken.unlink()
-    with pytest.raises(ValueError, match=r"001\.jpg: No such file"):
+    with pytest.raises(index.Unusable, match=r"001\.jpg: No such file"):
         loader.load(options, good)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_load_replaces_what_breaks_where_it_may(tmp_path, capfd, backend):
+    good = write_jpegs(tmp_path, 4)
+    options = replace(OPTIONS, loader=backend)
+    gray, rgb = loader.load(options, good)
+    good[1].unlink()
+    good[3].write_bytes(b"\xff\xd8 not any more")
+    order = [0, 2, 2, 0]  # the next one, and after the last the first
+    assert_same([loader.load(options, good, strict=False)], [(gray[order], rgb[order])])
+    assert sorted(capfd.readouterr().err.splitlines()) == [
+        f"warning: {good[1]}: No such file or directory; {good[2]} takes its place",
+        f"warning: {good[3]}: not an image, or cut off in its header: it begins with b'\\xff\\xd8 not a'; "
+        f"{good[0]} takes its place",
+    ]
+
+
+def unlike(pair, other) -> int:
+    """Largest difference in levels between two of (gray, rgb)."""
+    return max(levels(one, two, frame=0) for one, two in zip(pair, other))
 
 
 @needs_dali
-def test_what_only_dali_cannot_read_is_named(tmp_path, monkeypatch):
-    good = write_jpegs(tmp_path, 1)
-    monkeypatch.setattr(dali, "encoded", lambda path, size: np.frombuffer(b"\xff\xd8 no image", np.uint8))
+@pytest.mark.parametrize("refused", [{0}, {6}, {2, 5}, set(range(7))])
+def test_what_only_dali_cannot_read_is_decoded_without_it(paths, monkeypatch, capfd, refused):
+    """With no batch lost or repeated, and all of it remembered: the pipeline breaks once for each batch at most."""
+    options = replace(OPTIONS, loader="dali")
+    expected, everything = take(options, paths, 12), loader.load(options, paths)
+    damaged = {paths[position] for position in refused}
+    whole = dali.encoded
+
+    def encoded(path, size, decoded=False):
+        return np.frombuffer(b"\xff\xd8 no image", np.uint8) if path in damaged and not decoded else whole(path, size)
+
+    monkeypatch.setattr(dali, "encoded", encoded)
+    for pair, other in zip(take(options, paths, 12), expected):
+        assert unlike(pair, other) <= 2
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
+    assert set(warnings) == {"warning: DALI cannot decode a batch of 3 photographs: it is decoded without DALI"}
+    assert 1 <= len(warnings) <= 4
+    assert unlike(loader.load(options, paths), everything) <= 2
+
+
+@pytest.mark.gpu
+@needs_dali
+def test_what_only_the_mixed_decoder_cannot_read_is_decoded_without_it(paths, monkeypatch):
+    options = replace(OPTIONS, loader="dali")
+    expected = take(options, paths, 12, device="cuda")
+    whole = dali.encoded
+
+    def encoded(path, size, decoded=False):
+        return np.frombuffer(b"\xff\xd8 no image", np.uint8) if path == paths[2] and not decoded else whole(path, size)
+
+    monkeypatch.setattr(dali, "encoded", encoded)
+    for pair, other in zip(take(options, paths, 12, device="cuda"), expected):
+        for one, two in zip(pair, other):
+            assert (one.float() - two.float()).abs().mean() < 1
+
+
+@needs_dali
+def test_what_dali_reads_in_no_form_ends_the_stream(paths, monkeypatch):
+    monkeypatch.setattr(dali, "encoded", lambda path, size, decoded: np.frombuffer(b"\xff\xd8 no image", np.uint8))
+    options = replace(OPTIONS, loader="dali")
     with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
-        loader.load(replace(OPTIONS, loader="dali"), good)
+        loader.load(options, paths)
+    with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
+        take(options, paths, 1)
+
+
+@needs_dali
+def test_a_file_that_breaks_inside_dali_is_replaced(tmp_path, capfd):
+    """A sound header and end marker, and no decoder gets further."""
+    good = write_jpegs(tmp_path, 7)
+    options = replace(OPTIONS, loader="dali")
+    gray, rgb = loader.load(options, good)
+    data = bytearray(good[4].read_bytes())
+    counts = data.index(b"\xff\xc4") + 5
+    data[counts : counts + 16] = b"\xff" * 16  # of codes: more than a Huffman table can have
+    good[4].write_bytes(data)
+    order = [5 if i == 4 else i for i in range(7)]
+    for pair, drawn in zip(take(options, good, 12), islice(loader.indices(0, 7, 3), 12)):
+        which = [order[i] for i in drawn]
+        assert unlike(pair, (gray[which], rgb[which])) <= 2
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 2  # of DALI, once, and of the file
+    assert "004.jpg: damaged or unsupported" in warnings[1]
+    assert warnings[1].endswith(f"{good[5]} takes its place")
 
 
 # --- the stream ----------------------------------------------------------------------------------------------------
@@ -425,7 +506,7 @@ def test_dali_is_imported_only_inside_functions():
 
 def test_data_imports_only_what_lies_above_it():
     above = [f"recolor_fast.{name}" for name in ("files", "options", "presets", "images", "color")]
-    for module in (sources, index, dali, host, loader):
+    for module in (sources, checked, index, dali, host, loader):
         tree = ast.parse(Path(module.__file__).read_text())
         found = set()
         for node in ast.walk(tree):

@@ -4,6 +4,9 @@ The bytes are fed from Python: the order, resuming and what to do about bad file
 backends. Only plain JPEG reaches DALI's decoders as it is; anything else is decoded here and handed over as PNM, since
 DALI lacks formats, scales 16 bits differently and has crashed on truncated files. So are JPEGs far larger than the
 squares they become: DALI cannot decode at a fraction of the sides.
+
+A file that is missing, cut or holds something else by the time it is read is found out here. Rot in a JPEG's coded
+data is not: DALI makes some pixels of it, where the host backend may refuse the file and take another.
 """
 
 from collections import deque
@@ -11,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ import torch
 from torch import Tensor
 
 from recolor_fast import images
-from recolor_fast.data.index import in_order, naming
+from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.options import Options
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
@@ -34,21 +38,16 @@ def available() -> bool:
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
-def encoded(path: Path, size: int) -> np.ndarray:
+def encoded(path: Path, size: int, decoded: bool = False) -> np.ndarray:
     """A file's bytes as DALI gets them, uint8 (n,): a plain JPEG's own, any other image's as binary PPM.
 
     JPEGs so large that a square of `size` pixels needs but a fraction of their sides (images.reduction) come as PPM
-    too. Raises ValueError naming a file that cannot be read.
+    too, and all with `decoded`. Raises Unusable (a ValueError) naming a file that cannot be read.
     """
     with naming(path):
-        data = path.read_bytes()
-        header = images.jpeg_header(data)
-        if (
-            header is None
-            or not header.plain
-            or header.width * header.height > images.MAX_PIXELS
-            or images.reduction(header.width, header.height, size) > 1
-        ):
+        data = images.read(path)
+        header = None if decoded else images.plain_jpeg(data)
+        if header is None or images.reduction(header.width, header.height, size) > 1:
             rgb = images.read_rgb(data, size)
             data = b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
     return np.frombuffer(data, np.uint8)
@@ -63,41 +62,62 @@ def stream(
     device_id: int | None = None,
     workers: int | None = None,
     ahead: int = 2,
+    strict: bool = True,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
 
     S is `size`, whatever `options` say; they give `equalize` and `blur`. On the GPU `device_id`, or on the CPU without
     one, by `workers` threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and
     as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors share DALI's
-    memory, which stays theirs. Closing the generator ends the pipeline. Raises ValueError naming a file that cannot be
-    decoded, or where DALI is not installed.
+    memory, which stays theirs. Closing the generator ends the pipeline.
+
+    `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader). A batch
+    that DALI cannot decode is decoded without it, with a warning; the pipeline, of no use after that, is built again
+    and goes on from there. Raises ValueError where DALI fails even so, or is not installed.
     """
     require()
-    fed: deque[list[Path]] = deque()
-    pipe = None
+    rest = iter(chunks)
+    fed: deque[Sequence[int] | np.ndarray] = deque()  # chunks asked for and not handed over yet
+    refused: set[int] = set()  # positions of batches that DALI could not decode
 
-    def asked() -> Iterator[list[Path]]:
-        for chunk in chunks:
-            fed.append([paths[i] for i in chunk])
-            yield fed[-1]
+    def asked(again: Iterable[Sequence[int] | np.ndarray]) -> Iterator[Sequence[int] | np.ndarray]:
+        for chunk in chain(again, rest):
+            fed.append(chunk)
+            yield chunk
 
-    def read(some: list[Path]) -> list[np.ndarray]:
-        return [encoded(path, size) for path in some]
+    one = reader(lambda path, decoded: encoded(path, size, decoded), paths, strict)
 
-    with closing(in_order(read, asked(), ahead)) as batches:
+    def read(chunk: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        return [one(i, i in refused) for i in map(int, chunk)]
+
+    def run() -> Generator[tuple[Tensor, Tensor]]:
+        """What one pipeline makes of the chunks."""
+        again, pipe = [*fed], None
+        fed.clear()
+        with closing(in_order(read, asked(again), ahead)) as batches:
+            try:
+                pipe = _pipeline(batches, options, batch, size, device_id, workers or images.threads(), ahead)
+                while True:
+                    try:
+                        gray, rgb = pipe.run()
+                    except StopIteration:
+                        return
+                    fed.popleft()
+                    yield torch.from_dlpack(gray.as_tensor()), torch.from_dlpack(rgb.as_tensor())
+            finally:
+                del pipe
+
+    while True:
         try:
-            pipe = _pipeline(batches, options, batch, size, device_id, workers or images.threads(), ahead)
-            while True:
-                try:
-                    gray, rgb = pipe.run()
-                except StopIteration:
-                    return
-                except RuntimeError as error:
-                    raise _culprit(fed[0], error) from error
-                fed.popleft()
-                yield torch.from_dlpack(gray.as_tensor()), torch.from_dlpack(rgb.as_tensor())
-        finally:
-            del pipe
+            yield from run()
+            return
+        except RuntimeError as error:
+            failed = next((chunk for chunk in fed if not refused.issuperset(chunk)), None)
+            if failed is None:
+                names = ", ".join(str(paths[i]) for chunk in islice(fed, 1) for i in chunk)
+                raise ValueError(f"DALI failed on a batch of {names}; use --loader host: {error}") from error
+            refused.update(map(int, failed))
+            warn(f"DALI cannot decode a batch of {len(failed)} photographs: it is decoded without DALI")
 
 
 def require() -> None:
@@ -144,17 +164,3 @@ def _pipeline(
         pipe.set_outputs(*(fn.transpose(image, perm=[2, 0, 1]) for image in small))
     pipe.build()
     return pipe
-
-
-def _culprit(batch: list[Path], error: RuntimeError) -> ValueError:
-    """The error to raise for a batch that DALI could not decode, naming the file: DALI's own does not."""
-    for path in batch:
-        try:
-            with naming(path):
-                images.read_rgb(path.read_bytes())
-        except ValueError as named:
-            return named
-    return ValueError(
-        f"DALI failed on a batch of {', '.join(map(str, batch))}, which other decoders read; "
-        f"use --loader host, or remove them: {error}"
-    )

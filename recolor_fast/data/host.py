@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from recolor_fast import images
-from recolor_fast.data.index import in_order, naming
+from recolor_fast.data.index import in_order, naming, reader
 from recolor_fast.options import Options
 
 
@@ -25,10 +25,10 @@ def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Ten
 
     A picture far larger than `size` comes at a fraction of its sides (images.read_rgb), and is equalized and blurred
     there. `equalize` and `blur`: "none", "source" (gray only) or "both". Safe to call from several threads. Raises
-    ValueError naming a file that cannot be read.
+    Unusable (a ValueError) naming a file that cannot be read.
     """
     with naming(path):
-        rgb = images.read_rgb(path.read_bytes(), size)
+        rgb = images.read_rgb(images.read(path), size)
     return square(rgb, size, equalize, blur)
 
 
@@ -49,7 +49,12 @@ def square(rgb: np.ndarray, size: int, equalize: str, blur: str) -> tuple[Tensor
 
 
 def stream(
-    paths: Sequence[Path], chunks: Iterable[Sequence[int] | np.ndarray], options: Options, batch: int, size: int
+    paths: Sequence[Path],
+    chunks: Iterable[Sequence[int] | np.ndarray],
+    options: Options,
+    batch: int,
+    size: int,
+    strict: bool = True,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8 on the CPU, for each chunk of n <= `batch` positions in `paths`, in order.
 
@@ -57,17 +62,17 @@ def stream(
     before the first batch is asked for; from then on at most 2 * batch + 2 * processors photographs are held that were
     not handed over, 4 * S^2 bytes each, however long nobody asks. A photograph at the size it is decoded at
     (images.reduction) is held only while it is worked on, one a processor. Closing the generator ends its threads.
+    `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader).
     """
     cv2.setNumThreads(1)  # one photograph a thread: OpenCV's own threads would only get in each other's way
     lengths: deque[int] = deque()
 
-    def asked() -> Iterator[Path]:
+    def asked() -> Iterator[int]:
         for chunk in chunks:
             lengths.append(len(chunk))
-            yield from (paths[i] for i in chunk)
+            yield from map(int, chunk)
 
-    def one(path: Path) -> tuple[Tensor, Tensor]:
-        return decode(path, size, options.equalize, options.blur)
+    one = reader(lambda path: decode(path, size, options.equalize, options.blur), paths, strict)
 
     with closing(in_order(one, asked(), 2 * batch + 2 * images.threads())) as decoded:
         for first in decoded:

@@ -1,7 +1,8 @@
-"""Which files are usable, found out before training starts; and the ordered thread map the loader is made of.
+"""Which files are usable, found out before training starts; what becomes of those that break later; and the ordered
+thread map the loader is made of.
 
-A decoder that meets a broken file in the middle of a run stops the run (DALI: without naming the file), so every file
-is looked at once, cheaply, and those that will not do are listed with a reason.
+Every file is looked at once, cheaply, and those that will not do are listed with a reason. What breaks or vanishes
+after that is replaced by another photograph, as the run is worth more than the file.
 """
 
 import sys
@@ -9,35 +10,69 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from recolor_fast import images
+from recolor_fast.data import checked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def usable(paths: Sequence[Path], progress: bool = True) -> tuple[list[Path], dict[Path, str]]:
+CHECKS = ("header", "full")
+
+
+class Unusable(ValueError):
+    """A file that cannot be read or decoded, or not any more."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; repair or remove the file and start again")
+        self.reason = reason
+
+
+def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) -> tuple[list[Path], dict[Path, str]]:
     """The files of `paths` that hold a usable image, in the given order, and the reason for each of the others.
 
-    The format is told from the content, not from the name. A JPEG has its headers parsed and its end marker looked
-    for, which costs next to nothing and does not find bit rot in its pixels; any other file is decoded. The progress
-    bar is on stderr, and silent where that is no terminal. Raises ValueError where no file is usable.
+    The format is told from the content, not from the name. With `check` "header", a JPEG has its headers parsed and its
+    end marker looked for, which costs next to nothing and does not find bit rot in its pixels; any other file is
+    decoded. With "full" every file is, see `images.check`. What was found of the content is kept until a file changes
+    (checked.py). The progress bar is on stderr, and silent where that is no terminal. Raises ValueError where no file
+    is usable.
     """
-    with tqdm(
-        in_order(images.fault, paths, 8 * images.threads()),
-        "checking files",
-        len(paths),
-        unit="img",
-        disable=None if progress else True,
-        file=sys.stderr,
-        leave=False,
-    ) as faults:
-        found = list(zip(paths, faults))
+    if check not in CHECKS:
+        raise ValueError(f"check {check!r}: expected one of {', '.join(CHECKS)}")
+    with checked.memory(paths, check) as (known, fresh):
+
+        def fault(path: Path) -> str | None:
+            state = checked.state(path)
+            if (path, state) in known:
+                return known[path, state]
+            reason = None
+            try:
+                images.check(images.read(path), strict=check == "full")
+            except (OSError, ValueError) as error:
+                reason = images.why(error)
+                if not isinstance(error, images.UnreadableImage) or isinstance(error.__cause__, MemoryError):
+                    return reason  # nothing that its content has to do with
+            if state:
+                fresh[path, state] = reason
+            return reason
+
+        with tqdm(
+            in_order(fault, paths, 8 * images.threads()),
+            "checking files",
+            len(paths),
+            unit="img",
+            disable=None if progress else True,
+            file=sys.stderr,
+            leave=False,
+        ) as faults:
+            found = list(zip(paths, faults))
     good = [path for path, reason in found if reason is None]
     reasons = {path: reason for path, reason in found if reason is not None}
     if not good:
@@ -48,12 +83,58 @@ def usable(paths: Sequence[Path], progress: bool = True) -> tuple[list[Path], di
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file inside into a ValueError that names the file."""
+    """Turn what goes wrong with a file inside into an Unusable, which names the file."""
     try:
         yield
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ValueError(f"{path}: {reason}; repair or remove the file and start again") from error
+        raise Unusable(path, images.why(error)) from error
+
+
+def reader(read: Callable[..., Result], paths: Sequence[Path], strict: bool) -> Callable[..., Result]:
+    """`read` of a path and more arguments, as a function of a position in `paths` and these arguments.
+
+    `strict`: what `read` raises is raised. Otherwise the next of `paths`, the first one coming after the last, takes
+    the place of each for which it raises Unusable: the same one whenever and however often it is asked for, with a
+    warning on stderr the first time. ValueError where none can be read. Safe to call from several threads.
+    """
+    gone: set[int] = set()  # positions that could not be read: no need to try them for another one again
+    told: set[int] = set()
+    lock = Lock()
+
+    def one(position: int, *arguments: Any) -> Result:
+        try:
+            result = read(paths[position], *arguments)
+        except Unusable as error:
+            if strict:
+                raise
+            return instead(position, error, *arguments)
+        gone.discard(position)
+        return result
+
+    def instead(position: int, error: Unusable, *arguments: Any) -> Result:
+        gone.add(position)
+        for other in chain(range(position + 1, len(paths)), range(position)):
+            if other in gone:
+                continue
+            try:
+                result = read(paths[other], *arguments)
+            except Unusable:
+                gone.add(other)
+                continue
+            with lock:
+                new = position not in told
+                told.add(position)
+            if new:
+                warn(f"{paths[position]}: {error.reason}; {paths[other]} takes its place")
+            return result
+        raise ValueError(f"none of {len(paths)} photographs can be read any more: {error}") from error
+
+    return one
+
+
+def warn(text: str) -> None:
+    """A warning on stderr, above any progress bar."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:

@@ -29,17 +29,17 @@ def batches(
 
     N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
     With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb.
-    Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Raises ValueError naming a file
-    that cannot be decoded, with the cache before the first batch, else in its turn.
+    Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Where a file cannot be read or
+    decoded, the next of `paths` that can takes its place, with a warning once. Raises ValueError where none can.
     """
     device = torch.device(device)
     options = resolve(options, len(paths), device)
     size, side = options.size, _side(options)
     order = indices(options.seed, len(paths), options.batch, images)
     if options.cache == "on":
-        stream = _cached(*_load(options, paths, device, side), order)
+        stream = _cached(*_load(options, paths, device, side, strict=False), order)
     else:
-        stream = _decoded(options, paths, order, options.batch, device, side)
+        stream = _decoded(options, paths, order, options.batch, device, side, strict=False)
     flips = mirrored(options.seed, len(paths), options.batch, images)
     places = corners(options.seed, len(paths), options.batch, side - size, images)
     with closing(stream):
@@ -49,23 +49,27 @@ def batches(
             yield (mirror(gray, flip), mirror(rgb, flip)) if options.flip else (gray, rgb)
 
 
-def load(options: Options, paths: Sequence[Path], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+def load(
+    options: Options, paths: Sequence[Path], device: torch.device | str = "cpu", strict: bool = True
+) -> tuple[Tensor, Tensor]:
     """All of `paths`, in order, whole and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
 
     S is `options.size`. The progress bar is on stderr, and silent where that is no terminal. Raises ValueError naming a
-    file that cannot be decoded.
+    file that cannot be decoded; not `strict`, others take the place of such files as in `batches`.
     """
     device = torch.device(device)
-    return _load(resolve(options, len(paths), device), paths, device, options.size)
+    return _load(resolve(options, len(paths), device), paths, device, options.size, strict)
 
 
-def _load(options: Options, paths: Sequence[Path], device: torch.device, size: int) -> tuple[Tensor, Tensor]:
+def _load(
+    options: Options, paths: Sequence[Path], device: torch.device, size: int, strict: bool
+) -> tuple[Tensor, Tensor]:
     """`load` of resolved options, as squares of any `size`."""
     gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
     bar = tqdm(desc="decoding", total=len(paths), unit="img", disable=None, file=sys.stderr, leave=False)
-    with bar, closing(_decoded(options, paths, chunks, CHUNK, device, size)) as stream:
+    with bar, closing(_decoded(options, paths, chunks, CHUNK, device, size, strict)) as stream:
         for chunk, (some_gray, some_rgb) in zip(chunks, stream):
             gray[chunk.start : chunk.stop] = some_gray
             rgb[chunk.start : chunk.stop] = some_rgb
@@ -171,13 +175,14 @@ def _decoded(
     batch: int,
     device: torch.device,
     size: int,
+    strict: bool,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device, as squares
     of `size`."""
     if options.loader == "dali":
-        stream = dali.stream(paths, chunks, options, batch, size, _device_id(device))
+        stream = dali.stream(paths, chunks, options, batch, size, _device_id(device), strict=strict)
     else:
-        stream = host.stream(paths, chunks, options, batch, size)
+        stream = host.stream(paths, chunks, options, batch, size, strict)
     with closing(stream):
         for gray, rgb in stream:
             yield _on(gray, device), _on(rgb, device)
