@@ -140,6 +140,11 @@ def _released(path: Path) -> Trained:
         raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
 
 
+def named(path: Path) -> tuple[Path, str]:
+    """The folder that what is made of a run (or of a .safetensors file) goes to by default, and what it is called."""
+    return (path.parent, path.stem) if path.is_file() else (path, path.resolve().name)
+
+
 def public(options: Options) -> Options:
     """Options without the paths of the machine that a run was trained on."""
     files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
