@@ -132,10 +132,14 @@ def _released(path: Path) -> Trained:
         )
     try:
         options = from_dict(json.loads(metadata[f"{PREFIX}options"]))
-        with torch.device("meta"):  # nothing is allocated, however large a foreign file says that the network is
-            generator = build_generator(options)
-        generator.load_state_dict(weights, assign=True)
-        return Trained(options, generator.float().eval(), None, int(metadata[f"{PREFIX}images"]))
+        with torch.device("meta"):  # so that a file that says its network is huge does not take all memory
+            plain = build_generator(replace(options, spectral_norm=False))
+        said, held = (sum(t.numel() for t in tensors) for tensors in (plain.parameters(), weights.values()))
+        if said > held:
+            raise ValueError(f"its options say {said} weights and more, it holds {held} numbers")
+        generator = build_generator(options)
+        generator.load_state_dict(weights)
+        return Trained(options, generator.eval(), None, int(metadata[f"{PREFIX}images"]))
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
 
