@@ -136,6 +136,7 @@ def test_half_precision_is_read_as_float32(run, tmp_path, capsys):
         assert runs.trained(path.with_stem("b")).generator(torch.zeros(1, 1, 64, 64)).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_it_is_exported_in_the_place_of_the_run(run, tmp_path, capsys):
     write_jpegs(tmp_path / "photographs", 4, height=70, width=90)
     path = released(run, "--best", "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
@@ -146,12 +147,17 @@ def test_it_is_exported_in_the_place_of_the_run(run, tmp_path, capsys):
     assert {pair.key: pair.value for pair in model.metadata_props}["recolor_fast.images"] == "20"
 
 
-def test_the_best_checkpoint_is_exported_where_asked(run, monkeypatch):
+def test_the_best_checkpoint_or_the_file_is_exported_where_asked(run, tmp_path, monkeypatch, capsys):
+    file = released(run, "--best", "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
     taken = []
     monkeypatch.setattr(to_onnx, "write", lambda arguments, trained, out: taken.append((trained.images, out)))
     assert to_onnx.main([str(run)]) == 0
     assert to_onnx.main([str(run), "--best"]) == 0
-    assert taken == [(30, run / "r-chroma-fp32.onnx"), (20, run / "r-chroma-fp32.onnx")]
+    assert to_onnx.main([str(file)]) == 0
+    name = "r-chroma-fp32.onnx"
+    assert taken == [(30, run / name), (20, run / name), (20, tmp_path / "a-chroma-fp32.onnx")]
+    assert to_onnx.main([str(file), "--best"]) == 2
+    assert "holds one checkpoint" in capsys.readouterr().err
 
 
 def test_it_is_evaluated_in_the_place_of_the_run(run, tmp_path, capsys):
