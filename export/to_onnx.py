@@ -1,4 +1,4 @@
-"""A run's newest checkpoint -> one self-contained ONNX file, proven against torch on real photographs.
+"""A run's newest or best checkpoint -> one self-contained ONNX file, proven against torch on real photographs.
 
 `python export/to_onnx.py RUN` prints the artefact's path as its last line on stdout. Exit codes: 0 done, 1 the artefact
 differs from torch by more than its precision may, 2 a run or data that cannot be used.
@@ -35,10 +35,12 @@ OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
 
 @dataclass(frozen=True)
 class Arguments:
-    """Export the newest checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
+    """Export the newest or the best checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Run folder, as train printed it."""
+    """Run folder, as train printed it, or a .safetensors file of to_safetensors.py."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Export the checkpoint with the lowest ab error in validation.csv, not the newest."""
     graph: Literal["chroma", "image"] = "chroma"
     """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S), for the folder tool
     and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
@@ -49,13 +51,13 @@ class Arguments:
     calibration_photographs: int = 64
     """How many of them."""
     out: Path | None = None
-    """File to write; none set: RUN/<name>-<graph>-<precision>.onnx."""
+    """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file."""
     photographs: int = 16
     """Validation photographs the artefact is proven on."""
     data: str = ""
     """Photographs to prove it on, as train's --data; none set: the run's own."""
     compare: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Export nothing; print a table of all artefacts in the run folder: size, speed, difference, quality."""
+    """Export nothing; print a table of all artefacts in that folder: size, speed, difference, quality."""
 
 
 def export(options: Options, generator: torch.nn.Module, graph: str, precision: str) -> onnx.ModelProto:
@@ -165,12 +167,6 @@ def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     return model.SerializeToString()
 
 
-def _public(options: Options) -> Options:
-    """Without the paths of the machine it was trained on."""
-    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
-    return replace(options, runs="runs", **files)  # type: ignore[arg-type]
-
-
 def in_torch(options: Options, generator: torch.nn.Module, graph: str) -> proof.Run:
     """The graph with the generator as it was trained, by torch on the CPU."""
     module = GRAPHS[graph](generator, options).eval()
@@ -215,7 +211,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     metadata = {
         "graph": arguments.graph,
         "precision": arguments.precision,
-        "options": to_json(_public(options)),
+        "options": to_json(runs.public(options)),
         "images": str(trained.images),
         "versions": json.dumps(versions()),
     }
@@ -248,9 +244,10 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     all processors. ab_rmse and psnr: against the true colors of such validation photographs.
     """
     options = trained.options
-    found = sorted(arguments.run.glob("*.onnx"))
+    folder, _ = runs.named(arguments.run)
+    found = sorted(folder.glob("*.onnx"))
     if not found:
-        raise ValueError(f"{arguments.run}: no .onnx file in it; export one first")
+        raise ValueError(f"{folder}: no .onnx file in it; export one first")
     data = with_photographs(options, arguments.data)
     _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
     truth = list(rgb.permute(0, 2, 3, 1).numpy())
@@ -304,15 +301,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
     try:
-        trained = runs.trained(arguments.run)
+        trained = runs.trained(arguments.run, arguments.best)
         for name in ("photographs", "calibration_photographs"):
             if getattr(arguments, name) < 1:
                 raise ValueError(f"{name} {getattr(arguments, name)}: expected 1 or more")
         if arguments.compare:
             print(as_text(table(arguments, trained)))
             return 0
-        name = f"{arguments.run.resolve().name}-{arguments.graph}-{arguments.precision}.onnx"
-        out = arguments.out or arguments.run / name
+        folder, name = runs.named(arguments.run)
+        out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}.onnx"
         if out.suffix != ".onnx":
             raise ValueError(f"out {out}: expected a name that ends in .onnx")
         write(arguments, trained, out)

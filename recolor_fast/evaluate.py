@@ -46,7 +46,8 @@ class Arguments:
     """Measure colorizers on the same photographs and draw the papers' tables and figures."""
 
     systems: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM")] = ()
-    """Run folders, exported .onnx files, and folders of colored photographs (named as the photographs are)."""
+    """Run folders, exported .onnx and .safetensors files, and folders of colored photographs (named as the photographs
+    are)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
     """Folder to write to, made where missing."""
     data: str = "auto"
@@ -283,12 +284,17 @@ def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> 
 def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: torch.device) -> System:
     if path.is_file() and path.suffix == ".onnx":
         return _artefact(name, path, arguments.device)
+    if path.is_file() and path.suffix == ".safetensors":
+        return _run(name, path, device)
     if path.is_dir() and ((path / "checkpoints").is_dir() or (path / "options.json").is_file()):
         return _run(name, path, device)
     if path.is_dir():
         return _folder(name, path, chosen)
-    what = "no .onnx file" if path.exists() else "it does not exist"
-    raise ValueError(f"system {path}: {what}; expected a run folder, an .onnx file or a folder of colored photographs")
+    what = "no such file" if path.exists() else "it does not exist"
+    raise ValueError(
+        f"system {path}: {what}; expected a run folder, an .onnx or .safetensors file, or a folder of colored "
+        "photographs"
+    )
 
 
 def _no_padova(reason: str) -> dict[str, str]:
@@ -356,7 +362,8 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
 
     base = System(name, "run", color, options=options, images=trained.images, folder=folder)
     if trained.critic is None:
-        return base._replace(missing=_no_padova("the run has no critic"))
+        reason = "the run has no critic" if folder.is_dir() else "the file holds no critic: give its run folder"
+        return base._replace(missing=_no_padova(reason))
     if options.space != "rgb":
         return base._replace(missing=_no_padova(f"its errors would be in {options.space}, the table's are of RGB"))
     critic = trained.critic.to(device).train()  # as in training: critics keep no running statistics

@@ -4,12 +4,18 @@ import csv
 import hashlib
 import io
 import json
+import math
+import os
 import sys
-from collections.abc import Iterable
-from dataclasses import fields
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from recolor_fast import checkpoint
@@ -17,6 +23,14 @@ from recolor_fast.files import replacing
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "lock"  # in a run folder: held by who trains in it
+PREFIX = "recolor_fast."  # of the metadata of a .safetensors file, as of an artefact's
 
 
 def find(runs: Path, name: str, preset: str) -> Path | None:
@@ -42,15 +56,19 @@ def create(options: Options) -> Path:
     runs = Path(options.runs)
     if options.name:
         folder = runs / options.name
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
             raise ValueError(f"{folder} exists and is not empty: give another --name, or --resume to go on with it")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+    runs.mkdir(parents=True, exist_ok=True)
     taken = numbered(runs, options.preset)
     n = int(taken[-1].name.rsplit("-", 1)[1]) + 1 if taken else 1
-    folder = runs / f"{options.preset}-{n}"
-    folder.mkdir(parents=True)
-    return folder
+    while True:
+        try:
+            (runs / f"{options.preset}-{n}").mkdir()
+            return runs / f"{options.preset}-{n}"
+        except FileExistsError:  # another training has just taken it
+            n += 1
 
 
 def stored_options(folder: Path) -> Options:
@@ -62,7 +80,7 @@ def stored_options(folder: Path) -> Options:
 
 
 class Trained(NamedTuple):
-    """The networks of a run's newest checkpoint, on the CPU, the generator in eval mode."""
+    """The networks of a checkpoint, on the CPU, the generator in eval mode."""
 
     options: Options
     generator: nn.Module
@@ -71,9 +89,24 @@ class Trained(NamedTuple):
     """Photographs seen."""
 
 
-def trained(run: Path) -> Trained:
-    """What a run has trained. ValueError where there is no such run or checkpoint."""
-    path, state = checkpoint.newest(run / "checkpoints")
+def trained(path: Path, best: bool = False) -> Trained:
+    """What a run has trained: of its newest checkpoint, or of its `best`, the lowest ab_rmse in validation.csv.
+
+    Or the generator of a .safetensors file that export/to_safetensors.py wrote. ValueError where there is no such run,
+    checkpoint or file. Checkpoints that do not verify are skipped, which is said on stderr.
+    """
+    if path.suffix == ".safetensors" and path.is_file():
+        if best:
+            raise ValueError(f"{path}: it holds one checkpoint; the best is chosen among those of a run folder")
+        return _released(path)
+    folder = path / "checkpoints"
+    found = checkpoint.first(_by_error(path)) if best else checkpoint.newest(folder)
+    if not found:
+        raise ValueError(
+            f"{path}: no usable checkpoint of it has an ab_rmse in validation.csv, so none is known to be the best; "
+            "take the newest"
+        )
+    path, state = found
     try:
         options = from_dict(json.loads(state["options"]))
         generator = build_generator(options)
@@ -84,6 +117,68 @@ def trained(run: Path) -> Trained:
         return Trained(options, generator.eval(), critic, state["images"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
+
+
+def _released(path: Path) -> Trained:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable .safetensors file ({error})") from error
+    if f"{PREFIX}options" not in metadata:
+        raise ValueError(
+            f"{path}: its metadata has no {PREFIX}options; expected a file that export/to_safetensors.py wrote"
+        )
+    try:
+        options = from_dict(json.loads(metadata[f"{PREFIX}options"]))
+        with torch.device("meta"):  # so that a file that says its network is huge does not take all memory
+            plain = build_generator(replace(options, spectral_norm=False))
+        said, held = (sum(t.numel() for t in tensors) for tensors in (plain.parameters(), weights.values()))
+        if said > held:
+            raise ValueError(f"its options say {said} weights and more, it holds {held} numbers")
+        generator = build_generator(options)
+        generator.load_state_dict(weights)
+        return Trained(options, generator.eval(), None, int(metadata[f"{PREFIX}images"]))
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
+
+
+def named(path: Path) -> tuple[Path, str]:
+    """The folder that what is made of a run (or of a .safetensors file) goes to by default, and what it is called."""
+    return (path.parent, path.stem) if path.is_file() else (path, path.resolve().name)
+
+
+def public(options: Options) -> Options:
+    """Options without the paths of the machine that a run was trained on."""
+    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
+    return replace(options, runs="runs", **files)  # type: ignore[arg-type]
+
+
+def validation(run: Path) -> list[dict[str, str]]:
+    """The complete rows of a run's validation.csv, in order; none where there is no such file."""
+    return _complete(run / "validation.csv")[1]
+
+
+def best(run: Path) -> int | None:
+    """The photographs seen of the checkpoint that exists with the lowest ab_rmse in validation.csv; None if none is.
+
+    Rows without a finite number do not count; of equal ones the earlier is the best.
+    """
+    return next((int(path.stem) for path in _by_error(run)), None)
+
+
+def _by_error(run: Path) -> list[Path]:
+    """The checkpoints that validation.csv has an ab_rmse of, the lowest first, then the earliest."""
+    errors = {}
+    for row in validation(run):
+        try:
+            errors[int(row["images"])] = float(row["ab_rmse"])
+        except (KeyError, ValueError):
+            continue
+    known = [path for path in checkpoint.list_checkpoints(run / "checkpoints") if int(path.stem) in errors]
+    finite = [path for path in known if math.isfinite(errors[int(path.stem)])]
+    return sorted(finite, key=lambda path: errors[int(path.stem)])
 
 
 def check_same(folder: Path, options: Options) -> None:
@@ -97,8 +192,80 @@ def check_same(folder: Path, options: Options) -> None:
 
 def digest(*groups: Iterable[Path]) -> str:
     """A hash of which photographs a run trains and validates on: their names and classes, in order."""
-    lines = [[Path(*path.parts[-2:]).as_posix() for path in group] for group in groups]
+    lines = [_names(group) for group in groups]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def write_files(run: Path, train: Iterable[Path], val: Iterable[Path]) -> None:
+    """Keep which photographs a run trains and validates on, class/name each, in the run folder's photographs.json."""
+    groups = {"train": _names(train), "val": _names(val)}
+    write_text(run / "photographs.json", json.dumps(groups, indent=0) + "\n")
+
+
+def check_files(run: Path, train: Iterable[Path], val: Iterable[Path]) -> str:
+    """What has changed since `write_files`, in words; empty where nothing has.
+
+    Where photographs.json cannot be read it says so, as for lists that differ: digest tells whether they do.
+    """
+    try:
+        stored = json.loads((run / "photographs.json").read_text())
+        before = {group: Counter([str(name) for name in stored[group]]) for group in ("train", "val")}
+    except (OSError, KeyError, TypeError, ValueError):
+        return "the list of photographs differs, and photographs.json, which would tell how, cannot be read"
+    given = {"train": _names(train), "val": _names(val)}
+    now = {group: Counter(names) for group, names in given.items()}
+    gone = {group: before[group] - now[group] for group in before}
+    new = {group: now[group] - before[group] for group in before}
+    moved = {"train": gone["train"] & new["val"], "val": gone["val"] & new["train"]}
+    said = []
+    for group, other, purpose in (("train", "val", "train"), ("val", "train", "validate")):
+        lost = _some(gone[group] - moved[group], "gone", f"photograph{{s}} to {purpose} on ")
+        found = _some(new[group] - moved[other], "new", "" if lost else f"photograph{{s}} to {purpose} on ")
+        said.append(", ".join(filter(None, (lost, found))))
+    if both := moved["train"] + moved["val"]:
+        said.append(f"{both.total()} moved between training and validation{_examples(both)}")
+    if not any(said) and any(stored[group] != given[group] for group in given):
+        return "the photographs are the same, in another order"
+    return "; ".join(filter(None, said))
+
+
+def _some(names: Counter[str], what: str, noun: str) -> str:
+    count = names.total()
+    verb = "is" if count == 1 else "are"
+    return f"{count} {noun.format(s='' if count == 1 else 's')}{verb} {what}{_examples(names)}" if count else ""
+
+
+def _examples(names: Counter[str]) -> str:
+    return f" ({', '.join(sorted(names.elements())[:3])}{', ...' if names.total() > 3 else ''})"
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    return [Path(*path.parts[-2:]).as_posix() for path in paths]
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """While the block runs no other process trains in a run folder; ValueError where one does.
+
+    The lock ends with the process, however that ends. On a system or disk that has none, nothing is locked.
+    """
+    with open(run / LOCK, "ab") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(
+                    f"{run}: another process trains in it; wait until it has ended, stop it, or give another --name"
+                ) from error
+            except OSError as error:
+                print(f"warning: {run} cannot be locked ({error.strerror}): train in it only once", file=sys.stderr)
+        yield
+
+
+def clean(run: Path) -> None:
+    """Remove what killed writes left in a run folder. Only while it is locked."""
+    for folder in (run, run / "checkpoints", run / "samples"):
+        checkpoint.clean(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,26 +274,90 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def _complete(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV file that Rows wrote, without the half of one that a kill may leave.
+
+    Rows count whose "images" is a number, larger than that of the row before.
+    """
+    if not path.is_file():
+        return [], []
+    text = path.read_bytes().decode(errors="replace")
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    columns: list[str] = []
+    rows: list[dict[str, str]] = []
+    seen = -1
+    with suppress(csv.Error):  # damaged: what comes before it counts
+        columns = list(reader.fieldnames or [])
+        for row in reader:
+            number = row.get("images") or ""
+            if None not in row and None not in row.values() and number.isdecimal() and int(number) > seen:
+                rows.append(row)
+                seen = int(number)
+    return columns, rows
+
+
 class Rows:
-    """A CSV file that grows a dict at a time; rows past `seen` photographs (a resumed run repeats them) are cut."""
+    """A CSV file that grows a dict at a time, each on the disk before `add` returns, by ascending photographs seen.
+
+    On opening, rows past `seen` photographs (a resumed run repeats them) and what a kill left of one are cut.
+    """
 
     def __init__(self, path: Path, seen: int) -> None:
+        """ValueError where the file is none of this kind."""
         self.path = path
+        self.columns, rows = _complete(path)
+        if self.columns and "images" not in self.columns:
+            raise ValueError(
+                f"{path}: its columns are {', '.join(self.columns)}; expected images among them: remove it"
+            )
+        rows = [row for row in rows if int(row["images"]) <= seen]
+        self.last = int(rows[-1]["images"]) if rows else -1
         if path.is_file():
-            with open(path, newline="") as file:
-                reader = csv.DictReader(file)
-                kept = [row for row in reader if row.get("images", "").isdecimal() and int(row["images"]) <= seen]
-            text = io.StringIO()
-            writer = csv.DictWriter(text, reader.fieldnames or [])
+            self._write(rows)
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="")
+        if self.columns:
             writer.writeheader()
-            writer.writerows(kept)
-            write_text(path, text.getvalue())
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a row, its floats with six digits; the header comes with the first one."""
-        new = not self.path.exists() or not self.path.stat().st_size
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+        """Append a row, its floats with six digits. Columns that are new are added, the rows before have them empty.
+
+        A row of no more photographs ("images") than the last one is left out: that one stays. OSError, with the file as
+        it was, where the disk is full or fails.
+        """
+        if row["images"] <= self.last:
+            return
+        try:
+            new = [name for name in row if name not in self.columns]
+            if new or not self.path.is_file():
+                rows = _complete(self.path)[1]
+                self.columns = [*self.columns, *new]
+                self._write(rows)
+            text = io.StringIO()
+            values = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+            csv.DictWriter(text, self.columns, restval="").writerow(values)
+            _append(self.path, text.getvalue().encode())
+        except OSError as error:
+            raise OSError(
+                f"{self.path}: no row could be added ({error.strerror or error}); make room on that disk, or mend what "
+                "the reason names, and go on with --resume"
+            ) from error
+        self.last = row["images"]
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append to a file and flush it to the disk; on an error it is as long as before."""
+    size = path.stat().st_size
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            os.truncate(path, size)
+        raise

@@ -1,0 +1,76 @@
+"""A run's newest or best checkpoint -> the generator's weights as one .safetensors file, for release.
+
+`python export/to_safetensors.py RUN` prints the file's path as its last line on stdout. It holds float32 tensors and,
+as metadata, what it takes to build the generator: it can be evaluated and exported in the place of the run, and reading
+it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that cannot be written.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from safetensors.torch import save
+
+from recolor_fast import runs
+from recolor_fast.files import replacing
+from recolor_fast.options import to_json
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write the generator of a run's newest or best checkpoint as a .safetensors file."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as train printed it."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the checkpoint with the lowest ab error in validation.csv, not the newest."""
+    out: Path | None = None
+    """File to write; none set: RUN/<name>.safetensors."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace a file that exists."""
+
+
+def metadata(run: Path, trained: runs.Trained) -> dict[str, str]:
+    """What the file says of its weights: options, photographs seen, version, and the validation row where there is one.
+
+    The options are those of the run without the paths of its machine.
+    """
+    told = {
+        "options": to_json(runs.public(trained.options)),
+        "images": str(trained.images),
+        "version": version("recolor-fast"),
+    }
+    rows = {int(row["images"]): row for row in runs.validation(run)}
+    if trained.images in rows:
+        told["validation"] = json.dumps(rows[trained.images])
+    return {f"{runs.PREFIX}{key}": value for key, value in told.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb; returns the exit code."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_safetensors.py")
+    try:
+        if arguments.run.is_file():
+            raise ValueError(f"{arguments.run}: expected a run folder, not a file")
+        folder, name = runs.named(arguments.run)
+        out = arguments.out or folder / f"{name}.safetensors"
+        if out.suffix != ".safetensors" or (out.exists() and not arguments.overwrite):
+            raise ValueError(
+                f"out {out}: expected a name that ends in .safetensors, of no file that exists (or --overwrite)"
+            )
+        trained = runs.trained(arguments.run, arguments.best)
+        with replacing(out) as file:
+            file.write(save(trained.generator.state_dict(), metadata(arguments.run, trained)))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
