@@ -103,7 +103,8 @@ def choose(options: Options) -> Photographs:
         val, unusable_val = index.usable(split.val, options.check)
     except ValueError as error:
         print(f"warning: validating on a photograph trained on: {error}", file=sys.stderr)
-        val, unusable_val = train[:1], {path: str(images.fault(path)) for path in split.val}
+        strict = options.check == "full"
+        val, unusable_val = train[:1], {path: str(images.fault(path, strict=strict)) for path in split.val}
     return Photographs(train, val[:VALIDATE], unusable | unusable_val)
 
 
@@ -169,7 +170,7 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     terms = build_terms(options)
     folder = resumed or runs.create(options)
     with runs.locked(folder):
-        checkpoint.clean(folder / "checkpoints")
+        runs.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
             try:
