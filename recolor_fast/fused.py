@@ -30,6 +30,9 @@ In units of one forward pass on one third that is 3 + 3 + 1 + 3 = 10, in few lar
 does 12, two of them on zeros, as it does not know that LeakyReLU's second derivative is zero; told so (layers.py), it
 does 10 as well, in more and smaller calls. Several critic scales share the image: g is the sum over the scales, and u
 goes into each.
+
+With a loss scale, for float16, the three d / d scores are multiplied with it and so is every delta; g is divided by it
+before the norm. The tangents are not scaled, so every weight gradient is, once, and is divided at the end.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
@@ -100,6 +103,7 @@ def critic_update(
     real: Tensor,
     fake: Tensor,
     mix: Tensor,
+    loss_scale: Tensor | None = None,
 ) -> tuple[Parameters, Parameters]:
     """The critic's loss by parts and its gradient by parameter name, as `recolor_fast.step.critic_update` gives them.
 
@@ -127,7 +131,9 @@ def critic_update(
             at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
             # The value being linear, its gradient is the same at any scores.
             at_mixed = grad(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
-            deltas.append(_backward(scale, weights, states[-1], torch.cat((at_real, at_fake, at_mixed))))
+            at_scores = torch.cat((at_real, at_fake, at_mixed))
+            at_scores = at_scores if loss_scale is None else at_scores * loss_scale
+            deltas.append(_backward(scale, weights, states[-1], at_scores))
             parts |= {"critic/real": parts["critic/real"] + real_part, "critic/fake": parts["critic/fake"] + fake_part}
 
         # What the penalty differentiates by: the image's channels of the pair, or all of them.
@@ -138,6 +144,7 @@ def critic_update(
             at_scale = at_least_float32(_input_gradient(scale[0], by.to(low), weight, delta[0][2 * count :]))
             gradient = at_scale if gradient is None else at_scale + _unpool(gradient, by)
         assert gradient is not None
+        gradient = gradient if loss_scale is None else gradient / loss_scale
         direction, parts["critic/penalty"] = grad_and_value(norm_penalty)(gradient)
 
         found: Parameters = {}
@@ -145,6 +152,8 @@ def critic_update(
         for index, scale in enumerate(scales):
             tangent = F.avg_pool2d(tangent, 2) if index else tangent
             found |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
+        if loss_scale is not None:
+            found = {name: gradient / loss_scale for name, gradient in found.items()}
         return parts, {name: found[name] for name in parameters}
 
 

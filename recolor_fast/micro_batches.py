@@ -19,16 +19,16 @@ Found = TypeVar("Found")
 def in_pieces(
     update: Callable[..., tuple[Parts, Found]], length: int, join: Callable[[Sequence[Found], Sequence[float]], Found]
 ) -> Callable[..., tuple[Parts, Found]]:
-    """`update(parameters, *batch)` over pieces of `length` photographs of every tensor (N,...) of the batch.
+    """`update(parameters, *batch, **others)` over pieces of `length` photographs of every tensor (N,...) of the batch.
 
     Parts and gradients of an update are of means over its photographs, so a piece counts by its share of them; `join`
     puts the pieces' gradients together: `mean` or `end_to_end`. Parts named gradient/... are norms over the batch.
     """
 
-    def run(parameters: Parts, *batch: Tensor) -> tuple[Parts, Found]:
+    def run(parameters: Parts, *batch: Tensor, **others: Tensor | None) -> tuple[Parts, Found]:
         pieces = [*zip(*(tensor.split(length) for tensor in batch))]
         shares = [len(piece[0]) / len(batch[0]) for piece in pieces]
-        parts, found = zip(*(update(parameters, *piece) for piece in pieces))
+        parts, found = zip(*(update(parameters, *piece, **others) for piece in pieces))
         norms = [name for name in parts[0] if name.startswith("gradient/")]
         together = mean(parts, shares)
         for name in norms:

@@ -6,6 +6,10 @@ An iteration is four pure pieces. Each is eager or compiled, the same lines eith
     parts, gradient = critic_update(critic parameters, ..., fake, mix)  critic_steps times, Adam after each
     parts, at_fake  = generator_update(critic parameters, ..., fake)    d loss / d fake
     gradient        = vector-Jacobian product of `forward` with at_fake, then Adam
+
+An iteration is applied whole or not at all. Where one of its losses or gradients is not finite, no Adam step after that
+is taken, and what the iteration had changed by then is put back: the critic's weights and its Adam, of earlier steps on
+the same batch, and all buffers, which a forward pass of NaN poisons. All of that is decided on the device.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
@@ -13,7 +17,7 @@ from __future__ import annotations  # a compiled function must not evaluate the 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,13 +40,31 @@ Parts = dict[str, Tensor]
 Parameters = dict[str, Tensor]
 
 
+class LossScale(NamedTuple):
+    """What a network's losses are multiplied with in float16, and the iterations since it last changed: scalars."""
+
+    value: Tensor
+    good: Tensor
+
+
+FIRST_SCALE, GROW_AFTER = 65536.0, 2000  # as torch.amp.GradScaler has them
+
+
 def critic_update(
-    critic: nn.Module, options: Options, parameters: Parameters, source: Tensor, real: Tensor, fake: Tensor, mix: Tensor
+    critic: nn.Module,
+    options: Options,
+    parameters: Parameters,
+    source: Tensor,
+    real: Tensor,
+    fake: Tensor,
+    mix: Tensor,
+    loss_scale: Tensor | None = None,
 ) -> tuple[Parts, Parameters]:
     """The critic's loss by parts and its gradient by parameter name.
 
     source (N,1,H,W), or (N,3,H,W) for a critic that takes three equal ones; real and fake (N,C,H,W) in network space;
-    mix (N,1,1,1) in [0, 1] for the penalty's points. For any critic; fused.py is faster for some.
+    mix (N,1,1,1) in [0, 1] for the penalty's points. `loss_scale`, a scalar, multiplies what is drawn backward, lest it
+    underflow in float16, and is divided out of all that is returned. For any critic; fused.py is faster for some.
     """
     adversary = ADVERSARIES[options.adversary]
 
@@ -61,11 +83,13 @@ def critic_update(
                 values = [adversary.value(at_least_float32(score)) for score in scores(source, image)]
                 return torch.stack(values).sum(0)
 
-            parts["critic/penalty"] = gradient_penalty(value, source, real, fake, mix, options.penalty_on)
+            parts["critic/penalty"] = gradient_penalty(value, source, real, fake, mix, options.penalty_on, loss_scale)
             total = total + options.gradient_penalty * parts["critic/penalty"]
-        return total, parts
+        return total if loss_scale is None else total * loss_scale, parts
 
     gradients, (_, parts) = grad_and_value(loss, has_aux=True)(parameters)
+    if loss_scale is not None:
+        gradients = {name: gradient / loss_scale for name, gradient in gradients.items()}
     return parts, gradients
 
 
@@ -78,11 +102,12 @@ def generator_update(
     real: Tensor,
     real_image: Tensor,
     fake: Tensor,
+    loss_scale: Tensor | None = None,
 ) -> tuple[Parts, Tensor]:
     """The generator's loss by parts and its gradient at the fake (N,C,H,W).
 
-    real_image is RGB (N,3,H,W) in [-1, 1]. Beside each part `generator/X` stands `gradient/X`, the norm of its weighted
-    gradient at the fake: what each part really pulls with.
+    real_image is RGB (N,3,H,W) in [-1, 1]; `loss_scale` as of `critic_update`. Beside each part `generator/X` stands
+    `gradient/X`, the norm of its weighted gradient at the fake: what each part really pulls with.
     """
 
     def adversarial(fake: Tensor) -> Tensor:
@@ -102,9 +127,14 @@ def generator_update(
     for term in terms:
         losses[term.name] = (term.weight, partial(compared, term))
 
+    def scaled(loss: Callable[[Tensor], Tensor], fake: Tensor) -> tuple[Tensor, Tensor]:
+        value = loss(fake)
+        return value if loss_scale is None else value * loss_scale, value
+
     parts, at_fake = {}, torch.zeros_like(fake)
     for name, (weight, loss) in losses.items():
-        gradient, parts[f"generator/{name}"] = grad_and_value(loss)(fake)
+        gradient, (_, parts[f"generator/{name}"]) = grad_and_value(partial(scaled, loss), has_aux=True)(fake)
+        gradient = gradient if loss_scale is None else gradient / loss_scale
         parts[f"gradient/{name}"] = abs(weight) * gradient.norm()
         at_fake = at_fake + weight * gradient
     return parts, at_fake
@@ -157,8 +187,32 @@ def _over_scales(loss: Callable[[Tensor], Tensor], scores: list[Tensor]) -> Tens
     return torch.stack([loss(at_least_float32(score)) for score in scores]).sum()
 
 
+def _begin(optimizer: torch.optim.Optimizer) -> None:
+    """Give Adam the state that it otherwise makes in its first step: there is something to put back from the start."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
+def _put_back(kept: list[tuple[Tensor, Tensor]], condition: Tensor) -> None:
+    """Each tensor as its copy beside it is, in place, where the scalar condition holds."""
+    for tensor, before in kept:
+        torch.where(condition, before, tensor, out=tensor)
+
+
 class Step:
-    """Both networks, both optimizers, and the iteration that updates them."""
+    """Both networks, both optimizers, and the iteration that updates them.
+
+    `streak`, an int64 scalar on the device, counts the iterations in a row that were left out because a loss or a
+    gradient was not finite. Once it is above options.skip_nonfinite, everything else stays as it was before the
+    iteration that brought it there, whatever is called, and only `streak` goes on counting: whoever looks at it now and
+    then finds the state of before, and when that was. With amp_dtype float16 an iteration that lowers a loss scale was
+    left out, too, but it neither counts nor ends a streak.
+    """
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
         """Build from options and their terms (build_terms). ValueError for an unknown name and as of `fastest`."""
@@ -189,6 +243,14 @@ class Step:
             )
             for name, network in networks.items()
         }
+        for optimizer in self.optimizers.values():
+            _begin(optimizer)
+        self.streak = torch.zeros((), dtype=torch.int64, device=device)
+        self.scales: dict[str, LossScale] = {}
+        if options.amp and options.amp_dtype == "float16":
+            for name in networks:
+                good = torch.zeros((), dtype=torch.int32, device=device)
+                self.scales[name] = LossScale(torch.full((), FIRST_SCALE, device=device), good)
         # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
@@ -211,10 +273,12 @@ class Step:
     def _prepare(self, piece: Callable) -> Callable:
         """Autocast around a piece, and one compiled graph of it if the options say so."""
 
-        def run(*tensors: Any) -> Any:
+        dtype = getattr(torch, self.options.amp_dtype)
+
+        def run(*tensors: Any, **loss_scale: Any) -> Any:
             # The cache of cast weights outlives functorch's levels and captured graphs: casting again is cheap.
-            with torch.autocast(self.device.type, torch.bfloat16, self.options.amp, cache_enabled=False):
-                return piece(*tensors)
+            with torch.autocast(self.device.type, dtype, self.options.amp, cache_enabled=False):
+                return piece(*tensors, **loss_scale)
 
         if self.options.compile == "off":
             return run
@@ -227,7 +291,8 @@ class Step:
         """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.
 
         `images` is the progress before this step; with the seed it determines dropout and penalty points, so a resumed
-        run repeats an unbroken one. Returns the loss parts as float32 scalars on the device: nothing synchronizes.
+        run repeats an unbroken one. Returns the loss parts as float32 scalars on the device, finite or not, and beside
+        them `nonfinite`: 1 where this iteration was left out, else 0. Nothing synchronizes.
         """
         options = self.options
         torch.manual_seed(step_seed(options.seed, images))
@@ -239,6 +304,9 @@ class Step:
     def _iterate(self, penalized: tuple[bool, ...], gray: Tensor, rgb: Tensor) -> Parts:
         """The iteration, nothing but work on the device; `penalized` says which critic steps have the penalty."""
         options = self.options
+        kept, left_out = self._kept(), self.streak > options.skip_nonfinite
+        wrong: dict[str, Tensor] = {}  # by network: whether an update of it is not finite
+        scales = {name: scale.value for name, scale in self.scales.items()}
         rgb01 = to_rgb01(rgb).contiguous(memory_format=self._layout)
         source = to_unit(gray).contiguous(memory_format=self._layout)
         real = SPACES[options.space].encode(rgb01)
@@ -254,30 +322,76 @@ class Step:
                 for step, penalty in enumerate(penalized):
                     power_iteration(self.critic)
                     update = self._critic_updates[penalty]
-                    found, gradients = update(self._parameters, *pairs, mix[step])
+                    found, gradients = update(self._parameters, *pairs, mix[step], loss_scale=scales.get("critic"))
                     # Of several steps on one batch, the parts' mean.
                     parts = {k: parts.get(k, 0) + found.get(k, 0) / options.critic_steps for k in parts | found}
                     summed = options.critic_gradients == "summed" and step > 0
-                    self._apply("critic", self.critic, [gradients[name] for name in self._parameters], summed)
+                    gradients = [gradients[name] for name in self._parameters]
+                    bad = self._apply("critic", self.critic, gradients, found, left_out, summed)
+                    wrong["critic"], left_out = wrong.get("critic", bad) | bad, left_out | bad
                 if options.gradient_penalty:  # as the steps that have it show it
                     penalties = parts.get("critic/penalty", fake.new_zeros(()))
                     parts["critic/penalty"] = options.penalty_every * penalties
-            found, at_fake = self._generator_update(self._parameters, source, real, rgb01 * 2 - 1, fake.detach())
+            loss_scale, images = scales.get("generator"), (source, real, rgb01 * 2 - 1, fake.detach())
+            found, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
             parts |= found
-        self._apply("generator", self.generator, torch.autograd.grad(fake, list(self.generator.parameters()), at_fake))
-        return parts
+        at_fake = at_fake if loss_scale is None else at_fake * loss_scale
+        gradients = torch.autograd.grad(fake, list(self.generator.parameters()), at_fake)
+        if loss_scale is not None:
+            torch._foreach_div_(gradients, loss_scale)
+        wrong["generator"] = self._apply("generator", self.generator, gradients, found, left_out)
+        left_out = left_out | wrong["generator"]
+        with torch.no_grad():
+            self._count(wrong, left_out)
+            _put_back(kept, left_out)
+        return parts | {"nonfinite": left_out.float()}
 
-    def _apply(self, name: str, network: nn.Module, gradients: Any, summed: bool = False) -> None:
+    def _kept(self) -> list[tuple[Tensor, Tensor]]:
+        """What an iteration has changed by the time it turns out bad, each with a copy: all but the generator's weights
+        and Adam, which change last."""
+        tensors = [*self.generator.buffers()]
+        if self.critic:
+            tensors += [*self.critic.buffers(), *self._parameters.values()]
+            tensors += [tensor for state in self.optimizers["critic"].state.values() for tensor in state.values()]
+        return [(tensor, tensor.clone()) for tensor in tensors]
+
+    def _count(self, wrong: dict[str, Tensor], left_out: Tensor) -> None:
+        """The streak and the loss scales after an iteration whose networks went `wrong` or not."""
+        limit = self.options.skip_nonfinite
+        counts = self.streak > limit
+        for name, bad in wrong.items():
+            counts = counts | (bad & (self.scales[name].value <= 1) if self.scales else bad)
+        self.streak.add_(counts).mul_(left_out)
+        kept = [(tensor, tensor.clone()) for scale in self.scales.values() for tensor in scale]
+        for name, scale in self.scales.items():
+            torch._amp_update_scale_(scale.value, scale.good, wrong[name].float(), 2.0, 0.5, GROW_AFTER)
+            scale.value.clamp_(min=1)
+        _put_back(kept, self.streak > limit)
+
+    def _apply(
+        self, name: str, network: nn.Module, gradients: Any, parts: Parts, left_out: Tensor, summed: bool = False
+    ) -> Tensor:
+        """Adam's step, or none where `left_out` says so or these gradients or parts are not finite; returns the latter.
+
+        That is by the gradients' norms: what overflows in them would overflow in Adam's second moment.
+        """
+        applied = []
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             # Fused Adam walks memory: a gradient laid out otherwise than its parameter would update other elements.
             same = gradient.stride() == parameter.stride()
             gradient = gradient if same else torch.empty_like(parameter).copy_(gradient)
             parameter.grad = parameter.grad + gradient if summed and parameter.grad is not None else gradient
+            applied.append(parameter.grad)
+        norms = torch._foreach_norm(applied)
+        bad = ~torch.stack([*norms, *parts.values()]).isfinite().all()
+        self.optimizers[name].found_inf = (left_out | bad).float()  # type: ignore[attr-defined]
         self.optimizers[name].step()
+        return bad
 
     def state_dict(self) -> dict[str, Any]:
-        """Both networks and both optimizers, for a checkpoint."""
-        state: dict[str, Any] = {"generator": self.generator.state_dict()}
+        """Both networks, both optimizers, the streak and the loss scales, for a checkpoint."""
+        state: dict[str, Any] = {"generator": self.generator.state_dict(), "streak": self.streak}
+        state["loss_scales"] = {name: list(scale) for name, scale in self.scales.items()}
         if self.critic:
             state["critic"] = self.critic.state_dict()
         return state | {f"optimizer/{name}": optimizer.state_dict() for name, optimizer in self.optimizers.items()}
@@ -291,6 +405,10 @@ class Step:
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
                 group["capturable"] = self.options.cuda_graph == "on"
+        self.streak.copy_(state.get("streak", torch.zeros(())))  # older checkpoints have none
+        for name, scale in self.scales.items():
+            for tensor, saved in zip(scale, state["loss_scales"][name]):
+                tensor.copy_(saved)
         self._graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
 
 

@@ -21,20 +21,25 @@ def gradient_penalty(
     fake: Tensor,
     mix: Tensor,
     on: Literal["image", "pair"] = "image",
+    loss_scale: Tensor | None = None,
 ) -> Tensor:
     """Mean of (|d value / d image| - 1)^2 at points `mix` of the way from fake to real (Gulrajani et al. 2017, eq. 3).
 
     value: (source, image) -> (N,), the critic as a function; source (N,1 or 3,H,W), real and fake (N,C,H,W); mix
     (N,1,1,1) uniform in [0, 1]. The gradient is with respect to the color image alone, or `on` the pair of source and
-    image; the source, being the same in both, is not interpolated. Norm and reductions are float32. Returns a scalar.
+    image; the source, being the same in both, is not interpolated. Norm and reductions are float32. `loss_scale`, a
+    scalar, multiplies the value that is differentiated, lest its gradient underflow in float16, and divides that
+    gradient before the norm. Returns a scalar.
     """
 
     def total(source: Tensor, image: Tensor) -> Tensor:
-        return value(source, image).sum()  # photographs do not mix, so its gradient is each one's own
+        summed = value(source, image).sum()  # photographs do not mix, so its gradient is each one's own
+        return summed if loss_scale is None else summed * loss_scale
 
     by = (0, 1) if on == "pair" else (1,)
     gradients = torch.func.grad(total, by)(source, torch.lerp(fake, real, mix))
-    return norm_penalty(torch.cat([at_least_float32(gradient) for gradient in gradients], 1))
+    gradient = torch.cat([at_least_float32(gradient) for gradient in gradients], 1)
+    return norm_penalty(gradient if loss_scale is None else gradient / loss_scale)
 
 
 def norm_penalty(gradient: Tensor) -> Tensor:
