@@ -1,8 +1,10 @@
 """Frozen loss networks for perceptual terms: LPIPS, feature reconstruction, and where their weights come from."""
 
+import pickle
 import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -329,6 +331,9 @@ def missing(term: str, file: str) -> str:
     return f"{what.url} does not answer, and there is no {torch_cache(what)}"
 
 
+PROGRAM = ("archive_format", "constants.pkl")  # files that .pt2 and TorchScript archives have, and state_dicts have not
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The state_dict in a .safetensors or .pth file: tensors by name, nothing that runs.
 
@@ -340,6 +345,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(file)
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if any(Path(name).name in PROGRAM for name in archive.namelist()):
+                    raise ValueError("it holds a program: .pt2 or TorchScript")
         weights = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(weights, dict):
             raise ValueError(f"it holds a {type(weights).__name__}")
@@ -348,7 +357,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
                 raise ValueError(f"its {key!r} is a {type(value).__name__}")
         return weights
     except Exception as error:  # a file that is none fails in one of many ways
-        reason = str(error).strip().split("\n")[0]  # torch's text goes on with how to load it unsafely
+        unsafe = isinstance(error, pickle.UnpicklingError)  # torch's text says how to load it nevertheless
+        reason = "it holds objects that are no tensors, or is damaged" if unsafe else str(error).strip().split("\n")[0]
         raise ValueError(
             f"{file}: not a readable .safetensors or .pth state_dict, tensors by name ({reason})"
         ) from error
