@@ -150,12 +150,12 @@ def _case(name: str, folder: Path, batch: int, threads: int) -> Case:
 
 
 def stored_options(folder: Path) -> Options:
-    return from_dict(torch.load(folder / "generator.pt")["options"])
+    return from_dict(torch.load(folder / "generator.pt", weights_only=True)["options"])
 
 
 def stored_generator(folder: Path) -> torch.nn.Module:
     generator = build_generator(stored_options(folder))
-    generator.load_state_dict(torch.load(folder / "generator.pt")["generator"])
+    generator.load_state_dict(torch.load(folder / "generator.pt", weights_only=True)["generator"])
     return generator.eval()
 
 

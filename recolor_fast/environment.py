@@ -1,6 +1,7 @@
-"""What a number depends on: versions, device, commit."""
+"""What a number depends on: versions, device, commit; and how it comes out the same again."""
 
 import contextlib
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -47,3 +48,19 @@ def environment(device: torch.device) -> dict[str, Any]:
         with contextlib.suppress(OSError):  # no git program
             commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return {"versions": versions(), "device": device_name(device), "platform": platform.platform(), "commit": commit}
+
+
+def deterministic() -> None:
+    """Let torch use only algorithms that give the same numbers each time; call it before any work on a CUDA device.
+
+    On the same GPU, driver and versions. Slower: cuDNN's and Inductor's choice by timing is off, and convolutions take
+    deterministic kernels. An operation that has none on CUDA raises RuntimeError where it is used; by torch's
+    documentation those are, differentiated, the linear, bilinear and bicubic modes of interpolate, adaptive pooling,
+    reflection padding and grid_sample, none of which an iteration has: its networks use nearest-neighbor upsampling,
+    avg_pool2d and max_pool2d. On a CPU the numbers are the same for the same number of threads with or without it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts; torch insists on it
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+    # It would write every new tensor an extra time; nothing here reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -16,8 +16,8 @@ import torchvision
 from torch import Tensor, nn
 
 from recolor_fast.color import to_lab, to_rgb01, to_unit
-from recolor_fast.data.sources import reachable
-from recolor_fast.losses.features import LPIPS, build_lpips, missing, read_weights
+from recolor_fast.download import Pinned, reachable
+from recolor_fast.losses.features import LPIPS, PRETRAINED, build_lpips, cached, missing, pretrained, read_weights
 
 Columns = dict[str, np.ndarray]
 Judge = Callable[[Tensor], Columns]
@@ -34,8 +34,10 @@ EMPTY = 1e-8
 RESAMPLES = 1000
 CHUNK = 100  # resamples at a time: bounds memory
 
-INCEPTION = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+INCEPTION = Pinned(
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    95_628_359,
 )
 CLASSIFIER = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
 
@@ -221,8 +223,8 @@ def classifier_judge(file: Path | None, device: torch.device) -> Judged:
         return Judged(None, f"{reason}; --classifier-weights FILE takes a state_dict of torchvision's squeezenet1_1")
     else:
         try:
-            network.load_state_dict(CLASSIFIER.get_state_dict(progress=True, check_hash=True))
-        except (OSError, RuntimeError) as error:
+            network.load_state_dict(read_weights(pretrained(PRETRAINED[CLASSIFIER.url])))
+        except (OSError, ValueError) as error:
             return Judged(None, f"{CLASSIFIER.url} could not be loaded ({error})")
     network, prepare = network.eval().to(device), CLASSIFIER.transforms()
 
@@ -237,19 +239,16 @@ def inception_judge(file: Path | None, device: torch.device) -> Judged:
 
     ValueError for a file that is no such state_dict.
     """
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION.rsplit("/", 1)[1]
-    if not file and not cached.is_file():
-        if not reachable(INCEPTION):
-            return Judged(
-                None,
-                f"{INCEPTION} does not answer; --inception-weights FILE takes that file, or torch's cache does "
-                f"(hub/checkpoints/{cached.name})",
-            )
-        try:
-            torch.hub.load_state_dict_from_url(INCEPTION, map_location="cpu", check_hash=True, weights_only=True)
-        except (OSError, RuntimeError) as error:
-            return Judged(None, f"{INCEPTION} could not be loaded ({error})")
-    path = file or cached
+    if not file and not cached(INCEPTION) and not reachable(INCEPTION.url):
+        return Judged(
+            None,
+            f"{INCEPTION.url} does not answer; --inception-weights FILE takes that file, or torch's cache does "
+            f"(hub/checkpoints/{INCEPTION.name})",
+        )
+    try:
+        path = file or pretrained(INCEPTION)
+    except (OSError, ValueError) as error:
+        return Judged(None, f"{INCEPTION.url} could not be loaded ({error})")
     read_weights(path)  # refuses what is no plain state_dict before torch-fidelity unpickles it
     from torchmetrics.image.fid import NoTrainInceptionV3
 
@@ -257,7 +256,7 @@ def inception_judge(file: Path | None, device: torch.device) -> Judged:
         network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"inception_weights {path}: expected the file of {INCEPTION} ({reason})") from error
+        raise ValueError(f"inception_weights {path}: expected the file of {INCEPTION.url} ({reason})") from error
 
     def judge(pictures: Tensor) -> Columns:
         return {"inception": network(pictures).cpu().numpy()}

@@ -29,5 +29,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECOLOR_FAST_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("RECOLOR_FAST_CACHE", str(tmp_path_factory.mktemp("cache") / "recolor_fast"))
         yield

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "recolor_fast"
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
 files
+download
 memory
 signals
 options

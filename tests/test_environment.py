@@ -1,8 +1,14 @@
 """What is recorded beside a number."""
 
+import os
+
+import pytest
 import torch
 
-from recolor_fast.environment import environment, versions
+from recolor_fast.environment import deterministic, environment, versions
+from recolor_fast.losses.terms import build_terms
+from recolor_fast.step import Step
+from tests.test_step import batch, build, small
 
 
 def test_versions_of_what_is_installed():
@@ -17,3 +23,54 @@ def test_environment_without_a_git_program(monkeypatch):
     found = environment(torch.device("cpu"))
     assert found["commit"] == ""
     assert "threads" in found["device"]
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """Torch's settings as they were, after the test."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory = before
+
+
+def test_deterministic_sets_all_that_torch_asks_for(restored):
+    torch.backends.cudnn.benchmark = True
+    deterministic()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_workspace_that_the_user_chose_stays(restored, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    deterministic()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips", "gorriz", "pix2pix-lab"])
+def test_a_step_has_deterministic_algorithms_alone(restored, preset):
+    options = small(preset)
+    expected = {name: part.item() for name, part in build(options)(*batch(0, options), 0).items()}
+    deterministic()
+    assert {name: part.item() for name, part in build(options)(*batch(0, options), 0).items()} == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["off", "on"])
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips", "gorriz", "features-resnet50"])
+def test_a_deterministic_step_repeats_itself_on_a_gpu(restored, preset, backend):
+    """Meaningful where no test before it started cuBLAS, which reads its setting then: run it alone."""
+    deterministic()
+    options = small(preset, device="cuda", compile=backend, cuda_graph="off", dropout=0.5)
+    rows = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        step = Step(options, build_terms(options), torch.device("cuda"))
+        for index in range(3):
+            parts = step(*(tensor.cuda() for tensor in batch(index, options)), index)
+        rows.append({name: part.item() for name, part in parts.items()})
+    assert rows[0] == rows[1]

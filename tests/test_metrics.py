@@ -258,7 +258,7 @@ def test_networks_that_cannot_be_had_name_what_to_give(offline):
         assert "no server answers; --lpips-weights FILE" in judged.reason, name
     assert "--classifier-weights FILE" in metrics.classifier_judge(None, CPU).reason
     reason = metrics.inception_judge(None, CPU).reason
-    assert metrics.INCEPTION in reason
+    assert metrics.INCEPTION.url in reason
     assert "--inception-weights FILE" in reason
     assert "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth" in reason
 
@@ -266,7 +266,8 @@ def test_networks_that_cannot_be_had_name_what_to_give(offline):
 def test_the_inception_address_is_torch_fidelitys():
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    assert metrics.INCEPTION == URL_INCEPTION_V3
+    assert metrics.INCEPTION.url == URL_INCEPTION_V3
+    assert metrics.INCEPTION.name == f"weights-inception-2015-12-05-{metrics.INCEPTION.sha256[:8]}.pth"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
+import io
 import os
-import threading
-import time
+import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +41,7 @@ def no_network(monkeypatch):
         raise AssertionError("a download was tried")
 
     monkeypatch.setattr(sources, "reachable", unreachable)
-    monkeypatch.setattr("torchvision.datasets.Imagenette", refuse)
+    monkeypatch.setattr(sources, "fetch", refuse)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_auto_takes_imagenette_where_its_server_answers(cache, no_network, monke
     asked = []
     monkeypatch.setattr(sources, "reachable", lambda url: asked.append(url) or True)
     assert sources.resolve("auto") == "imagenette"
-    assert asked == [sources.URL]
+    assert asked == [sources.ARCHIVE.url]
     assert not cache.exists()  # asked for, not downloaded
     assert capfd.readouterr().err == ""
 
@@ -89,7 +89,7 @@ def test_auto_takes_imagenette_where_its_server_answers(cache, no_network, monke
 def test_the_address_asked_is_the_one_torchvision_downloads():
     from torchvision.datasets import Imagenette
 
-    assert Imagenette._ARCHIVES["320px"][0] == sources.URL
+    assert Imagenette._ARCHIVES["320px"][0] == sources.ARCHIVE.url
 
 
 def test_other_values_pass_and_a_missing_folder_is_named(tmp_path):
@@ -100,26 +100,6 @@ def test_other_values_pass_and_a_missing_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"data .*file: the folder is a file"):
         sources.resolve(str(tmp_path / "file"))
-
-
-def test_reachable_gives_up_in_time(monkeypatch):
-    over = threading.Event()
-
-    def hang(*arguments, **keywords):  # looking up a name has no timeout of its own
-        over.wait(20)
-        raise OSError
-
-    monkeypatch.setattr("urllib.request.urlopen", hang)
-    started = time.perf_counter()
-    assert not sources.reachable("https://example.org", 0.1)
-    assert time.perf_counter() - started < 5
-    over.set()
-
-
-def test_reachable_tells_an_answer_from_an_error(tmp_path):
-    assert not sources.reachable((tmp_path / "absent").as_uri(), 5)
-    (tmp_path / "present").touch()
-    assert sources.reachable((tmp_path / "present").as_uri(), 5)
 
 
 def test_cache_folder_follows_the_environment(monkeypatch):
@@ -162,31 +142,69 @@ def test_photographs_resolves_auto_itself(imagenette):
     assert sources.photographs(Options()) == sources.photographs(Options(data="imagenette"))
 
 
-def test_a_failed_download_says_what_to_do_and_leaves_nothing(cache, monkeypatch):
-    def half(root, split, size, download):
-        (Path(root) / "imagenette2-320" / "train").mkdir(parents=True)
-        raise RuntimeError("File not found or corrupted.")
+def archive(*members: tarfile.TarInfo) -> bytes:
+    """A .tgz of empty files, folders and others."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as packed:
+        for member in members:
+            packed.addfile(member)
+    return file.getvalue()
 
-    monkeypatch.setattr("torchvision.datasets.Imagenette", half)
-    with pytest.raises(ValueError, match=r"could not be downloaded .* corrupted.*--data sample or --data FOLDER"):
+
+def member(name: str, **values) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    for key, value in values.items():
+        setattr(found, key, value)
+    return found
+
+
+def test_a_failed_download_says_what_to_do_and_leaves_nothing(cache, monkeypatch):
+    def half(what, path):
+        path.write_bytes(b"half")
+        raise OSError("its SHA-256 is another")
+
+    monkeypatch.setattr(sources, "fetch", half)
+    with pytest.raises(ValueError, match=r"could not be downloaded .* SHA-256.*--data sample or --data FOLDER"):
         sources.imagenette()
     assert list(cache.iterdir()) == []
 
 
 def test_a_download_is_moved_into_the_cache_whole(cache, monkeypatch):
-    def download(root, split, size, download):
+    def download(what, path):
+        assert what.url.startswith("https://")
         assert not (cache / "imagenette2-320").exists()
-        write_classes(Path(root) / "imagenette2-320" / "train", {"n01440764": 1})
-        (Path(root) / "imagenette2-320.tgz").touch()
+        assert path.parent.parent == cache
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        path.write_bytes(archive(member("imagenette2-320/train/n01440764/a.JPEG")))
 
-    monkeypatch.setattr("torchvision.datasets.Imagenette", download)
+    monkeypatch.setattr(sources, "fetch", download)
     killed, running = cache / "download-killed", cache / "download-running"
     killed.mkdir(parents=True)
     running.mkdir()
     os.utime(killed, (0, 0))
     assert sources.imagenette() == cache / "imagenette2-320"
     assert sorted(names(cache.iterdir())) == ["download-running", "imagenette2-320"]
-    assert len(list((cache / "imagenette2-320").rglob("*.jpg"))) == 1
+    assert names((cache / "imagenette2-320").rglob("*.JPEG")) == ["a.JPEG"]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        member("../outside.JPEG"),
+        member("imagenette2-320/../../outside.JPEG"),
+        member("imagenette2-320/train/outside.JPEG", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member("imagenette2-320/train/outside.JPEG", type=tarfile.LNKTYPE, linkname="../../../outside.JPEG"),
+        member("imagenette2-320/train/outside.JPEG", type=tarfile.FIFOTYPE),
+        member("imagenette2-320/train/outside.JPEG", type=tarfile.CHRTYPE),
+    ],
+    ids=lambda evil: f"{evil.type.decode()}-{evil.name}",
+)
+def test_nothing_is_unpacked_outside_the_archives_folder(cache, monkeypatch, evil):
+    content = archive(member("imagenette2-320/val/a.JPEG"), evil)
+    monkeypatch.setattr(sources, "fetch", lambda what, path: path.write_bytes(content))
+    with pytest.raises(ValueError, match=r"could not be downloaded .*outside\.JPEG"):
+        sources.imagenette()
+    assert list(cache.parent.rglob("*")) == [cache]
 
 
 # --- folders -------------------------------------------------------------------------------------------------------

@@ -3,15 +3,13 @@
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
-import threading
 import time
-import urllib.request
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from http.client import HTTPException
 from importlib.util import find_spec
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,12 +18,17 @@ from typing import NamedTuple
 import numpy as np
 
 from recolor_fast import images
+from recolor_fast.download import Pinned, fetch, reachable
 from recolor_fast.files import cache_folder
 from recolor_fast.options import AUTO_SPLIT, Options
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """The natural color photographs among the files of scikit-image."""
-URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
+ARCHIVE = Pinned(
+    "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
+    "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c",
+    341_663_724,
+)
 IMAGENETTE = "imagenette2-320"  # the folder in that archive: short side 320 pixels
 VALIDATION = ("val", "valid", "validation", "test")  # names of a folder of validation photographs, first one wins
 LARGEST_VALIDATION = 150  # photographs, where one in ten is validated on
@@ -46,11 +49,11 @@ def resolve(data: str) -> str:
     on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist.
     """
     if data == "auto":
-        if cached() or reachable(URL):
+        if cached() or reachable(ARCHIVE.url):
             return "imagenette"
         print(
-            f"warning: Imagenette cannot be had ({URL} does not answer, and {cache_folder()} holds no copy): the "
-            f"{len(SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER takes your own",
+            f"warning: Imagenette cannot be had ({ARCHIVE.url} does not answer, and {cache_folder()} holds no copy): "
+            f"the {len(SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER takes your own",
             file=sys.stderr,
         )
         return "sample"
@@ -113,48 +116,38 @@ def cached() -> bool:
     return (cache_folder() / IMAGENETTE).is_dir()
 
 
-def reachable(url: str, seconds: float = 4.0) -> bool:
-    """Whether the server answers a HEAD request for `url` within `seconds`."""
-    answered = []
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
-                answered.append(True)
-        except (OSError, ValueError, HTTPException):  # no network, no such name, an error page; a mistyped proxy
-            return
-
-    # A thread of its own, as the timeout above does not hold for looking up the name.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return bool(answered)
-
-
 def imagenette() -> Path:
     """Folder of Imagenette (fast.ai, 10 classes of ImageNet, short side 320 pixels), downloaded if it is not cached.
 
-    It is unpacked beside its place in the cache and moved there whole, so an interrupted download leaves nothing that
-    a later start would take for the data. Raises ValueError where the download fails.
+    It is downloaded and unpacked beside its place in the cache and moved there whole, so an interrupted download leaves
+    nothing that a later start would take for the data. Raises ValueError where the download fails.
     """
     folder = cache_folder() / IMAGENETTE
     if folder.is_dir():
         return folder
-    from torchvision.datasets import Imagenette
-
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder.parent)
-        with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as part:
-            Imagenette(part, split="train", size="320px", download=True)
+        with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as part:  # this user's alone
+            archive = Path(part) / ARCHIVE.name
+            fetch(ARCHIVE, archive)
+            with tarfile.open(archive) as packed:
+                packed.extractall(part, filter=_plain)
             if not folder.is_dir():  # a run started at the same time may have been faster
                 os.rename(Path(part) / IMAGENETTE, folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong checksum
+    except (OSError, tarfile.TarError) as error:
         raise ValueError(
-            f"data imagenette: {URL} could not be downloaded to {folder.parent}: {error}; "
+            f"data imagenette: {ARCHIVE.url} could not be downloaded to {folder.parent}: {error}; "
             "use --data sample or --data FOLDER, or set RECOLOR_FAST_CACHE to a folder that can be written"
         ) from error
     return folder
+
+
+def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """What of an archive is unpacked: files and folders that lie inside it; TarError for links, devices and others."""
+    if not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"{member.name!r} in it is neither a file nor a folder")
+    return tarfile.data_filter(member, folder)
 
 
 def _remove_stale(cache: Path) -> None:
