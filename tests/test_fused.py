@@ -188,7 +188,7 @@ def test_it_equals_the_torch_func_path_over_a_training():
     [
         ({"gradient_penalty": 0.0}, "no gradient penalty"),
         ({"critic_norm": "instance"}, "InstanceNorm"),
-        ({"critic_norm": "batch", "batch": 1}, "BatchNorm2d"),
+        ({"critic_norm": "batch", "batch": 1}, "CriticBatchNorm"),
         ({"spectral_norm": True}, "ParametrizedConv2d"),
         ({"critic": "strided"}, "ZeroPad2d"),
         ({"adversary": "wgan_code"}, "not linear"),

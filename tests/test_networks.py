@@ -182,7 +182,7 @@ def test_gorriz_mixes_norms_per_layer():
         return [type(m).__name__ for m in network.modules() if isinstance(m, (nn.BatchNorm2d, InstanceNorm))]
 
     assert norms(generator) == ["BatchNorm2d"] * 11 + ["InstanceNorm"]
-    assert norms(critic) == ["InstanceNorm", "BatchNorm2d", "BatchNorm2d"] * 3
+    assert norms(critic) == ["InstanceNorm", "CriticBatchNorm", "CriticBatchNorm"] * 3
     assert not any(isinstance(m, nn.Dropout) for m in generator.modules())
 
 

@@ -84,17 +84,30 @@ class InstanceNorm(nn.Module):
         return (centered * (scale * self.weight[:, None, None]) + self.bias[:, None, None]).to(x.dtype)
 
 
+class CriticBatchNorm(nn.BatchNorm2d):
+    """Batch norm of the batch alone. float16 is computed in float32: it does not hold the penalty's 1 / sigma^3.
+
+    Without running statistics, as critics are never in eval mode and torch.func cannot differentiate through the
+    in-place update.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).half() if x.dtype == torch.float16 else super().forward(x)
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-# name -> (channels, keep running statistics) -> module. Critics keep none: they are never in eval mode, and torch.func
-# cannot differentiate through the in-place update.
+# name -> (channels, whether it is a generator's) -> module
 NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
-    "none": lambda channels, running: nn.Identity(),
-    "batch": lambda channels, running: nn.BatchNorm2d(channels, track_running_stats=running),
-    "instance": lambda channels, running: InstanceNorm(channels),
+    "none": lambda channels, generator: nn.Identity(),
+    "batch": lambda channels, generator: nn.BatchNorm2d(channels) if generator else CriticBatchNorm(channels),
+    "instance": lambda channels, generator: InstanceNorm(channels),
 }
 
 
