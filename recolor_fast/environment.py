@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from recolor_fast.files import private_folder
+
 PACKAGES = (
     "recolor-fast torch torchvision lpips nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
     "onnx onnxruntime onnxruntime-gpu"
@@ -64,3 +66,13 @@ def deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     # It would write every new tensor an extra time; nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def keep_compiled_code() -> None:
+    """Let torch.compile keep its native code in the private cache, unless $TORCHINDUCTOR_CACHE_DIR says where.
+
+    By itself it takes a folder of the shared temporary folder whose name anyone can guess, and have made before, and
+    runs what it finds there. Call it before anything is compiled. OSError where the cache is not private.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("compiled").resolve())
