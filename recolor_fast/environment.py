@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,5 +75,6 @@ def keep_compiled_code() -> None:
     By itself it takes a folder of the shared temporary folder whose name anyone can guess, and have made before, and
     runs what it finds there. Call it before anything is compiled. OSError where the cache is not private.
     """
-    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+    guessable = os.path.join(tempfile.gettempdir(), "torchinductor_")  # torch sets the variable to it on import
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", guessable).startswith(guessable):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("compiled").resolve())
