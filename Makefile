@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint audit clean
 
 demo: $(VENV)/.train
 	$(BIN)/python -m recolor_fast.demo
@@ -19,6 +19,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known vulnerabilities of the pinned versions; asks pypi.org, and fails where it cannot. In an environment of its own.
+audit: $(VENV)/audit
+	$</bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+
+$(VENV)/audit:
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 || (rm -rf $@; false)
 
 clean:
 	rm -rf $(VENV) demo

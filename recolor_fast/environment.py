@@ -4,11 +4,14 @@ import contextlib
 import os
 import platform
 import subprocess
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from recolor_fast.files import private_folder
 
 PACKAGES = (
     "recolor-fast torch torchvision lpips nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
@@ -64,3 +67,14 @@ def deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     # It would write every new tensor an extra time; nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def keep_compiled_code() -> None:
+    """Let torch.compile keep its native code in the private cache, unless $TORCHINDUCTOR_CACHE_DIR says where.
+
+    By itself it takes a folder of the shared temporary folder whose name anyone can guess, and have made before, and
+    runs what it finds there. Call it before anything is compiled. OSError where the cache is not private.
+    """
+    guessable = os.path.join(tempfile.gettempdir(), "torchinductor_")  # torch sets the variable to it on import
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", guessable).startswith(guessable):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("compiled").resolve())

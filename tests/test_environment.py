@@ -1,14 +1,17 @@
 """What is recorded beside a number."""
 
 import os
+import tempfile
 
 import pytest
 import torch
 
-from recolor_fast.environment import deterministic, environment, versions
+from recolor_fast.environment import deterministic, environment, keep_compiled_code, versions
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step
-from tests.test_step import batch, build, small
+from tests.test_golden import losses
+from tests.test_step import batch, small
 
 
 def test_versions_of_what_is_installed():
@@ -51,12 +54,11 @@ def test_a_workspace_that_the_user_chose_stays(restored, monkeypatch):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
-@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips", "gorriz", "pix2pix-lab"])
-def test_a_step_has_deterministic_algorithms_alone(restored, preset):
-    options = small(preset)
-    expected = {name: part.item() for name, part in build(options)(*batch(0, options), 0).items()}
+@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp", "gorriz", "pix2pix-lab"])
+def test_iterations_have_deterministic_algorithms_alone(restored, preset):
+    expected = losses(PRESETS[preset])
     deterministic()
-    assert {name: part.item() for name, part in build(options)(*batch(0, options), 0).items()} == expected
+    assert losses(PRESETS[preset]) == expected
 
 
 @pytest.mark.gpu
@@ -74,3 +76,19 @@ def test_a_deterministic_step_repeats_itself_on_a_gpu(restored, preset, backend)
             parts = step(*(tensor.cuda() for tensor in batch(index, options)), index)
         rows.append({name: part.item() for name, part in parts.items()})
     assert rows[0] == rows[1]
+
+
+def test_compiled_code_is_kept_in_a_private_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "own")
+    keep_compiled_code()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "own"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_user")  # torch's choice
+    keep_compiled_code()
+    folder = tmp_path / "cache" / "compiled"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    folder.chmod(0o755)
+    with pytest.raises(OSError, match="open to other users"):
+        keep_compiled_code()

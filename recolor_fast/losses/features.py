@@ -355,6 +355,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         for key, value in weights.items():
             if not isinstance(value, Tensor):
                 raise ValueError(f"its {key!r} is a {type(value).__name__}")
+            if value.layout != torch.strided or value.device.type != "cpu":  # sparse ones may point outside themselves
+                raise ValueError(f"its {key!r} is a tensor of layout {value.layout}, device {value.device}")
         return weights
     except Exception as error:  # a file that is none fails in one of many ways
         unsafe = isinstance(error, pickle.UnpicklingError)  # torch's text says how to load it nevertheless
