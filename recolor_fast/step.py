@@ -407,7 +407,8 @@ class Step:
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
                 group["capturable"] = self.options.cuda_graph == "on"
-        self.streak.copy_(state.get("streak", torch.zeros(())))  # older checkpoints have none
+        # What was let pass is no reason to stop now; older checkpoints have no streak.
+        self.streak.copy_(state.get("streak", torch.zeros(()))).clamp_(max=self.options.skip_nonfinite)
         for name, scale in self.scales.items():
             for tensor, saved in zip(scale, state["loss_scales"][name]):
                 tensor.copy_(saved)

@@ -275,12 +275,10 @@ def _train(
                         started, waited, counted = time.perf_counter(), 0.0, 0
                     if log:
                         progress.logged, progress.sums = progress.images, {}
-        except Stopped as stop:
+        except Stopped:
             if progress.images > progress.begun:
                 _check_finite(step, options, photographs.train, progress, parts)
                 save()
-            at = f"{progress.images} photographs seen are saved in {folder}"
-            print(f"stopped by {stop.signal}: {at}, --resume goes on", file=sys.stderr)
             raise
 
 
@@ -342,6 +340,7 @@ def main(argv: list[str] | None = None) -> int:
             print(train(options, resumed, signals))
             return 0
     except Stopped as stop:
+        print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)
         return stop.code
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
