@@ -1,10 +1,12 @@
 """What is recorded beside a number."""
 
 import os
-import tempfile
+from pathlib import Path
 
 import pytest
 import torch
+from torch._inductor import config as inductor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from recolor_fast.environment import deterministic, environment, keep_compiled_code, versions
 from recolor_fast.losses.terms import build_terms
@@ -78,17 +80,40 @@ def test_a_deterministic_step_repeats_itself_on_a_gpu(restored, preset, backend)
     assert rows[0] == rows[1]
 
 
-def test_compiled_code_is_kept_in_a_private_folder(tmp_path, monkeypatch):
+@pytest.fixture
+def guessable(tmp_path, monkeypatch):
+    """The folder that torch would take, in a temporary folder of this test."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "own")
-    keep_compiled_code()
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "own"
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_user")  # torch's choice
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())
+    with inductor.patch("cpp_cache_precompile_headers", True):
+        yield Path(default_cache_dir())
+
+
+def test_compiled_code_is_kept_in_a_private_folder(tmp_path, monkeypatch, guessable):
+    assert guessable.parent == tmp_path / "tmp"
     keep_compiled_code()
     folder = tmp_path / "cache" / "compiled"
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "own")
+    keep_compiled_code()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "own"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     folder.chmod(0o755)
     with pytest.raises(OSError, match="open to other users"):
         keep_compiled_code()
+
+
+def test_precompiled_headers_are_used_where_nobody_else_can_write_them(guessable):
+    keep_compiled_code()
+    assert guessable.stat().st_mode & 0o777 == 0o700
+    assert inductor.cpp_cache_precompile_headers
+    guessable.chmod(0o777)
+    keep_compiled_code()
+    assert not inductor.cpp_cache_precompile_headers
+    guessable.rename(guessable.with_name("real"))
+    guessable.symlink_to("real")
+    keep_compiled_code()
+    assert not inductor.cpp_cache_precompile_headers
