@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from recolor_fast.files import is_part, replacing
+from recolor_fast.files import holds_program, is_part, replacing
 
 
 def save(folder: Path, images: int, state: dict[str, Any], keep: int = 2, best: int | None = None) -> Path:
@@ -44,13 +44,13 @@ class _Hashing:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
-        self.sha256.update(data)
         try:
+            self.sha256.update(data)
             return self.file.write(data)
-        except OSError as error:
+        except BaseException as error:
             self.error = error
             raise
 
@@ -106,7 +106,10 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         raise ValueError(f"{path}: not a readable checkpoint ({getattr(error, 'strerror', None) or error})") from error
     if not intact:
         raise ValueError(f"{path}: not a readable checkpoint (it differs from its SHA-256 in {_sidecar(path).name})")
-    if reason := _foreign(path):
+    if holds_program(path):
+        raise ValueError(f"{path}: not a readable checkpoint (it holds a program: .pt2 or TorchScript)")
+    if not zipfile.is_zipfile(path):
+        reason = "it is no archive of torch.save, but a pickle, a .safetensors file or something else"
         raise ValueError(f"{path}: not a readable checkpoint ({reason})")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -122,22 +125,13 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     return state
 
 
-def _foreign(path: Path) -> str:
-    """Why a file is none of torch.save's; empty where it looks like one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name.rpartition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
-        return "it is no archive of torch.save, but a pickle, a .safetensors file or something else"
-    if "constants.pkl" in members:
-        return "it is a TorchScript archive, which holds code"
-    return "" if "data.pkl" in members else "it is an archive, a .pt2 perhaps, but none of torch.save"
-
-
 def newest(folder: Path, device: str | torch.device = "cpu") -> tuple[Path, dict[str, Any]]:
     """The newest checkpoint that verifies, and its path; those skipped are said on stderr. ValueError if none does."""
-    if found := first(reversed(list_checkpoints(folder)), device):
+    paths = list_checkpoints(folder)
+    if found := first(reversed(paths), device):
         return found
+    if paths:
+        raise ValueError(f"{folder}: none of its {len(paths)} checkpoints can be used")
     raise ValueError(f"{folder} holds no checkpoint: expected the checkpoints of a run folder as train prints it")
 
 

@@ -3,15 +3,12 @@
 import contextlib
 import os
 import platform
-import stat
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch._inductor import config as inductor
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from recolor_fast.files import private_folder
 
@@ -77,16 +74,10 @@ def keep_compiled_code() -> None:
     By itself it takes a folder of the shared temporary folder whose name anyone can guess, and have made before, and
     runs what it finds there. Call it before anything is compiled. OSError where the cache is not private.
     """
-    guessable = Path(default_cache_dir())
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(guessable)) == str(guessable):  # torch sets it so on import
+    from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    guessable = default_cache_dir()  # torch sets the variable to it on import
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", guessable) == guessable:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("compiled").resolve())
-    # Precompiled headers lie there whatever the variable says. Without them, compiling for a processor takes twice as
-    # long.
-    guessable.mkdir(mode=0o700, exist_ok=True)
-    inductor.cpp_cache_precompile_headers = _written_by_this_user_alone(guessable)
-
-
-def _written_by_this_user_alone(folder: Path) -> bool:
-    found = folder.lstat()
-    own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return stat.S_ISDIR(found.st_mode) and own and not found.st_mode & 0o022
+    config.cpp_cache_precompile_headers = False  # they lie in the guessable folder whatever the variable says

@@ -3,6 +3,7 @@
 import os
 import re
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,20 @@ def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # a full disk does not say which file it was
         raise
+
+
+def holds_program(path: Path) -> bool:
+    """Whether a file is an archive of torch's that holds code: TorchScript, or a program (.pt2)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name in ("constants.pkl", "archive_format") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def is_part(path: str | Path) -> bool:
@@ -42,10 +54,18 @@ def is_part(path: str | Path) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where downloads and engines are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache."""
+    """Where downloads and engines are kept: $RECOLOR_FAST_CACHE, or recolor_fast in $XDG_CACHE_HOME or in ~/.cache.
+
+    OSError where there is no home folder either.
+    """
     if own := os.environ.get("RECOLOR_FAST_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recolor_fast"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "recolor_fast"
+    try:
+        return Path.home() / ".cache" / "recolor_fast"
+    except RuntimeError as error:  # containers may give a user that has none
+        raise OSError(f"{error} Set RECOLOR_FAST_CACHE to a folder for the cache") from error
 
 
 class NotPrivate(OSError):

@@ -36,7 +36,8 @@ def grid(path: Path, columns: dict[str, list[np.ndarray]]) -> None:
     height, width = rows[0][0].image.shape[:2]
     picture = Image.new("RGB", (len(columns) * (width + GAP), 16 + len(rows) * (height + GAP)), "white")
     _paste(picture, list(columns), rows, 0, 16, 10, 1, 0)
-    picture.save(path)
+    with replacing(path) as file:
+        picture.save(file, "PNG")
 
 
 def sheet(

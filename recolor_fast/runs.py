@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from recolor_fast import checkpoint
-from recolor_fast.files import replacing
+from recolor_fast.files import is_part, replacing
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
@@ -56,7 +56,8 @@ def create(options: Options) -> Path:
     runs = Path(options.runs)
     if options.name:
         folder = runs / options.name
-        if folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+        ours = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+        if any(path.name != LOCK and not is_part(path) for path in ours):
             raise ValueError(f"{folder} exists and is not empty: give another --name, or --resume to go on with it")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -271,7 +272,7 @@ def clean(run: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # names of files need not be valid text
 
 
 def _complete(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -32,8 +32,9 @@ class Signals:
             yield
         finally:
             self._holding = False
-        if self._pending is not None:
-            raise Stopped(self._pending)
+        number, self._pending = self._pending, None
+        if number is not None:
+            raise Stopped(number)
 
     def receive(self, number: int) -> None:
         """A signal has come."""

@@ -407,6 +407,10 @@ class Step:
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
                 group["capturable"] = self.options.cuda_graph == "on"
+                for parameter in group["params"]:  # fused Adam walks memory: its moments must lie as the parameter does
+                    moments = optimizer.state[parameter]
+                    for moment in ("exp_avg", "exp_avg_sq"):
+                        moments[moment] = torch.empty_like(parameter).copy_(moments[moment])
         # What was let pass is no reason to stop now; older checkpoints have no streak.
         self.streak.copy_(state.get("streak", torch.zeros(()))).clamp_(max=self.options.skip_nonfinite)
         for name, scale in self.scales.items():

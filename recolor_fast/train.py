@@ -9,13 +9,14 @@ import argparse
 import gc
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import closing, redirect_stderr
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from recolor_fast.step import Step, check_names, fastest
 
 KEPT = "the checkpoints before it stay"
 VALIDATE = 150  # at most so many validation photographs
+SAVED = ("images", "logged", "sums")  # of Progress
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
 
@@ -127,16 +129,17 @@ def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], l
 
 @dataclass
 class Progress:
-    """How far a run is: what its checkpoint holds besides the step."""
+    """How far a run is; its checkpoint holds this besides the step."""
 
-    begun: int = 0
-    """Photographs seen when this process took it up."""
     images: int = 0
     """Photographs seen."""
     logged: int = 0
     """Photographs seen at the last row of results.csv that `log_every` asked for."""
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Of each part over the photographs since then; "nonfinite" counts those that were left out."""
+
+    begun: int = 0
+    """Photographs seen when this process took it up."""
 
     def add(self, parts: dict[str, Tensor], count: int) -> None:
         """The parts of an iteration on `count` photographs. Nothing waits for the device."""
@@ -146,6 +149,11 @@ class Progress:
             self.sums[name] = self.sums.get(name, 0) + counted
         self.images += count
 
+    def take_back(self, count: int) -> None:
+        """The last `count` photographs, all of which were left out."""
+        self.images -= count
+        self.sums["nonfinite"] = self.sums["nonfinite"] - count
+
     def means(self) -> dict[str, float]:
         """Of each part over the photographs since the last row, and how many of them were left out. Waits."""
         sums = {name: float(total) for name, total in self.sums.items()}
@@ -154,13 +162,21 @@ class Progress:
         return {name: total / count if count else math.nan for name, total in sums.items()} | {"nonfinite": left_out}
 
 
+def in_stored_pieces(options: Options, stored: Options) -> Options:
+    """`options` with the micro-batch of the run that they go on with, where that had to be made smaller than theirs."""
+    if not stored.micro_batch or (options.micro_batch or options.batch) <= stored.micro_batch:
+        return options
+    print(f"going on with --micro-batch {stored.micro_batch}, as this run had no memory for more", file=sys.stderr)
+    return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
+
+
 def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
 
-    Returns the run folder. Raises Stopped for a signal, once the step is finished and saved; FloatingPointError where
-    more than `options.skip_nonfinite` iterations in a row are not finite, and OSError for a full disk: the checkpoints
-    before it stay. Where a GPU has no memory for one of the first iterations, its batches are taken in halves
-    (`micro_batch`), HALVINGS times at most.
+    Returns the run folder. Raises Stopped for a signal, FloatingPointError where more than `options.skip_nonfinite`
+    iterations in a row are not finite and ValueError where no photograph can be read any more, each once all that is
+    good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no memory for one of the
+    first iterations, its batches are taken in halves (`micro_batch`), HALVINGS times at most.
     """
     memory.keep_freed()
     if options.deterministic:
@@ -201,15 +217,14 @@ def _train(
     step = Step(options, terms, device)
     _load(step, options, folder, photographs, progress)
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
+    options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
     runs.write_text(folder / "options.json", to_json(options) + "\n")
     runs.write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
-    runs.write_files(folder, photographs.train, photographs.val)
-    if photographs.unusable:
-        lines = "".join(f"{path}: {reason}\n" for path, reason in photographs.unusable.items())
-        runs.write_text(folder / "unusable.txt", lines)
-        print(
-            f"warning: {lines.count(chr(10))} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr
-        )
+    lines = [f"{path}: {reason}\n" for path, reason in photographs.unusable.items()]
+    (folder / "unusable.txt").unlink(missing_ok=True)
+    if lines:
+        runs.write_text(folder / "unusable.txt", "".join(lines))
+        print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
     # A run that goes on repeats the row of an interval that its end cut short.
     results = runs.Rows(folder / "results.csv", progress.logged if progress.begun < options.images else progress.begun)
     validation = runs.Rows(folder / "validation.csv", progress.begun)
@@ -219,8 +234,11 @@ def _train(
 
     def save() -> None:
         state = {"options": to_json(options), "files": runs.digest(photographs.train, photographs.val)}
-        state |= vars(progress) | {"step": step.state_dict()}
-        checkpoint.save(folder / "checkpoints", progress.images, state, options.keep, runs.best(folder))
+        state |= {name: getattr(progress, name) for name in SAVED} | {"step": step.state_dict()}
+        with signals.held():
+            checkpoint.save(folder / "checkpoints", progress.images, state, options.keep, runs.best(folder))
+            if progress.images > progress.begun:  # a new one, of these photographs
+                runs.write_files(folder, photographs.train, photographs.val)
 
     def add_validation() -> None:
         numbers, colored, truth = validate(step, val_gray, val_rgb)
@@ -230,11 +248,9 @@ def _train(
             columns = {"gray": [images.gray(one) for one in real], "colored": shown, "truth": real}
             plots.grid(folder / "samples" / f"{progress.images:09d}.png", columns)
         validation.add({"images": progress.images, **numbers})
-        bar.write(
-            f"{progress.images} photographs: ab error {numbers['ab_rmse']:.2f} (gray {numbers['ab_rmse/gray']:.2f}), "
-            f"chroma {numbers['chroma']:.2f} of the truth",
-            file=sys.stderr,
-        )
+        error, gray = numbers["ab_rmse"], numbers["ab_rmse/gray"]
+        chroma = f"chroma {numbers['chroma']:.2f} of the truth"
+        bar.write(f"{progress.images} photographs: ab error {error:.2f} (gray {gray:.2f}), {chroma}", file=sys.stderr)
 
     parts: dict[str, Tensor] = {}
     bar = tqdm(
@@ -260,8 +276,11 @@ def _train(
                     waited += time.perf_counter() - asked
                 else:  # the first batch comes with the whole cache, or once decoders have started: no step waits for it
                     started = time.perf_counter()
-                with signals.held():
+                compiles = options.compile == "on" and progress.images == progress.begun
+                if compiles:  # for minutes, and there is nothing to save yet: may be interrupted
                     parts = step(gray, rgb, progress.images)
+                with signals.held():
+                    parts = parts if compiles else step(gray, rgb, progress.images)
                     progress.add(parts, len(gray))
                     counted += len(gray)
                     bar.update(len(gray))
@@ -275,9 +294,10 @@ def _train(
                         started, waited, counted = time.perf_counter(), 0.0, 0
                     if log:
                         progress.logged, progress.sums = progress.images, {}
-        except Stopped:
+        except (Stopped, FloatingPointError, ValueError) as error:  # the step is as sound as ever
             if progress.images > progress.begun:
-                _check_finite(step, options, photographs.train, progress, parts)
+                if isinstance(error, Stopped):
+                    _check_finite(step, options, photographs.train, progress, parts)
                 save()
             raise
 
@@ -289,7 +309,7 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
     path, state = checkpoint.newest(folder / "checkpoints", step.device)
     try:
         if state["files"] != runs.digest(photographs.train, photographs.val):
-            changed = runs.check_files(folder, photographs.train, photographs.val)
+            changed = runs.check_files(folder, photographs.train, photographs.val) or f"{path.name} is of others"
             if options.changed_files == "refuse":
                 raise ValueError(
                     f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "
@@ -297,9 +317,11 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
                 )
             print(f"warning: going on with other photographs: {changed}", file=sys.stderr)
         step.load_state_dict(state["step"])
-        for one in fields(Progress):
-            setattr(progress, one.name, state[one.name])
+        for name in SAVED:
+            setattr(progress, name, state[name])
         progress.begun = progress.images
+    except torch.OutOfMemoryError:
+        raise
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
     print(f"resuming {folder} from {path.name}: {progress.images} photographs seen", file=sys.stderr)
@@ -310,27 +332,51 @@ def _check_finite(
 ) -> None:
     """FloatingPointError, naming the photographs, once too many iterations in a row were not finite.
 
-    `parts` are those of the last iteration.
+    `parts` are those of the last iteration. Progress then goes back to where the step came to rest.
     """
     beyond = int(step.streak) - options.skip_nonfinite
     if beyond <= 0:
         return
-    images = progress.images - beyond * options.batch  # before the iteration at which the step came to rest
+    progress.take_back(beyond * options.batch)
     names = [name for name, part in parts.items() if beyond == 1 and not part.isfinite()]
-    chosen = next(loader.indices(options.seed, len(paths), options.batch, images))
+    at, chosen = progress.images, next(loader.indices(options.seed, len(paths), options.batch, progress.images))
     raise FloatingPointError(
-        f"{', '.join(names) or 'a loss or gradient'} not finite in the iteration after {images} photographs, on "
+        f"{', '.join(names) or 'a loss or gradient'} not finite in the iteration after {at} photographs, on "
         f"{', '.join(str(paths[place]) for place in chosen)}; it was not applied"
     )
 
 
+class _Lasting:
+    """Standard error for as long as somebody reads it: a closed pipe or terminal is no reason to end a training."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, text: str) -> int:
+        try:
+            self.file.write(text)
+            self.file.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
+    with redirect_stderr(_Lasting(sys.stderr)):
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: list[str]) -> int:
     try:
         with stoppable() as signals:
-            options, resumed = parse(sys.argv[1:] if argv is None else argv)
+            options, resumed = parse(argv)
             options = resolve(options)
             if resumed:
+                options = in_stored_pieces(options, runs.stored_options(resumed))
                 runs.check_same(resumed, options)
             if options.dry_run:
                 if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
@@ -346,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
-        print(f"error: {error}: lower --learning-rate, or --skip-nonfinite; {KEPT}", file=sys.stderr)
+        print(f"error: {error}: all before is saved; lower --learning-rate, or --skip-nonfinite", file=sys.stderr)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
     except BackendCompilerFailed as error:

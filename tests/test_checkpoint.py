@@ -171,9 +171,9 @@ def _pt2() -> bytes:
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        (_pt2, r"a \.pt2 perhaps"),
+        (_pt2, "holds a program"),
         (lambda: pickle.dumps({"images": 1}), "no archive of torch.save"),
-        (_script, "TorchScript archive, which holds code"),
+        (_script, "holds a program"),
         (lambda: _saved(torch.nn.Linear(2, 2)), "objects other than tensors and plain values"),
         (lambda: _saved(torch.zeros(3)), "holds a Tensor, expected a dict"),
         (lambda: safetensors.torch.save({"weight": torch.zeros(3)}), "no archive of torch.save"),
@@ -239,8 +239,10 @@ def test_the_newest_that_verifies_is_taken_and_the_skipped_are_said(tmp_path, ca
     assert "skipped" in (said := capsys.readouterr().err)
     assert "000000002.pt" in said
     (tmp_path / "000000001.pt").unlink()
-    with pytest.raises(ValueError, match="holds no checkpoint"):
+    with pytest.raises(ValueError, match="none of its 1 checkpoints can be used"):
         checkpoint.newest(tmp_path)
+    with pytest.raises(ValueError, match="holds no checkpoint"):
+        checkpoint.newest(tmp_path / "none")
 
 
 # Starting python and torch for every kill would take seconds: a process that has them forks those that are killed.

@@ -3,10 +3,10 @@
 import itertools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import torch
 from recolor_fast import checkpoint, runs, train
 from recolor_fast.data import index, loader
 from recolor_fast.step import Step
+from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, assert_same_run, newest, rows, run
 
@@ -58,8 +59,10 @@ def test_a_signal_saves_and_the_run_goes_on(photographs, tmp_path, number, code)
     command = [sys.executable, "-m", "recolor_fast.train", *words, "--save-every", "1000000"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         results = tmp_path / "r" / "results.csv"
+        end = time.monotonic() + 120
         while process.poll() is None and (not results.exists() or results.read_text().count("\n") < 5):
-            pass
+            assert time.monotonic() < end
+            time.sleep(0.01)
         process.send_signal(number)
         out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
@@ -80,6 +83,37 @@ def test_a_signal_while_photographs_are_decoded_leaves_nothing_to_save(photograp
     monkeypatch.setattr(loader, "batches", lambda *arguments: (decode() for _ in itertools.count()))
     assert train.main(arguments(photographs, tmp_path, "--preset", "pix2pix", "--name", "r")) == 143
     assert not checkpoint.list_checkpoints(tmp_path / "r" / "checkpoints")
+
+
+@pytest.mark.parametrize("write", [1, 3, 40])
+def test_a_signal_during_a_save_lets_it_end(photographs, tmp_path, monkeypatch, write):
+    written, writing = itertools.count(1), checkpoint._Hashing.write
+
+    def interrupted(self, data):
+        if next(written) == write:
+            signal.raise_signal(signal.SIGTERM)
+        return writing(self, data)
+
+    words = ("--preset", "pix2pix", "--name")
+    run(photographs, tmp_path, *words, "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint._Hashing, "write", interrupted)
+        assert train.main(arguments(photographs, tmp_path, *words, "r")) == 143
+    assert newest(tmp_path / "r")["images"] == 4
+    run(photographs, tmp_path, *words, "r", "--resume")
+    assert_same_run(tmp_path / "whole", tmp_path / "r")
+
+
+def test_a_training_outlives_whoever_reads_what_it_says(photographs, tmp_path):
+    command = [sys.executable, "-m", "recolor_fast.train", *arguments(photographs, tmp_path, "--preset", "pix2pix")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, check=False)
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert newest(tmp_path / "pix2pix-1")["images"] == 12
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.slow)])
@@ -113,12 +147,8 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_with_space(photographs, tm
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "whole")
     run(photographs, tmp_path, *words, "--images", 4)
     size = checkpoint.list_checkpoints(tmp_path / "r" / "checkpoints")[0].stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
-    try:
+    with file_size_limit(size // 2):
         assert train.main(arguments(photographs, tmp_path, *words, "--resume")) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     told = capsys.readouterr().err
     assert [line.startswith("error: ") for line in told.splitlines()].count(True) == 1
     assert "000000008.pt" in told
@@ -154,6 +184,8 @@ def test_out_of_memory_a_gpu_takes_batches_in_halves(photographs, tmp_path, monk
     monkeypatch.undo()
     run(photographs, tmp_path, *words[:-1], "given", "--micro-batch", 2)
     assert rows(tmp_path / "r") == rows(tmp_path / "given")
+    run(photographs, tmp_path, *words, "--images", 32, "--micro-batch", 4, "--resume")  # what was asked for at first
+    assert json.loads((tmp_path / "r" / "options.json").read_text())["micro_batch"] == 2
 
 
 @pytest.mark.parametrize(
@@ -161,7 +193,8 @@ def test_out_of_memory_a_gpu_takes_batches_in_halves(photographs, tmp_path, monk
     [
         (16, lambda piece, seen: False, [16, 8, 4, 2]),  # three times at most
         (2, lambda piece, seen: False, [2, 1]),
-        (1, lambda piece, seen: seen < 11, [1] * 12),  # later on it is something else that takes the memory
+        (1, lambda piece, seen: False, [1]),
+        (2, lambda piece, seen: seen < 22, [2] * 12),  # later on it is something else that takes the memory
     ],
 )
 def test_halving_ends(photographs, tmp_path, monkeypatch, capsys, batch, fits, asked):
@@ -232,7 +265,7 @@ def test_the_photographs_of_a_step_that_is_not_finite_are_named(photographs, tmp
     assert "generator/l1" in told
     assert "after 6 photographs" in told
     state = newest(tmp_path / "r")
-    assert state["images"] == 4
+    assert state["images"] == 6  # all that is good is saved
     assert all(t.isfinite().all() for t in state["step"]["generator"].values())
     monkeypatch.undo()
     run(photographs, tmp_path, *words, "--resume")
@@ -290,6 +323,32 @@ def test_a_changed_file_list_is_refused_or_accepted_and_told(tmp_path, capsys):
     assert "train/001.jpg" in capsys.readouterr().err
     assert rows(tmp_path / "r")[-1]["images"] == "12"
     run(data, tmp_path, *words, "--resume", "--images", 13)  # accepted once, they are the run's own
+    capsys.readouterr()
+    os.remove(data / "train" / "002.jpg")
+    assert train.main(arguments(data, tmp_path, *words, "--resume")) == 2  # these, and no others
+    told = capsys.readouterr().err
+    assert "train/002.jpg" in told
+    assert "new/000.jpg" not in told
+
+
+def test_accepted_and_not_trained_on_the_photographs_are_still_others(tmp_path, capsys):
+    data = tmp_path / "data"
+    write_jpegs(data, 8)
+    words = ("--preset", "pix2pix", "--name", "r", "--images", 2)
+    run(data, tmp_path, *words)
+    usable(data)[0].unlink()
+    run(data, tmp_path, *words, "--resume", "--changed-files", "accept")
+    capsys.readouterr()
+    assert train.main(arguments(data, tmp_path, *words, "--resume")) == 2
+    assert "data/00" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_listed(photographs, tmp_path):
+    data = tmp_path / "data"
+    write_jpegs(data, 4)
+    Path(os.fsdecode(os.fsencode(data) + b"/bad\xff.jpg")).write_bytes(b"no image")
+    run(data, tmp_path, "--preset", "pix2pix", "--images", 2, "--name", "r")
+    assert "bad" in (tmp_path / "r" / "unusable.txt").read_text()
 
 
 def test_a_photograph_that_vanishes_costs_a_warning(tmp_path, monkeypatch, capsys):

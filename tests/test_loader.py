@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from recolor_fast import images
-from recolor_fast.data import checked, dali, host, index, loader, sources
+from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.options import Options
 from tests.photographs import pixels, shared, write_jpegs
 
@@ -502,18 +502,3 @@ def test_dali_is_imported_only_inside_functions():
     top |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert "recolor_fast.data.index" in top
     assert not [name for name in top if name.startswith("nvidia")]
-
-
-def test_data_imports_only_what_lies_above_it():
-    above = [f"recolor_fast.{name}" for name in ("files", "options", "presets", "images", "color")]
-    for module in (sources, checked, index, dali, host, loader):
-        tree = ast.parse(Path(module.__file__).read_text())
-        found = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module in ("recolor_fast", "recolor_fast.data"):
-                found |= {f"{node.module}.{name.name}" for name in node.names}
-            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("recolor_fast"):
-                found.add(node.module)
-        assert found, module
-        assert found <= set(above), module
-        above.append(module.__name__)

@@ -327,3 +327,24 @@ def test_an_iteration_copies_nothing_to_the_device():
         with Seen() as seen:
             step(*batch(0, step.options), 0)
         assert not {"aten.lift_fresh", "aten._local_scalar_dense"} & seen.names, preset
+
+
+def test_another_layout_goes_on_with_the_same_moments():
+    """Fused Adam walks memory: moments that lie otherwise than their parameters would be other elements'."""
+    options = small("wgan-gp")
+    step, other = (
+        Step(replace(options, channels_last=layout), build_terms(options), torch.device("cpu"))
+        for layout in ("off", "on")
+    )
+    for index in range(3):
+        step(*batch(index, options), index)
+    other.load_state_dict(copy.deepcopy(step.state_dict()))
+    for one in (step, other):
+        one(*batch(3, options), 3)
+    for name, ours in step.optimizers.items():
+        for parameter, same in zip(*(o.param_groups[0]["params"] for o in (ours, other.optimizers[name]))):
+            for moment in ("exp_avg", "exp_avg_sq"):
+                moved = other.optimizers[name].state[same][moment]
+                assert moved.stride() == same.stride()
+                torch.testing.assert_close(moved, ours.state[parameter][moment], rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(same, parameter, rtol=0, atol=2e-5)  # a tenth of a step of Adam

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -110,7 +110,10 @@ def _warning() -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        _warn(f"{cache_folder() / 'index'} cannot be used ({error})")
+        place = "the index of files in the cache"
+        with suppress(OSError):  # there may be no place for a cache
+            place = str(cache_folder() / "index")
+        _warn(f"{place} cannot be used ({error})")
 
 
 @cache  # once a process

@@ -31,7 +31,7 @@ class Unusable(ValueError):
     """A file that cannot be read or decoded, or not any more."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; repair or remove the file and start again")
+        super().__init__(f"{path}: {reason}; repair or remove the file")
         self.reason = reason
 
 

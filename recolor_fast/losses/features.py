@@ -4,7 +4,6 @@ import pickle
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
 from recolor_fast.download import Pinned, fetch, reachable, verify
-from recolor_fast.files import cache_folder, private_folder
+from recolor_fast.files import cache_folder, holds_program, private_folder
 from recolor_fast.networks.layers import pick
 
 
@@ -331,9 +330,6 @@ def missing(term: str, file: str) -> str:
     return f"{what.url} does not answer, and there is no {torch_cache(what)}"
 
 
-PROGRAM = ("archive_format", "constants.pkl")  # files that .pt2 and TorchScript archives have, and state_dicts have not
-
-
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The state_dict in a .safetensors or .pth file: tensors by name, nothing that runs.
 
@@ -345,10 +341,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(file)
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                if any(Path(name).name in PROGRAM for name in archive.namelist()):
-                    raise ValueError("it holds a program: .pt2 or TorchScript")
+        if holds_program(file):
+            raise ValueError("it holds a program: .pt2 or TorchScript")
         weights = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(weights, dict):
             raise ValueError(f"it holds a {type(weights).__name__}")
