@@ -232,13 +232,18 @@ def _train(
     def crossed(every: int) -> bool:
         return progress.images // every > max(progress.images - options.batch, 0) // every
 
+    files = runs.digest(photographs.train, photographs.val)
+    listed = False  # until there is a checkpoint of these photographs, photographs.json is that of the one before
+
     def save() -> None:
-        state = {"options": to_json(options), "files": runs.digest(photographs.train, photographs.val)}
-        state |= {name: getattr(progress, name) for name in SAVED} | {"step": step.state_dict()}
+        nonlocal listed
+        state = {"options": to_json(options), "files": files, "step": step.state_dict()}
+        state |= {name: getattr(progress, name) for name in SAVED}
         with signals.held():
             checkpoint.save(folder / "checkpoints", progress.images, state, options.keep, runs.best(folder))
-            if progress.images > progress.begun:  # a new one, of these photographs
+            if not listed and progress.images > progress.begun:
                 runs.write_files(folder, photographs.train, photographs.val)
+                listed = True
 
     def add_validation() -> None:
         numbers, colored, truth = validate(step, val_gray, val_rgb)
