@@ -2,12 +2,20 @@
 whoever runs it."""
 
 import shutil
+import signal
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+
+def pytest_configure() -> None:
+    """In the background and under nohup some signals are ignored, by all that tests start as well: not here."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
