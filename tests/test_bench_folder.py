@@ -5,6 +5,7 @@ import pytest
 from tests.benches import quick
 
 
+@pytest.mark.slow
 def test_the_folder_benchmark_prints_a_table_and_a_line_of_json():
     names = ["pillow no-op", "limit", "no-op"]
     found, _ = quick("folder", "--rows", *names)

@@ -5,6 +5,7 @@ import pytest
 from tests.benches import quick
 
 
+@pytest.mark.slow
 def test_the_inference_benchmark_prints_a_table_and_a_line_of_json():
     names = ["torch eager", "ort fp32", "ort int8"]
     found, printed = quick("inference", "--batch", "1", "--threads", "1", "--rows", *names)

@@ -107,6 +107,7 @@ def batch(size: int = 1):
     return gray, gray.expand(-1, 3, -1, -1).contiguous()
 
 
+@pytest.mark.slow
 def test_the_peer_is_timed_beside_ours_on_the_same_networks_and_objective(checkout, capsys):
     state = list(sys.path), list(sys.argv), torch.backends.cudnn.benchmark
     rows = peer.measure(checkout, replace(SMALL, batch=2), 1, 1)

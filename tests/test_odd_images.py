@@ -120,8 +120,8 @@ def test_an_epoch_of_all_odd_images(tmp_path, backend, check, cache, photographs
 def harm(paths: list[Path]) -> dict[int, int]:
     """Break some of ten files. What takes the place of each, as positions."""
     paths[1].unlink()
+    paths[5].write_bytes(b"\xff\xd8\xff junk")  # before the 4th, whose place it would take
     paths[4].write_bytes(paths[4].read_bytes()[:-300])
-    paths[5].write_bytes(b"\xff\xd8\xff junk")
     paths[9].unlink()
     paths[9].mkdir()
     return {1: 2, 4: 6, 5: 6, 9: 0}
