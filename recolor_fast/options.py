@@ -30,7 +30,7 @@ class Options:
     """Use only the first so many classes (folders, by name); none set: all."""
     check: Literal["header", "full"] = "header"
     """How files are checked before training: header (format, header and end marker of a JPEG; other formats decoded),
-    or full (every file decoded, which finds bit rot). What was found is kept in the cache until a file changes."""
+    or full (every file decoded, which finds most rot). What was found is kept in the cache until a file changes."""
     size: int = 256
     """Side of the square the networks see, pixels: a power of two, 64 to 512."""
     load_size: int = 0

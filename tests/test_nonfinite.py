@@ -147,6 +147,21 @@ def test_so_many_in_a_row_are_left_out_and_one_more_is_the_end(limit):
     assert_same(state(step), before)
 
 
+def test_a_stricter_limit_begins_anew():
+    """What an earlier limit let pass is no reason to rest now; the next bad iteration is."""
+    step, other = build("pix2pix", skip_nonfinite=3), build("pix2pix")
+    with bad_loss(step):
+        iterate(step, 0)
+        iterate(step, 1)
+    other.load_state_dict(copy.deepcopy(step.state_dict()))
+    before = state(other)
+    assert iterate(other, 2)["nonfinite"] == 0
+    assert any(not torch.equal(value, before[name]) for name, value in state(other).items())
+    with bad_loss(other):
+        iterate(other, 3)
+    assert other.streak.item() == 1
+
+
 def test_a_resumed_run_goes_on_with_the_streak_and_the_loss_scales():
     step, other = (build("pix2pix", skip_nonfinite=1, **HALF) for _ in range(2))
     step.scales["generator"].value.fill_(1.0)
