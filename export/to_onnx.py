@@ -46,6 +46,8 @@ class Arguments:
     and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Of the network; color arithmetic stays float32. int8: for processors; static, calibrated on photographs."""
+    saturation: float = 1.0
+    """Factor of the colors' strength, 0 (gray) to 4, part of the artefact from then on."""
     calibrate: str = ""
     """Photographs int8 is calibrated on, as train's --data; none set: those the run was trained on."""
     calibration_photographs: int = 64
@@ -60,10 +62,12 @@ class Arguments:
     """Export nothing; print a table of all artefacts in that folder: size, speed, difference, quality."""
 
 
-def export(options: Options, generator: torch.nn.Module, graph: str, precision: str) -> onnx.ModelProto:
+def export(
+    options: Options, generator: torch.nn.Module, graph: str, precision: str, saturation: float = 1.0
+) -> onnx.ModelProto:
     """The graph of a generator: uint8 in and out, dynamic batch and sizes, of plain operators. int8 comes later."""
     network = deployed(options, generator)
-    module = GRAPHS[graph](Half(network) if precision == "fp16" else network, options).eval()
+    module = GRAPHS[graph](Half(network) if precision == "fp16" else network, options, saturation).eval()
     # Of 1 photograph, the batch would become a constant; no side may be another's or the model's.
     dimensions = {0: torch.export.Dim("batch", min=1)}
     if graph == "image":
@@ -167,9 +171,9 @@ def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     return model.SerializeToString()
 
 
-def in_torch(options: Options, generator: torch.nn.Module, graph: str) -> proof.Run:
+def in_torch(options: Options, generator: torch.nn.Module, graph: str, saturation: float = 1.0) -> proof.Run:
     """The graph with the generator as it was trained, by torch on the CPU."""
-    module = GRAPHS[graph](generator, options).eval()
+    module = GRAPHS[graph](generator, options, saturation).eval()
 
     @torch.no_grad()
     def run(batch: np.ndarray) -> np.ndarray:
@@ -203,7 +207,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
     paths = proof.photographs(with_photographs(options, arguments.data), arguments.photographs)
-    model = export(options, generator, arguments.graph, arguments.precision)
+    model = export(options, generator, arguments.graph, arguments.precision, arguments.saturation)
     if arguments.precision == "int8":
         seen = with_photographs(options, arguments.calibrate)
         count = arguments.calibration_photographs
@@ -211,6 +215,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     metadata = {
         "graph": arguments.graph,
         "precision": arguments.precision,
+        "saturation": str(arguments.saturation),
         "options": to_json(runs.public(options)),
         "images": str(trained.images),
         "versions": json.dumps(versions()),
@@ -219,7 +224,8 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         file.write(finish(model, metadata))
         file.flush()
         ours = in_onnxruntime(Path(file.name))
-        found = proof.prove(in_torch(options, generator, graph), ours, graph, proof.views(paths, options, graph))
+        expected = in_torch(options, generator, graph, arguments.saturation)
+        found = proof.prove(expected, ours, graph, proof.views(paths, options, graph))
         print(f"onnxruntime against torch on {found}", file=sys.stderr)
         if excess := proof.excess(found, arguments.precision):
             raise Differs(
@@ -305,6 +311,8 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("photographs", "calibration_photographs"):
             if getattr(arguments, name) < 1:
                 raise ValueError(f"{name} {getattr(arguments, name)}: expected 1 or more")
+        if not 0 <= arguments.saturation <= 4:
+            raise ValueError(f"saturation {arguments.saturation}: expected 0 to 4")
         if arguments.compare:
             print(as_text(table(arguments, trained)))
             return 0

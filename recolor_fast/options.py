@@ -54,7 +54,8 @@ class Options:
     source_channels: Literal[1, 3] = 1
     """Channels in which both networks take the gray source: 1, or 3 equal ones."""
     generator: str = "unet"
-    """Generator architecture: unet (pix2pix), or nearest (nearest-neighbor upsampling and convolutions)."""
+    """Generator architecture: unet (pix2pix), nearest (nearest-neighbor upsampling and convolutions), or residual (a
+    small U-Net of residual blocks, for any size)."""
     critic: str = "patch"
     """Critic architecture: patch (70x70 PatchGAN), or strided (every layer halves); empty: no adversary."""
     width: int = 64
@@ -79,6 +80,9 @@ class Options:
     """Bias of the critic's last convolution; off for wgan, where its gradient is zero and Adam amplifies noise."""
     dropout: float = 0.5
     """Dropout probability of the decoder's inner blocks while training."""
+    start: str = ""
+    """What the generator starts from in the place of initial weights: a run folder, or a .safetensors file of
+    export/to_safetensors.py. Its generator must have the same weights; residual's do at any size."""
     init: Literal["normal", "glorot"] = "normal"
     """Initial weights: normal (0, init_sigma), norms (1, init_sigma); or glorot (uniform), norms 1."""
     init_sigma: float = 0.02
@@ -115,6 +119,8 @@ class Options:
     # --- optimizer ---------------------------------------------------------------------------------------------
     learning_rate: float = 2e-4
     """Adam's step size, both networks."""
+    decay: float = 0.0
+    """Share of the run, at its end, over which the learning rate falls linearly to 0 (pix2pix: 0.5); 0: it stays."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.999
@@ -246,6 +252,8 @@ class Options:
                 f"cuda_graph on with micro_batch {self.micro_batch}: what is run again for its gradient cannot be "
                 "recorded; use one or the other"
             )
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay {self.decay}: expected a share of the run, 0 to 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and "batch" in (self.critic_norm, self.critic_first_norm) and self.batch > 1:

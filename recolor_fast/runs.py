@@ -145,6 +145,15 @@ def _released(path: Path) -> Trained:
         raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
 
 
+def start(generator: nn.Module, path: Path) -> None:
+    """Give a generator the weights of what a run or a .safetensors file has trained. ValueError where they misfit."""
+    try:
+        generator.load_state_dict(trained(path).generator.state_dict())
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"start {path}: its generator has other weights than the options' ({reason})") from error
+
+
 def named(path: Path) -> tuple[Path, str]:
     """The folder that what is made of a run (or of a .safetensors file) goes to by default, and what it is called."""
     return (path.parent, path.stem) if path.is_file() else (path, path.resolve().name)
@@ -152,7 +161,7 @@ def named(path: Path) -> tuple[Path, str]:
 
 def public(options: Options) -> Options:
     """Options without the paths of the machine that a run was trained on."""
-    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
+    files = {name: Path(getattr(options, name)).name for name in ("data", "start", "lpips_weights", "feature_weights")}
     return replace(options, runs="runs", **files)  # type: ignore[arg-type]
 
 

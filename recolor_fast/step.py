@@ -236,7 +236,7 @@ class Step:
         self.optimizers = {
             name: torch.optim.Adam(
                 network.parameters(),
-                lr=options.learning_rate,
+                lr=self._rate(),
                 betas=(options.beta1, options.beta2),
                 weight_decay=options.weight_decay,
                 fused=True,
@@ -298,10 +298,30 @@ class Step:
         """
         options = self.options
         torch.manual_seed(step_seed(options.seed, images))
+        self._set_rate(images)
         before = images // options.batch * options.critic_steps
         penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
         iterate = self._graphed if options.cuda_graph == "on" else self._iterate
         return iterate(penalized, gray, rgb)
+
+    def _rate(self) -> float | Tensor:
+        """A learning rate as Adam takes it: a scalar on the device where it changes between runs of a recorded graph."""
+        options, rate = self.options, self.options.learning_rate
+        return torch.tensor(rate, device=self.device) if options.decay and options.cuda_graph == "on" else rate
+
+    def _set_rate(self, images: int) -> None:
+        """Let the learning rate fall, as `options.decay` says, to what it is after `images` photographs."""
+        options = self.options
+        if not options.decay:
+            return
+        left = max(options.images - images, 0) / (options.decay * options.images)
+        rate = options.learning_rate * min(left, 1.0)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def _iterate(self, penalized: tuple[bool, ...], gray: Tensor, rgb: Tensor) -> Parts:
         """The iteration, nothing but work on the device; `penalized` says which critic steps have the penalty."""
@@ -406,7 +426,7 @@ class Step:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
-                group["capturable"] = self.options.cuda_graph == "on"
+                group["capturable"], group["lr"] = self.options.cuda_graph == "on", self._rate()
                 for parameter in group["params"]:  # fused Adam walks memory: its moments must lie as the parameter does
                     moments = optimizer.state[parameter]
                     for moment in ("exp_avg", "exp_avg_sq"):

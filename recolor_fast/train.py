@@ -29,6 +29,7 @@ from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, run
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import deterministic, environment
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
+from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -83,7 +84,8 @@ def resolve(options: Options) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    options = fastest(replace(options, device=device, data=data), torch.device(device))
+    start = str(Path(options.start).resolve()) if options.start else ""
+    options = fastest(replace(options, device=device, data=data, start=start), torch.device(device))
     options = resolve_lpips(options)
     check_features(options)
     return options
@@ -184,6 +186,8 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
+    if options.start and not resumed:  # before a folder is made for nothing
+        runs.start(build_generator(options), Path(options.start))
     folder = resumed or runs.create(options)
     with runs.locked(folder):
         runs.clean(folder)
@@ -215,6 +219,8 @@ def _train(
     """`train` in a run folder, from its newest checkpoint or from the beginning; `progress` is filled in."""
     device = torch.device(options.device)
     step = Step(options, terms, device)
+    if options.start and not checkpoint.list_checkpoints(folder / "checkpoints"):
+        runs.start(step.generator, Path(options.start))
     _load(step, options, folder, photographs, progress)
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own

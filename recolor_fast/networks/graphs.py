@@ -20,18 +20,23 @@ from recolor_fast.options import Options
 
 
 class Chroma(nn.Module):
-    """Graph "chroma": a generator in eval mode between uint8 gray and uint8 CbCr."""
+    """Graph "chroma": a generator in eval mode between uint8 gray and uint8 CbCr.
 
-    def __init__(self, generator: nn.Module, space: str) -> None:
+    `saturation` is a factor of the colors' strength: a loss that is a mean makes them weaker than they are sure.
+    """
+
+    def __init__(self, generator: nn.Module, space: str, saturation: float = 1.0) -> None:
         super().__init__()
         self.generator = generator
         self.space = space
+        self.saturation = saturation
 
     def levels(self, gray: Tensor) -> Tensor:
         """gray (N,1,S,S), 0..255 and prepared as the options say -> float32 Cb and Cr (N,2,S,S), not yet rounded."""
         source = to_unit(gray)
         rgb01 = SPACES[self.space].decode(self.generator(source), source)
-        return to_cbcr(rgb01)
+        cbcr = to_cbcr(rgb01)
+        return cbcr if self.saturation == 1 else (cbcr - 128) * self.saturation + 128
 
     def forward(self, gray: Tensor) -> Tensor:
         """gray uint8 (N,1,S,S), prepared as the options say -> JFIF Cb and Cr uint8 (N,2,S,S), 128 is neutral."""
@@ -46,9 +51,9 @@ class Image(nn.Module):
     another runtime cannot add up; large photographs are not reduced first, which the folder tool does for speed.
     """
 
-    def __init__(self, generator: nn.Module, options: Options) -> None:
+    def __init__(self, generator: nn.Module, options: Options, saturation: float = 1.0) -> None:
         super().__init__()
-        self.chroma = Chroma(generator, options.space)
+        self.chroma = Chroma(generator, options.space, saturation)
         self.size = options.size
         self.equalize = options.equalize != "none"
         self.blur = options.blur != "none"
@@ -142,8 +147,9 @@ def merged(luma: Tensor, cbcr: Tensor) -> Tensor:
     return (luma + keep * offsets).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-GRAPHS: dict[str, Callable[[nn.Module, Options], nn.Module]] = {
-    "chroma": lambda generator, options: Chroma(generator, options.space),
+# name -> (generator, options, saturation) -> module
+GRAPHS: dict[str, Callable[[nn.Module, Options, float], nn.Module]] = {
+    "chroma": lambda generator, options, saturation: Chroma(generator, options.space, saturation),
     "image": Image,
 }
 
@@ -199,7 +205,8 @@ def deployed(options: Options, generator: nn.Module) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d) and isinstance(before, nn.Conv2d | nn.ConvTranspose2d):
                 block[index - 1] = fuse_conv_bn_eval(before, module, transpose=isinstance(before, nn.ConvTranspose2d))
                 block[index] = nn.Identity()
-    assert isinstance(generator, UNet)
+    if not isinstance(generator, UNet):
+        return generator
     decoder = [list(block) for block in generator.up]  # type: ignore[call-overload]
     for number, modules in enumerate(decoder):
         for index, module in enumerate(modules):
