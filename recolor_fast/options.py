@@ -83,8 +83,8 @@ class Options:
     start: str = ""
     """What the generator starts from in the place of initial weights: a run folder, or a .safetensors file of
     export/to_safetensors.py. Its generator must have the same weights; residual's do at any size."""
-    init: Literal["normal", "glorot"] = "normal"
-    """Initial weights: normal (0, init_sigma), norms (1, init_sigma); or glorot (uniform), norms 1."""
+    init: Literal["normal", "glorot", "he"] = "normal"
+    """Initial weights: normal (0, init_sigma), norms (1, init_sigma); glorot (uniform), or he (normal), norms 1."""
     init_sigma: float = 0.02
     """Standard deviation of the initial weights with init normal."""
 

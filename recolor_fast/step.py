@@ -305,7 +305,7 @@ class Step:
         return iterate(penalized, gray, rgb)
 
     def _rate(self) -> float | Tensor:
-        """A learning rate as Adam takes it: a scalar on the device where it changes between runs of a recorded graph."""
+        """A learning rate as Adam takes it: a scalar on the device where a recorded graph has to see it change."""
         options, rate = self.options, self.options.learning_rate
         return torch.tensor(rate, device=self.device) if options.decay and options.cuda_graph == "on" else rate
 

@@ -96,6 +96,7 @@ class Residual(nn.Module):
             return [nn.Conv2d(channels, channels, 3, 1, 1, bias=bias), _norm(options, channels)]
 
         self.branch = nn.Sequential(*convolution(), nn.ReLU(), *convolution())
+        self.branch[3].gain = 0.2  # type: ignore[assignment]  # with init he: nearly the identity at first, lest a deep network overflows
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.branch(x))
@@ -115,14 +116,15 @@ class ResidualUNet(nn.Module):
         def stage(before: int, out: int, count: int) -> nn.Sequential:
             halving = Halving(before, out, bias=bias)
             residual = [Residual(options, out) for _ in range(count)]
-            return nn.Sequential(halving, _norm(options, out), nn.ReLU(), *residual)
+            dropout = nn.Dropout(options.dropout) if out == 8 * options.width else nn.Identity()
+            return nn.Sequential(halving, _norm(options, out), nn.ReLU(), *residual, dropout)
 
         before = [options.source_channels, *widths[:-1]]
         self.down = nn.ModuleList(stage(*numbers) for numbers in zip(before, widths, blocks))
         self.narrow = nn.ModuleList(nn.Conv2d(out, width, 1) for width, out in reversed(list(zip(before, widths))[1:]))
         self.up = nn.ModuleList(Residual(options, width) for width in reversed(before[1:]))
-        self.dropout = nn.Dropout(options.dropout)
         colors = nn.Conv2d(widths[0], 4 * _colors(options), 3, 1, 1)
+        colors.gain = 0.02  # type: ignore[assignment]  # with init he: nearly gray at first
         self.last = nn.Sequential(colors, nn.PixelShuffle(2), nn.Tanh())
 
     def forward(self, source: Tensor) -> Tensor:
@@ -131,7 +133,7 @@ class ResidualUNet(nn.Module):
         for down in self.down:
             x = down(x)
             skips.append(x)
-        x = self.dropout(skips.pop())
+        x = skips.pop()
         for narrow, up in zip(self.narrow, self.up):
             x = up(torch.relu(F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + skips.pop()))
         return self.last(x)
@@ -141,7 +143,7 @@ def residual(options: Options) -> ResidualUNet:
     """A small U-Net of residual blocks, ours: 5 halvings, most of its weights where the map is 1/16 of a side.
 
     Made for processors and for norm none: 3.6 M parameters at width 24 whatever the size, which may be any multiple of
-    32. Dropout on the bottleneck.
+    32. Dropout on the two deepest stages.
     """
     return ResidualUNet(options, [options.width * factor for factor in (1, 2, 4, 8, 8)], [0, 1, 2, 2, 0])
 

@@ -122,7 +122,8 @@ def initialize(network: nn.Module, options: Options) -> nn.Module:
     """The network with the initial weights and the spectral norm that the options ask for, in place; biases are 0.
 
     normal: convolutions N(0, init_sigma), norms N(1, init_sigma) (Isola et al. 2017, section 6.2). glorot: convolutions
-    uniform (Glorot and Bengio 2010, eq. 16), norms 1.
+    uniform (Glorot and Bengio 2010, eq. 16), norms 1. he: convolutions N(0, 2 / inputs) (He et al. 2015, eq. 10), times
+    the module's `gain` if it has one, norms 1.
     """
     convolutions = []
     for module in network.modules():
@@ -133,8 +134,12 @@ def initialize(network: nn.Module, options: Options) -> nn.Module:
                 convolutions.append(module)
             if options.init == "normal":
                 nn.init.normal_(weight, 1.0 if is_norm else 0.0, options.init_sigma)
-            elif not is_norm:
+            elif not is_norm and options.init == "glorot":
                 nn.init.xavier_uniform_(weight)
+            elif not is_norm:
+                nn.init.kaiming_normal_(weight, nonlinearity="relu")
+                with torch.no_grad():
+                    weight.mul_(getattr(module, "gain", 1.0))
         if isinstance(bias, nn.Parameter):
             nn.init.zeros_(bias)
     if options.spectral_norm:
