@@ -31,7 +31,7 @@ RECIPE = """--preset pix2pix-lab --critic '' --terms smooth_l1 100 --generator r
 # the time; then at the size it is used at.
 STAGES = {
     "shipped-64": "--size 64 --load-size 96 --batch 32 --learning-rate 1e-3 --dropout 0.2 --images 600000",
-    "shipped-128": "--size 128 --load-size 144 --batch 16 --learning-rate 3e-4 --dropout 0.2 --images 100000",
+    "shipped-128": "--size 128 --load-size 144 --batch 16 --learning-rate 3e-4 --dropout 0.2 --images 80000",
 }
 STRENGTHS = np.arange(1.0, 2.01, 0.05).round(2)
 FIT = {"int8": 4.5, "fp16": 8.0}  # precision, in order of preference -> MB that its artefact may have

@@ -80,6 +80,23 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
     assert artefact.options == replace(stored, data="photographs", runs="runs")
 
 
+def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, capsys):
+    options = replace(runs.stored_options(run), init_sigma=0.2)
+    trained = runs.Trained(options, trained_generator(options), None, 0)
+    offsets = []
+    for saturation in (1.0, 0.5):
+        path = tmp_path / f"{saturation}.onnx"
+        to_onnx.write(to_onnx.Arguments(run, saturation=saturation, photographs=1), trained, path)
+        artefact = runtime.load(path, "cpu")
+        assert artefact.metadata["saturation"] == str(saturation)
+        offsets.append(artefact.chroma(images.gray(pixels(1))).astype(int) - 128)
+    whole, half = offsets
+    assert np.abs(whole).max() > 10
+    assert np.abs(half - whole / 2).max() <= 1
+    assert to_onnx.main([str(run), "--saturation", "5"]) == 2
+    assert "saturation 5.0: expected 0 to 4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("space", ["rgb", "lab"])
 def test_onnxruntime_equals_torch_for_any_batch(norm, space, tmp_path):
@@ -111,7 +128,7 @@ def test_an_artefact_that_differs_is_not_written(run, tmp_path, monkeypatch, cap
 
     def wrong(*args):
         with monkeypatch.context() as patch:
-            patch.setitem(to_onnx.GRAPHS, "chroma", lambda generator, options: Shifted(generator, options.space))
+            patch.setitem(to_onnx.GRAPHS, "chroma", lambda generator, options, _: Shifted(generator, options.space))
             return export(*args)
 
     monkeypatch.setattr(to_onnx, "export", wrong)

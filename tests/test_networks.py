@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from bench.paper import plain
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import GENERATORS, UNet, build_generator
-from recolor_fast.networks.graphs import Chroma
+from recolor_fast.networks.graphs import Chroma, deployed
 from recolor_fast.networks.layers import (
     NORMS,
     Doubling,
@@ -20,7 +20,7 @@ from recolor_fast.networks.layers import (
     SpectralNorm,
     power_iteration,
 )
-from recolor_fast.options import SIZES
+from recolor_fast.options import SIZES, Options
 from recolor_fast.presets import PRESETS
 
 
@@ -57,6 +57,37 @@ def test_every_size_gives_its_own_shape(size):
         fake = generator(torch.randn(2, 1, size, size))
     assert fake.shape == (2, 3, size, size)
     assert fake.abs().max() <= 1
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_residual_generator_has_the_same_weights_at_every_size_and_uses_all(norm):
+    options = replace(
+        PRESETS["pix2pix-lab"], generator="residual", generator_norm=norm, width=4, size=64, init="he", dropout=0.0
+    )
+    torch.manual_seed(0)
+    generator, larger = build_generator(options), build_generator(replace(options, size=128))
+    larger.load_state_dict(generator.state_dict())
+    for network, size in ((generator, 64), (larger, 128)):
+        fake = network(torch.rand(2, 1, size, size) * 2 - 1)
+        assert fake.shape == (2, 2, size, size)
+        assert fake.abs().max() <= 1
+        fake.square().sum().backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().max() > 0, name
+    ours = deployed(options, generator.eval())
+    source = torch.rand(2, 1, 64, 64) * 2 - 1
+    assert (ours(source) - generator(source)).abs().max() < 1e-5
+
+
+def test_the_shipped_generator_has_under_4_million_weights_and_begins_nearly_gray():
+    torch.manual_seed(0)
+    options = Options(generator="residual", generator_norm="none", width=24, init="he", size=64)
+    generator = build_generator(options).eval()
+    assert 3.6e6 < count(generator) < 4e6
+    with torch.no_grad():
+        assert 0 < generator(torch.rand(2, 1, 64, 64) * 2 - 1).abs().mean() < 0.1
 
 
 def test_dropout_sits_on_the_papers_three_blocks():

@@ -23,9 +23,9 @@ from recolor_fast.presets import DEFAULT, PRESETS
 NAMES = """
 preset data per_class val_per_class classes check size load_size equalize blur flip loader cache space source_channels
 generator critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
-critic_layers critic_scales critic_bias dropout init init_sigma adversary adversary_weight terms smooth_l1_beta
+critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
-learning_rate beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device amp amp_dtype
+learning_rate decay beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device amp amp_dtype
 compile compile_backend fused_critic cuda_graph channels_last deterministic runs
 name resume changed_files save_every keep log_every samples dry_run
 """.split()
@@ -85,6 +85,7 @@ def test_the_first_presets_are_the_papers_four_experiments():
         ({"seed": -1}, ["seed -1", "0 or more"]),
         ({"seed": 2**70}, ["seed", "0 or more"]),
         ({"init_sigma": -1.0}, ["init_sigma -1", "0 or more"]),
+        ({"decay": 1.5}, ["decay 1.5", "0 to 1"]),
         ({"beta2": 1.0}, ["beta2 1.0"]),
         ({"terms": (("l1", 1.0), ("l1", 2.0))}, ["l1", "each name once"]),
         ({"terms": (("l1", float("nan")),)}, ["nan", "finite"]),

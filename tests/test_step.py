@@ -160,6 +160,20 @@ def test_no_adversary_trains_the_generator_alone():
     assert set(row) == {"generator/l1", "gradient/l1", "nonfinite"}
 
 
+def test_the_learning_rate_falls_linearly_over_the_last_share_of_the_run():
+    options = small("pix2pix", decay=0.5, images=8, learning_rate=1e-3)
+    step = build(options)
+    rates = []
+    for index in range(9):
+        step(*batch(index, options), index)
+        rates.append([optimizer.param_groups[0]["lr"] for optimizer in step.optimizers.values()])
+    assert rates == [[pytest.approx(1e-3 * share)] * 2 for share in (1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0)]
+    again = build(options)
+    again.load_state_dict(step.state_dict())
+    again(*batch(5, options), 5)
+    assert again.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(0.75e-3)
+
+
 def test_unknown_names_are_errors():
     with pytest.raises(ValueError, match="hinge"):
         build(small("wgan-gp", adversary="hinge"))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from recolor_fast.data import loader
 from recolor_fast.options import from_dict, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs
-from tests.trainings import SMALL, rows, run
+from tests.trainings import SMALL, arguments, newest, rows, run
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,31 @@ def test_training_learns(photographs, tmp_path):
     run(photographs, tmp_path, *arguments)
     found = [float(row["generator/l1"]) for row in rows(tmp_path / "learns")]
     assert found[-1] < found[0] * 0.6
+
+
+def test_a_run_starts_from_what_another_has_trained(photographs, tmp_path, capsys):
+    residual = (
+        "--preset pix2pix-lab --critic= --generator residual --batch 2 --per-class None --val-per-class None".split()
+    )
+    first = run(photographs, tmp_path, *residual, "--name", "first")
+    still = ("--learning-rate", "0", "--size", "128", "--images", "2")
+    run(photographs, tmp_path, *residual, *still, "--name", "second", "--start", tmp_path / "first")
+    weights = [newest(first / name)["step"]["generator"] for name in ("first", "second")]
+    for name, weight in weights[0].items():
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            assert torch.equal(weight, weights[1][name]), name
+    assert from_dict(json.loads((tmp_path / "second" / "options.json").read_text())).start == str(tmp_path / "first")
+    shutil.rmtree(tmp_path / "first")  # needed no more
+    run(photographs, tmp_path, *residual, *still, "--name", "second", "--images", "4", "--resume")
+
+
+def test_a_start_that_misfits_leaves_no_folder(photographs, tmp_path, capsys):
+    run(photographs, tmp_path, "--name", "first")
+    for start, why in ((tmp_path / "first", "other weights"), (tmp_path / "none", "none")):
+        more = ("--width", "8", "--name", "second", "--start", start)
+        assert train.main(arguments(photographs, tmp_path, *more)) == 2
+        assert why in capsys.readouterr().err
+        assert not (tmp_path / "second").exists()
 
 
 def test_runs_are_numbered(photographs, tmp_path, capsys):
