@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -504,9 +504,7 @@ def summarize(
 
 def options_digest(options: Options) -> str:
     """A hash of the options without the paths of a machine, so a run and its artefact have the same."""
-    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
-    public = replace(options, runs="runs", **files)  # type: ignore[arg-type]
-    return hashlib.sha256(to_json(public).encode()).hexdigest()
+    return hashlib.sha256(to_json(runs.public(options)).encode()).hexdigest()
 
 
 def protocol(
