@@ -73,7 +73,7 @@ def test_a_file_says_nothing_of_the_machine_that_made_it(graph, artefacts):
 
 
 def test_both_files_are_of_one_training(chroma, image):
-    for name in ("options", "images", "precision"):
+    for name in ("options", "images", "saturation"):
         assert chroma.metadata[name] == image.metadata[name], name
 
 
