@@ -1,7 +1,8 @@
-"""Verb: color gray photographs, files or folders of them, with an exported generator; needs no torch.
+"""Verb: color gray photographs, files or folders of them; needs no torch.
 
-    python -m recolor_fast.colorize IN... OUT --model FILE.onnx
+    python -m recolor_fast.colorize IN... OUT [--model FILE.onnx]
 
+With the colorizer that comes with the package, or with any exported generator.
 Chroma is predicted at the model's size, upsampled and merged with the full-size luminance, which stays as it is. From
 Python it is `Colorizer`.
 """
@@ -66,7 +67,7 @@ class Settings(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """Color gray photographs, files or folders of them, with an exported generator.
+    """Color gray photographs, files or folders of them: IN... OUT is all it needs.
 
     A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format; with several IN, IN1/a.jpg becomes
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
@@ -78,8 +79,8 @@ class Arguments(NamedTuple):
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
     """Image files and folders of images of any size and format, then the folder to write to, made where missing; for
     one image a file, or a folder if it exists or ends with a slash."""
-    model: Path
-    """Exported generator, an .onnx file."""
+    model: Path | None = None
+    """Exported generator, an .onnx file; none: the colorizer that comes with recolor_fast."""
     provider: runtime.Provider = "auto"
     """What computes; auto: cuda where it works, else cpu. Which it is is told on stderr."""
     require_provider: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -121,10 +122,10 @@ class _Work(NamedTuple):
 
 
 class Colorizer:
-    """A model, ready to color arrays, files and folders.
+    """A model, ready to color arrays, files and folders: the one that comes with the package, or that of a FILE.onnx.
 
     >>> from recolor_fast.colorize import Colorizer
-    >>> colorizer = Colorizer("model.onnx")
+    >>> colorizer = Colorizer()
     >>> rgb = colorizer(gray)
     >>> rgb.shape == (*gray.shape, 3), rgb.dtype == gray.dtype
     (True, True)
@@ -134,17 +135,19 @@ class Colorizer:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         provider: runtime.Provider = "auto",
         threads: int | None = None,
         upsample: Literal["guided", "bilinear"] = LOOK.upsample,
         saturation: float = 1.0,
     ) -> None:
-        """`threads`: processors to use; None: all that this process may use. Raises what `runtime.load` raises, and
+        """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
+        use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
         ValueError for settings out of range."""
         self.settings = checked(Settings(upsample=upsample, saturation=saturation))
         self.threads = threads
-        self._load = cache(lambda count: runtime.load(path, provider, threads=count))  # by threads an inference
+        chosen = runtime.shipped() if path is None else path
+        self._load = cache(lambda count: runtime.load(chosen, provider, threads=count))  # by threads an inference
         self.artefact = self._load(_count(threads))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -487,10 +490,13 @@ def _run(arguments: Arguments) -> int:
 
 
 def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
-    """The artefact, whose provider is told."""
-    artefact = runtime.load(arguments.model, arguments.provider, threads=threads)
+    """The artefact, whose provider is told, and that it is the package's own where none was given."""
+    path = runtime.shipped() if arguments.model is None else arguments.model
+    artefact = runtime.load(path, arguments.provider, threads=threads)
     if arguments.require_provider and artefact.fallback:
         raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")
+    if arguments.model is None:
+        say("model: the colorizer that comes with recolor_fast (--model takes another)")
     say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
     return artefact
 

@@ -1,7 +1,8 @@
 """Verb: from nothing to a colored folder in a few minutes, by the same commands a user types; it prints each.
 
 `python -m recolor_fast.demo` trains the paper's final system at a small size on the sample photographs of scikit-image,
-exports it, and colors a folder of gray photographs. A second time it trains and colors nothing that is there already.
+exports it, and colors a folder of gray photographs with it and with the colorizer that comes with the package. A second
+time it trains and colors nothing that is there already.
 """
 
 import shlex
@@ -22,6 +23,7 @@ TRAIN = (
 )
 EXPORT = "export/to_onnx.py demo/runs/sample --out demo/colorizer.onnx"
 COLORIZE = "-m recolor_fast.colorize demo/gray demo/colored --model demo/colorizer.onnx"
+AT_ONCE = "-m recolor_fast.colorize demo/gray demo/shipped"
 GRAY_ONLY = ("camera.png", "brick.png", "grass.png")  # of scikit-image: photographs that never had a color
 
 
@@ -44,31 +46,29 @@ def _gray(path: Path) -> np.ndarray:
 def main() -> int:
     """Run the verb; returns the exit code of the first command that fails, else 0."""
     gray = write_gray(FOLDER / "gray")
-    commands = [f"{Path(sys.executable).name} {arguments}" for arguments in (TRAIN, EXPORT, COLORIZE)]
+    commands = [f"{Path(sys.executable).name} {arguments}" for arguments in (TRAIN, EXPORT, COLORIZE, AT_ONCE)]
     for command in commands:
         print(f"\n$ {command}", file=sys.stderr, flush=True)
         code = subprocess.run([sys.executable, *shlex.split(command)[1:]], check=False).returncode
         if code:
             return code
-    pairs = [[images.resize(_read(path), 160, 240) for path in paths] for paths in (gray, _colored(gray))]
-    plots.grid(FOLDER / "colored.png", {"gray": pairs[0], "colored": pairs[1]})
+    columns = {"gray": "gray", "by what was trained here": "colored", "by what comes with recolor_fast": "shipped"}
+    shown = {title: [_small(FOLDER / folder / path.name) for path in gray] for title, folder in columns.items()}
+    plots.grid(FOLDER / "colored.png", shown)
     print("\nThe commands were:", *commands, sep="\n  ", file=sys.stderr)
     print(
         "The results are in demo/: runs/sample (losses, samples, checkpoints), colorizer.onnx,\n"
-        "gray/ and colored/, and both side by side in colored.png.\n"
-        "Five photographs teach five photographs: train on more (see README.md).",
+        "gray/, colored/ by that one, shipped/ by the colorizer that comes with recolor_fast, and all side by side in\n"
+        "colored.png. Five photographs teach five photographs: train on more (see README.md).\n"
+        "To color photographs of your own at once: python -m recolor_fast.colorize photos colored",
         file=sys.stderr,
     )
     print(FOLDER)
     return 0
 
 
-def _colored(gray: list[Path]) -> list[Path]:
-    return [FOLDER / "colored" / path.name for path in gray]
-
-
-def _read(path: Path) -> np.ndarray:
-    return images.read_rgb(path.read_bytes())
+def _small(path: Path) -> np.ndarray:
+    return images.resize(images.read_rgb(path.read_bytes()), 160, 240)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Verb: the papers' tables and figures for colorizers, on the same photographs, with intervals.
 
-    python -m recolor_fast.evaluate RUN FILE.onnx NAME=FOLDER --data FOLDER --out DIR
+    python -m recolor_fast.evaluate RUN FILE.onnx shipped NAME=FOLDER --data FOLDER --out DIR
 
 Writes metrics.json, per_photograph.csv, tables.md and the figures; prints DIR as its last line on stdout, everything
 for people goes to stderr. Exit codes: 0 done, 2 arguments, data or weights that cannot be used, 130 interrupted.
@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,14 +28,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recolor_fast import chroma, colorize, images, metrics, plots, runs, runtime
-from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
 from recolor_fast.data import index, sources
 from recolor_fast.environment import environment
 from recolor_fast.metrics import METRICS, Columns, Judged
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import Options, to_json
 
-RESERVED = ("gray", "truth")  # names in the outputs that no system may have
+BASELINES = {  # what every colorizer should beat: the CIE Lab a and b of all pixels
+    "gray": (0.0, 0.0),
+    "sepia": (3.35, 7.27),  # hue of the usual tone, #704214; chroma 8, half the mean of 500 photographs of Imagenette
+}
+RESERVED = (*BASELINES, "truth")  # names in the outputs that no system may have
+SHIPPED = "shipped"  # as a system: the colorizer that comes with the package
 PADOVA = ("padova_generator", "padova_critic")
 SWAPPED = ("padova_generator_swapped", "padova_critic_swapped")
 WNID = re.compile(r"n\d{8}")
@@ -46,8 +51,8 @@ class Arguments:
     """Measure colorizers on the same photographs and draw the papers' tables and figures."""
 
     systems: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM")] = ()
-    """Run folders, exported .onnx and .safetensors files, and folders of colored photographs (named as the photographs
-    are)."""
+    """Run folders, exported .onnx and .safetensors files, folders of colored photographs (named as the photographs
+    are), and shipped: the colorizer that comes with recolor_fast (./shipped is a folder of that name)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
     """Folder to write to, made where missing."""
     data: str = "auto"
@@ -146,6 +151,7 @@ chroma: mean chroma of Lab, divided by the truth's
 js, kl: histograms of a and b in 219 bins of width 1 over all photographs, natural logarithm
 kl: KL(truth || system); an empty bin of the system counts as 1e-8
 top1: SqueezeNet 1.1 finds the true class of ImageNet's 1,000; top1_agreement: the class it finds on the truth
+gray, sepia: baselines, one Lab a, b for all pixels: 0, 0 and 3.35, 7.27 (hue of #704214, half of photographs' chroma)
 padova_*: errors of Table 1 as its code computes them, photograph by photograph at the run's size, critic as in training
 fid: torch-fidelity's Inception v3, 2,048 features; biased for few photographs, and without an interval
 low, high: 2.5 and 97.5 percentiles of 1,000 bootstrap resamples of the photographs""".splitlines()
@@ -254,31 +260,36 @@ class System(NamedTuple):
     """Of a run."""
 
 
-def gray_baseline() -> System:
-    """No color at all: what every colorizer should beat."""
+def baseline(name: str, ab: tuple[float, float]) -> System:
+    """Something that gives all pixels one a and b, Lab units, at their luminance, and is merged as networks' chroma."""
+    gray = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1)
+    fake = (torch.tensor(ab) / 110).reshape(1, 2, 1, 1).expand(-1, -1, 1, 256)
+    cbcr = to_cbcr(SPACES["lab"].decode(fake, to_unit(gray)))[0, :, 0].round().to(torch.uint8).numpy()
     return System(
-        "gray",
+        name,
         "baseline",
-        lambda path, photograph: np.repeat(photograph.gray[..., None], 3, 2),
-        missing=_no_padova("gray is no run with a critic"),
+        lambda path, photograph: chroma.merge(photograph.gray, cbcr[:, photograph.gray]),
+        missing=_no_padova("a baseline is no run with a critic"),
     )
 
 
 def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> list[System]:
-    """The gray baseline and the systems of the command line. ValueError naming one that cannot be used."""
+    """The baselines and the systems of the command line. ValueError naming one that cannot be used."""
     named: dict[str, Path] = {}
     for argument in arguments.systems:
         given, _, rest = argument.partition("=")
         if Path(argument).exists() or not rest:  # a path may have a = in it
             given, rest = "", argument
-        path = Path(rest)
-        name = given or (path.resolve().stem if path.is_file() else path.resolve().name)
+        own = rest == SHIPPED
+        path = runtime.shipped() if own else Path(rest)
+        name = given or (SHIPPED if own else path.resolve().stem if path.is_file() else path.resolve().name)
         if not name or name in RESERVED:
             raise ValueError(f"system {argument}: expected a name other than {', '.join(RESERVED)}; use NAME={path}")
         if name in named:
             raise ValueError(f"systems {named[name]} and {path} are both called {name}: give one another, NAME={path}")
         named[name] = path
-    return [gray_baseline(), *(_open(name, path, arguments, chosen, device) for name, path in named.items())]
+    opened = [_open(name, path, arguments, chosen, device) for name, path in named.items()]
+    return [*(baseline(name, ab) for name, ab in BASELINES.items()), *opened]
 
 
 def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: torch.device) -> System:
@@ -292,8 +303,8 @@ def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: t
         return _folder(name, path, chosen)
     what = "no such file" if path.exists() else "it does not exist"
     raise ValueError(
-        f"system {path}: {what}; expected a run folder, an .onnx or .safetensors file, or a folder of colored "
-        "photographs"
+        f"system {path}: {what}; expected a run folder, an .onnx or .safetensors file, a folder of colored "
+        f"photographs, or {SHIPPED}"
     )
 
 
@@ -493,9 +504,7 @@ def summarize(
 
 def options_digest(options: Options) -> str:
     """A hash of the options without the paths of a machine, so a run and its artefact have the same."""
-    files = {name: Path(getattr(options, name)).name for name in ("data", "lpips_weights", "feature_weights")}
-    public = replace(options, runs="runs", **files)  # type: ignore[arg-type]
-    return hashlib.sha256(to_json(public).encode()).hexdigest()
+    return hashlib.sha256(to_json(runs.public(options)).encode()).hexdigest()
 
 
 def protocol(

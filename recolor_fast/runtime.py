@@ -41,6 +41,7 @@ OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
 GPUS = (CUDA, TENSORRT)
 BATCHES = {"chroma": (1, 8, 32), "image": (1, 1, 1)}  # least, usual and most of what a TensorRT engine takes at once
 SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
+SHIPPED = Path(__file__).with_name("shipped")  # the folder of the artefacts that come with the package
 MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
 
@@ -101,6 +102,22 @@ class Artefact(NamedTuple):
             return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None])[0])
         seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
         return self.run(seen[None, None])[0]
+
+
+def shipped(graph: str = "chroma") -> Path:
+    """The artefact of a graph (a key of GRAPHS) of the colorizer that comes with the package.
+
+    Raises BadArtefact where it is missing, as a package without it is not whole, and ValueError for another graph.
+    """
+    if graph not in GRAPHS:
+        raise ValueError(f"graph {graph}: expected {' or '.join(GRAPHS)}")
+    path = SHIPPED / f"colorizer-{graph}.onnx"
+    if not path.is_file():
+        raise BadArtefact(
+            f"{path}: the colorizer that comes with recolor_fast is missing, so the install is broken; install it "
+            "again, or give a model of your own"
+        )
+    return path
 
 
 def cbcr(rgb: np.ndarray) -> np.ndarray:

@@ -144,6 +144,15 @@ def test_only_the_package_is_installed():
     assert set(settings) == found
 
 
+def test_files_that_are_no_python_are_installed_too():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {path for pattern in settings["recolor_fast"] for path in PACKAGE.glob(pattern)}
+    assert installed == {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert {path.name for path in installed} >= {f"colorizer-{graph}.onnx" for graph in ("chroma", "image")}
+
+
 def test_constraints_pin_every_dependency_and_name_no_host():
     import tomllib
 

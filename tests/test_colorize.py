@@ -632,9 +632,8 @@ def test_watch_colors_what_comes_once_it_is_whole(photos: Path, model: Path, tmp
 # --- from Python ---------------------------------------------------------------------------------------------------
 
 
-def test_the_example_of_the_docstring_works(photos: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_example_of_the_docstring_works(photos: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    model.rename("model.onnx")
     (photos / "a.jpg").unlink()
     photos.rename("photographs")
     for dtype in (np.uint8, np.uint16):

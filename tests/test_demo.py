@@ -32,4 +32,8 @@ def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
     words = demo.COLORIZE.split()
     assert words[:2] == ["-m", colorize.__name__]
     assert words[-1] == demo.EXPORT.split()[-1]
+    at_once = demo.AT_ONCE.split()  # the same photographs, without a model of one's own
+    assert at_once[:3] == words[:3]
+    assert len(at_once) == 4
+    assert at_once[3] != words[3]
     assert runs.find(Path(options.runs), options.name, options.preset) is None

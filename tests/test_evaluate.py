@@ -84,11 +84,11 @@ def test_the_last_line_is_the_folder(place, tmp_path, capsys):
     assert "fig8_generator_loss.png is not drawn" in said.err
     assert not (tmp_path / "e" / "fig8_generator_loss.png").exists()
     systems = json.loads((tmp_path / "e" / "metrics.json").read_text())["systems"]
-    assert list(systems) == ["gray", "truth"]
+    assert list(systems) == ["gray", "sepia", "truth"]
 
 
 def test_every_system_has_every_metric_or_a_reason(found):
-    assert list(found["systems"]) == ["gray", "r", "exported", "files", "truth"]
+    assert list(found["systems"]) == ["gray", "sepia", "r", "exported", "files", "truth"]
     for name, numbers in found["systems"].items():
         assert numbers.keys() == METRICS.keys()
         for metric, value in numbers.items():
@@ -144,6 +144,34 @@ def test_numbers_are_those_of_the_photographs(found, place):
     assert found["systems"]["r"]["colorfulness_ratio"]["mean"] == pytest.approx(ratio)
 
 
+def test_the_sepia_baseline_is_one_tone_at_every_luminance(found, out, place):
+    """Made by scikit-image from the definition; chroma is in whole levels of Cb and Cr, so within a Lab unit or so."""
+    (a, b), levels = evaluate.BASELINES["sepia"], np.arange(30, 226, dtype=np.uint8)
+    tone = rgb2lab(np.array([[0x70, 0x42, 0x14]], np.uint8))[0]
+    assert np.arctan2(b, a) == pytest.approx(np.arctan2(tone[2], tone[1]), abs=0.01)
+    assert np.hypot(a, b) == pytest.approx(8, abs=0.01)
+    sepia = evaluate.baseline("sepia", (a, b))
+    photograph = evaluate.Photograph(np.repeat(levels[None, :, None], 3, 2), levels[None])
+    painted = sepia.color(Path(), photograph)
+    assert np.abs(rgb2lab(painted)[..., 1:] - (a, b)).max() < 1.5
+    assert np.abs(rgb2lab(painted)[..., 1:].mean((0, 1)) - (a, b)).max() < 0.2
+    assert np.abs(painted @ [0.299, 0.587, 0.114] - levels).max() <= 1
+    squares = []
+    for path in sorted((place / "photographs" / "val").rglob("*.jpg")):
+        squares.append(((rgb2lab(evaluate.read(path, 64).truth)[..., 1:] - (a, b)) ** 2).mean())
+    measured = found["systems"]["sepia"]["ab_rmse"]
+    assert measured["mean"] == pytest.approx(np.sqrt(np.mean(squares)), rel=0.02)
+    assert measured["low"] < measured["mean"] < measured["high"]
+    for table in (out / "tables.md").read_text().split("## ")[2:4]:  # Tarres' and all metrics
+        assert "| sepia |" in table
+
+
+def test_the_gray_baseline_is_exactly_gray():
+    levels = np.arange(256, dtype=np.uint8)[None]
+    picture = evaluate.baseline("gray", evaluate.BASELINES["gray"]).color(Path(), evaluate.Photograph(levels, levels))
+    assert np.array_equal(picture, np.repeat(levels[..., None], 3, 2))
+
+
 def test_padova_errors_are_of_runs_alone(found):
     run = found["systems"]["r"]
     assert run["padova_critic"]["mean"] > 0
@@ -180,7 +208,7 @@ def test_a_generator_of_three_channels_is_measured_swapped_too():
 def test_rows_of_photographs_average_to_the_metrics(out, found):
     with open(out / "per_photograph.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == COUNT * 5
+    assert len(rows) == COUNT * 6
     assert {row["photograph"] for row in rows if row["system"] == "r"} == {
         f"val/{name}"
         for name in "n01440764/000.jpg n01440764/001.jpg n01440764/002.jpg n03888257/000.jpg n03888257/001.jpg".split()
@@ -292,7 +320,8 @@ def test_two_systems_of_one_name_are_an_error(place, tmp_path, capsys):
     ("arguments", "reason"),
     [
         (["nowhere"], "nowhere: it does not exist; expected a run folder"),
-        (["truth=nowhere"], "a name other than gray, truth"),
+        (["truth=nowhere"], "a name other than gray, sepia, truth"),
+        (["sepia=nowhere"], "a name other than gray, sepia, truth"),
         (["--limit", "0"], "limit 0: expected 1 or more"),
         (["--size", "8"], "size 8: expected 16 or more"),
         (["--lpips-weights", "nowhere"], "lpips_weights nowhere: there is no such file"),
@@ -343,7 +372,7 @@ def test_unusable_photographs_are_named_and_left_out(place, tmp_path, capsys):
 
 def test_one_photograph_is_enough(tmp_path):
     write_jpegs(tmp_path / "p", 1)
-    artefact = constant(tmp_path / "sepia.onnx")
+    artefact = constant(tmp_path / "brown.onnx")
     arguments = ["--data", str(tmp_path / "p"), "--size", "32", "--out", str(tmp_path / "e")]
     assert evaluate.main([str(artefact), *arguments]) == 0
 
@@ -366,5 +395,20 @@ def test_names_come_from_paths_unless_given(place, colored, tmp_path, monkeypatc
     odd.symlink_to(colored)
     given = (f"{place / 'r'}/", str(odd), f"mine={colored}")
     systems = evaluate.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)
-    assert [system.name for system in systems] == ["gray", "r", odd.resolve().name, "mine"]
-    assert [system.kind for system in systems] == ["baseline", "run", "folder", "folder"]
+    assert [system.name for system in systems] == ["gray", "sepia", "r", odd.resolve().name, "mine"]
+    assert [system.kind for system in systems] == ["baseline", "baseline", "run", "folder", "folder"]
+
+
+def test_the_shipped_colorizer_has_a_name(place, colored, tmp_path, monkeypatch):
+    """Its own, whatever lies in the working folder."""
+    chosen = evaluate.choose(evaluate.Arguments(data=str(place / "photographs")))
+    monkeypatch.chdir(tmp_path)
+    Path("shipped").symlink_to(colored)
+    given = ("shipped", "again=shipped", "folder=./shipped")
+    systems = evaluate.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)[2:]
+    assert [system.name for system in systems] == ["shipped", "again", "folder"]
+    assert [system.kind for system in systems] == ["artefact", "artefact", "folder"]
+    assert systems[0].images is not None
+    photograph = evaluate.read(chosen.paths[0], 64)
+    ours = colorize.Colorizer(provider="cpu")(photograph.gray)
+    assert np.array_equal(systems[0].color(chosen.paths[0], photograph), ours)

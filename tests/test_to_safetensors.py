@@ -165,7 +165,7 @@ def test_it_is_evaluated_in_the_place_of_the_run(run, tmp_path, capsys):
     path = released(run, "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
     arguments = evaluate.Arguments((str(path), f"run={run}"), data=str(tmp_path / "photographs"))
     chosen = evaluate.choose(arguments)
-    _, ours, theirs = evaluate.open_systems(arguments, chosen, torch.device("cpu"))
+    *_, ours, theirs = evaluate.open_systems(arguments, chosen, torch.device("cpu"))
     assert (ours.name, ours.images) == ("a", 30)
     photograph = evaluate.read(chosen.paths[0], 64)
     assert (ours.color(chosen.paths[0], photograph) == theirs.color(chosen.paths[0], photograph)).all()
