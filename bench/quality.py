@@ -23,8 +23,8 @@ q is 5.3, a difference of about 4 spreads, with 8 seeds 1.6 spreads; `True` says
 there is none. `farthest` names the quantity with the largest difference and `of_limit` is that difference over what is
 allowed: above 1 does not agree. A number that is not finite does not agree either.
 
-Presets with LPIPS train without it where its weights cannot be had, after a warning. Weights of the adversary wgan are
-scaled with the size as README says, 20 / size at 1 for the preset.
+Presets with LPIPS train with lpips_mini in its place where its weights cannot be had, after a warning. Weights of the
+adversary wgan are scaled with the size as README says, 20 / size at 1 for the preset.
 """
 
 import argparse

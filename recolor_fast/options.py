@@ -95,7 +95,8 @@ class Options:
     """Weight of the adversary in the generator's loss; wgan's pulls alike at every size, l1 as 1 / size."""
     terms: tuple[tuple[str, float], ...] = (("l1", 100.0),)
     """Other losses of the generator, name and weight each: l1, smooth_l1, lpips_alex, lpips_vgg, lpips_style_squeeze,
-    or a loss network of losses/features.py: vgg16, vgg16_keras, vgg19, resnet50, unet, fpn. 0 is off."""
+    lpips_mini (its weights are in the package), or a loss network of losses/features.py: vgg16, vgg16_keras, vgg19,
+    resnet50, unet, fpn. 0 is off."""
     smooth_l1_beta: float = 1.0
     """Where smooth_l1 turns from quadratic to linear, in network space (1 is 110 units of a and b)."""
     gradient_penalty: float = 0.0
@@ -110,7 +111,8 @@ class Options:
     critic_gradients: Literal["fresh", "summed"] = "fresh"
     """Gradient of each critic update: its own, or summed with those of the updates before it on the same batch."""
     lpips: str = "auto"
-    """LPIPS term: auto (the preset's, dropped with a warning where its weights cannot be had), off, or a term."""
+    """LPIPS term: auto (the preset's; lpips_mini at its weight, with a warning, where its weights cannot be had),
+    off, or a term."""
     lpips_weights: str = ""
     """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""
     feature_weights: str = ""

@@ -218,14 +218,17 @@ def test_mix_goes_from_fake_to_real():
     assert torch.func.debug_unwrap(seen[0])[:, 0, 0, 0].tolist() == [0.25, 1.0]
 
 
-@pytest.mark.parametrize("name", LPIPS)
-def test_lpips_equals_the_lpips_package(name):
+@pytest.mark.parametrize(
+    ("name", "net", "heads"),
+    [("lpips_alex", "alex", True), ("lpips_vgg", "vgg", True), ("lpips_style_squeeze", "squeeze", False)],
+)
+def test_lpips_equals_the_lpips_package(name, net, heads):
     import lpips
 
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = lpips.LPIPS(net=LPIPS[name].net, lpips=LPIPS[name].heads, pnet_rand=True, verbose=False)
+        theirs = lpips.LPIPS(net=net, lpips=heads, pnet_rand=True, verbose=False)
     ours = Lpips(LPIPS[name])
     ours.load({f"features.{k.split('.', 1)[1]}": v for k, v in theirs.net.state_dict().items()}, "theirs")
     fake, real = (torch.rand(2, 3, 64, 64) * 2 - 1 for _ in range(2))
@@ -234,8 +237,9 @@ def test_lpips_equals_the_lpips_package(name):
     assert not any(p.requires_grad for p in ours.parameters())
 
 
-def test_lpips_gradient_is_finite_where_all_features_are_zero():
-    network = Lpips(LPIPS["lpips_alex"])
+@pytest.mark.parametrize("name", ["lpips_alex", "lpips_mini"])
+def test_lpips_gradient_is_finite_where_all_features_are_zero(name):
+    network = Lpips(LPIPS[name])
     for part in network.slices:
         for p in part.parameters():
             p.zero_()
@@ -304,6 +308,8 @@ def test_weights_are_downloaded_once_into_a_private_folder_and_checked_each_time
 
 def test_every_networks_weights_are_pinned_and_named_by_their_sha():
     for row in (*LPIPS.values(), *FEATURES.values()):
+        if row == LPIPS["lpips_mini"]:
+            continue  # in the package
         what = features.PRETRAINED[row.weights.url]
         assert what.url.startswith("https://")
         assert what.name.removesuffix(".pth").endswith(f"-{what.sha256[:8]}")
@@ -319,13 +325,15 @@ def test_auto_keeps_the_term_whose_weights_can_be_had(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_auto_drops_the_term_with_one_warning(capsys):
+def test_auto_falls_back_to_lpips_mini_with_one_warning(capsys):
     resolved = resolve_lpips(OPTIONS, probe=lambda term, file: "no network")
-    assert (resolved.lpips, resolved.terms) == ("off", (("l1", 100.0),))
+    assert (resolved.lpips, resolved.terms) == ("lpips_mini", (("l1", 100.0), ("lpips_mini", 50.0)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "lpips_alex" in said
-    assert "no network" in said
+    for words in ("lpips_mini in place of lpips_alex", "no network", "--lpips-weights FILE", "--lpips off"):
+        assert words in said
+    assert resolve_lpips(resolved) == resolved  # --resume asks again
+    assert capsys.readouterr().err == ""
 
 
 def test_a_named_term_takes_the_presets_place_and_must_be_had(tmp_path):

@@ -4,8 +4,10 @@ import pickle
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,18 +22,61 @@ from recolor_fast.files import cache_folder, holds_program, private_folder
 from recolor_fast.networks.layers import pick
 
 
+class Parts(NamedTuple):
+    """An LPIPS network taken apart."""
+
+    slices: Sequence[nn.Module]
+    """Its backbone, cut after each output that is compared; modules are numbered as in torchvision's `features`."""
+    heads: Sequence[Tensor] = ()
+    """Weights (1,C,1,1) of each slice's channels, none negative; without, every channel has the weight 1."""
+
+
 class Backbone(NamedTuple):
-    """An LPIPS network: lpips' name for it, torchvision's weights of its backbone, and whether it has linear heads."""
+    """An LPIPS network, untrained, and where the weights of its backbone are."""
 
-    net: str
-    weights: torchvision.models.WeightsEnum
-    heads: bool
+    build: Callable[[], Parts]
+    weights: torchvision.models.WeightsEnum | Path
+    """torchvision's, or a file of this package, which holds the heads too."""
 
 
+def _of_lpips(net: str, heads: bool) -> Parts:
+    """A network of the lpips package, with its heads or without."""
+    import lpips
+
+    with warnings.catch_warnings():  # its constructor asks torchvision for no weights by a deprecated name
+        warnings.simplefilter("ignore")
+        network = lpips.LPIPS(net=net, lpips=heads, pnet_rand=True, verbose=False)
+    slices = [getattr(network.net, f"slice{k + 1}") for k in range(network.net.N_slices)]
+    return Parts(slices, [head.model[-1].weight.detach() for head in network.lins] if heads else ())
+
+
+def mini() -> Parts:
+    """The backbone of `lpips_mini`: 0.6 M parameters, strides 2, 4, 8, 16 and 16, no norm layer.
+
+    Its maps lie where SqueezeNet 1.1's do, pixel for pixel, so that it can be taught by it (bench/train_lpips_mini.py).
+    Weights are random, heads all 1.
+    """
+    slices = [
+        [nn.Conv2d(3, 32, 5, 2, 1), nn.ReLU()],
+        [nn.Conv2d(32, 48, 3, 2), nn.ReLU()],
+        [nn.Conv2d(48, 96, 3, 2), nn.ReLU(), nn.Conv2d(96, 96, 3, 1, 1), nn.ReLU()],
+        [nn.Conv2d(96, 176, 3, 2), nn.ReLU()],
+        [nn.Conv2d(176, 192, 3, 1, 1), nn.ReLU()],
+    ]
+    number = count()
+    numbered = [nn.Sequential(OrderedDict((str(next(number)), layer) for layer in part)) for part in slices]
+    widths = [conv.out_channels for part in slices for conv in part[-2:] if isinstance(conv, nn.Conv2d)]
+    return Parts(numbered, [torch.ones(1, width, 1, 1) for width in widths])
+
+
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 LPIPS = {
-    "lpips_alex": Backbone("alex", torchvision.models.AlexNet_Weights.IMAGENET1K_V1, True),
-    "lpips_vgg": Backbone("vgg", torchvision.models.VGG16_Weights.IMAGENET1K_V1, True),
-    "lpips_style_squeeze": Backbone("squeeze", torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1, False),
+    "lpips_alex": Backbone(partial(_of_lpips, "alex", True), torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
+    "lpips_vgg": Backbone(partial(_of_lpips, "vgg", True), torchvision.models.VGG16_Weights.IMAGENET1K_V1),
+    "lpips_style_squeeze": Backbone(
+        partial(_of_lpips, "squeeze", False), torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    ),
+    "lpips_mini": Backbone(mini, SHIPPED / "lpips_mini.safetensors"),
 }
 
 
@@ -84,45 +129,54 @@ class Lpips(nn.Module):
     root, where a feature vector of zeros would otherwise have a NaN gradient.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
-        import lpips
+    shift: Tensor
+    scale: Tensor
 
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # its constructor asks torchvision for no weights by a deprecated name
-            warnings.simplefilter("ignore")
-            network = lpips.LPIPS(net=backbone.net, lpips=backbone.heads, pnet_rand=True, verbose=False)
-        self.scaling = network.scaling_layer
-        self.slices = nn.ModuleList(getattr(network.net, f"slice{k + 1}") for k in range(network.net.N_slices))
-        self.with_heads = backbone.heads
-        for index, head in enumerate(network.lins if backbone.heads else []):  # 1x1 convolutions to one channel
-            self.register_buffer(f"head{index}", head.model[-1].weight.detach())
+        parts = backbone.build()
+        self.register_buffer("shift", torch.tensor((-0.030, -0.088, -0.188))[:, None, None])  # ImageNet's mean ...
+        self.register_buffer("scale", torch.tensor((0.458, 0.448, 0.450))[:, None, None])  # ... and spread, in [-1, 1]
+        self.slices = nn.ModuleList(parts.slices)
+        self.heads = [f"head{index}" for index in range(len(parts.heads))]
+        for name, head in zip(self.heads, parts.heads):
+            self.register_buffer(name, head)
+        self.heads_in_file = self.heads if isinstance(backbone.weights, Path) else []
         self.requires_grad_(False).eval()
 
     def features(self, image: Tensor) -> list[Tensor]:
         """RGB (N,3,H,W) in [-1, 1] -> the unit-normalized features of each slice, float32."""
-        x, features = self.scaling(image), []
+        x, features = (image - self.shift) / self.scale, []
         for part in self.slices:
             x = part(x)
             square = x.float().square().sum(1, keepdim=True)
             features.append(x.float() * (square + 1e-12).rsqrt())
         return features
 
-    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """RGB (N,3,H,W) in [-1, 1], twice -> the mean distance over the batch, a float32 scalar."""
+    def distances(self, fake: Tensor, real: Tensor) -> Tensor:
+        """RGB (N,3,H,W) in [-1, 1], twice, or one real for all -> each image's distance (N,), float32."""
         with torch.no_grad():
             targets = self.features(real)
-        total = fake.new_zeros((), dtype=torch.float32)
+        total = fake.new_zeros(len(fake), dtype=torch.float32)
         for index, (feature, target) in enumerate(zip(self.features(fake), targets)):
             difference = (feature - target).square()
-            weighted = difference * getattr(self, f"head{index}") if self.with_heads else difference
-            total = total + weighted.sum(1).mean()
+            weighted = difference * getattr(self, self.heads[index]) if self.heads else difference
+            total = total + weighted.sum(1).mean((1, 2))
         return total
 
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """RGB (N,3,H,W) in [-1, 1], twice -> the mean distance over the batch, a float32 scalar."""
+        return self.distances(fake, real).mean()
+
     def load(self, weights: dict[str, Tensor], origin: str) -> None:
-        """Load the backbone of a torchvision state_dict; ValueError naming `origin` and the first key that misfits."""
-        own = self.slices.state_dict()  # "0.3.squeeze.weight" is features.3.squeeze.weight there
-        names = {key: f"features.{key.split('.', 1)[1]}" for key in own}
-        self.slices.load_state_dict(_fitting(own, names, weights, origin))
+        """Load the backbone of a torchvision state_dict, or `lpips_mini` with its heads.
+
+        ValueError naming `origin` and the first key that misfits.
+        """
+        own = self.state_dict()  # "slices.0.3.squeeze.weight" is features.3.squeeze.weight there
+        names = {key: f"features.{key.split('.', 2)[2]}" for key in own if key.startswith("slices.")}
+        names |= {head: head for head in self.heads_in_file}
+        self.load_state_dict(own | _fitting(own, names, weights, origin))
 
 
 class Network(NamedTuple):
@@ -284,13 +338,15 @@ def build_feature_loss(term: str, file: str) -> FeatureLoss:
 
 def _weights(term: str, file: str) -> tuple[dict[str, Tensor], str]:
     """A state_dict from a file, a cache or a download, and what to call it in an error."""
-    if file:
-        return read_weights(Path(file)), f"{file} (for {term})"
-    return read_weights(pretrained(_source(term))), f"the cached weights of {term}"
+    source = Path(file) if file else _source(term)
+    if isinstance(source, Path):
+        return read_weights(source), f"{source} (for {term})"
+    return read_weights(pretrained(source)), f"the cached weights of {term}"
 
 
-def _source(term: str) -> Pinned:
-    return PRETRAINED[(LPIPS[term] if term in LPIPS else FEATURES[term]).weights.url]
+def _source(term: str) -> Pinned | Path:
+    weights = (LPIPS[term] if term in LPIPS else FEATURES[term]).weights
+    return weights if isinstance(weights, Path) else PRETRAINED[weights.url]
 
 
 def cached(what: Pinned) -> Path | None:
@@ -322,9 +378,11 @@ def pretrained(what: Pinned) -> Path:
 
 def missing(term: str, file: str) -> str:
     """Why the weights of a term's network cannot be had, in words; empty if they can. Downloads nothing."""
-    if file:
-        return "" if file == "random" or Path(file).is_file() else f"there is no file {file}"
-    what = _source(term)
+    if file == "random":
+        return ""
+    what = Path(file) if file else _source(term)
+    if isinstance(what, Path):
+        return "" if what.is_file() else f"there is no file {what}"
     if cached(what) or reachable(what.url):
         return ""
     return f"{what.url} does not answer, and there is no {torch_cache(what)}"

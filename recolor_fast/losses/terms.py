@@ -48,6 +48,10 @@ class WeightedTerm(NamedTuple):
     image: bool
 
 
+FALLBACK = "lpips_mini"
+"""What takes the place of a preset's LPIPS term whose weights cannot be had."""
+
+
 def build_terms(options: Options) -> list[WeightedTerm]:
     """The terms of `options` with a weight other than 0. ValueError for an unknown name or weights that do not fit."""
     terms = [(name, weight, pick(TERMS, name, "terms")) for name, weight in options.terms if weight]
@@ -57,9 +61,10 @@ def build_terms(options: Options) -> list[WeightedTerm]:
 def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) -> Options:
     """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
 
-    "auto" keeps the preset's term if its weights can be had and drops it with one warning if not; a term's name takes
-    the place of the preset's at its weight, and weights that cannot be had are then a ValueError, as are a name where
-    the terms have not exactly one to replace, and a weights file where no term takes it.
+    "auto" keeps the preset's term if its weights can be had; if not, `FALLBACK`, whose weights are in this package,
+    takes its place at its weight, with one warning. A term's name takes the place of the preset's at its weight, and
+    weights that cannot be had are then a ValueError, as are a name where the terms have not exactly one to replace, and
+    a weights file where no term takes it.
     """
     ours = [name for name, weight in options.terms if name in LPIPS and weight]
     without = tuple(term for term in options.terms if term[0] not in LPIPS)
@@ -80,9 +85,9 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     if reason and (options.lpips != "auto" or file):
         raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
-        advice = "--lpips-weights FILE takes a backbone, --lpips off is quiet"
-        print(f"warning: training without {wanted}: {reason}; {advice}", file=sys.stderr)
-        return replace(options, lpips="off", terms=without)
+        advice = f"--lpips-weights FILE takes the backbone of {wanted}, --lpips off trains without"
+        print(f"warning: training with {FALLBACK} in place of {wanted}: {reason}; {advice}", file=sys.stderr)
+        wanted = FALLBACK
     if file == "random":
         _warn_random(wanted)
     terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)
@@ -92,7 +97,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
 def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
     """ValueError for a loss network whose weights cannot be had, or a weights file that no term takes.
 
-    Unlike LPIPS, none is dropped: a system without its loss network would be another system. Warns of random weights.
+    Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.
     """
     used = [name for name, weight in options.terms if weight and name in FEATURES]
     if options.feature_weights and not used and options.lpips == "off":
