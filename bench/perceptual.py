@@ -1,7 +1,7 @@
 """Whether `lpips_mini` sees what larger networks see, and what it costs: python bench/perceptual.py [--quick].
 
-With --photographs, --squeezenet and --vgg19, agreement. Photographs that nothing was trained on are distorted in six
-families at four strengths each (bench/distortions.py), and every distance of the copies from their photographs is
+With --photographs, --squeezenet and --vgg19, agreement. Photographs that lpips_mini was not trained on are distorted in
+six families at four strengths each (bench/distortions.py), and every distance of the copies from their photographs is
 compared with the LPIPS-style distance (unit-normalized features, no linear heads) of SqueezeNet 1.1 and of VGG19 up to
 its third block, the teachers of bench/train_lpips_mini.py. Rows of a case:
 
