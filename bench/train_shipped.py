@@ -33,8 +33,8 @@ RECIPE = """--preset pix2pix-lab --critic '' --generator residual --width 24 --g
 STAGES = {
     "shipped-64": """--size 64 --load-size 96 --terms smooth_l1 100 --batch 32 --learning-rate 1e-3 --dropout 0.2
 --images 600000""",
-    "shipped-128": """--size 128 --load-size 144 --terms smooth_l1 100 lpips_mini 5 --lpips lpips_mini --batch 16
---learning-rate 3e-4 --dropout 0.1 --images 40000""",
+    "shipped-128": """--size 128 --load-size 144 --terms smooth_l1 100 lpips_style_squeeze 4 --lpips lpips_style_squeeze
+--batch 8 --learning-rate 3e-4 --dropout 0.1 --images 30000""",
 }
 STRENGTHS = np.arange(1.0, 2.01, 0.05).round(2)
 FIT = {"int8": 4.5, "fp16": 8.0}  # precision, in order of preference -> MB that its artefact may have
@@ -46,11 +46,13 @@ class Arguments:
 
     data: Path
     """Photographs: a folder with folders train and val, in each a folder for every class."""
+    lpips_weights: Path | None = None
+    """SqueezeNet 1.1's state_dict, for the perceptual term; none: torchvision's, from torch's cache or downloaded."""
     out: Path = Path("recolor_fast/shipped")
     """Folder that the artefacts are written to, replacing those in it."""
     runs: Path = Path("runs")
     """Folder of the run folders, one a stage."""
-    least: float = 0.5
+    least: float = 0.55
     """Mean chroma and colorfulness of the validation photographs are made at least this share of the truth's."""
     scale: float = 1.0
     """Train on so many times the photographs of the recipe; other than 1 to try something out."""
@@ -67,6 +69,9 @@ def commands(arguments: Arguments) -> list[list[str]]:
         flags[place] = str(max(1, round(int(flags[place]) * arguments.scale)))
         flags += ["--data", str(arguments.data), "--runs", str(arguments.runs), "--name", name, "--resume"]
         flags += ["--start", before] if before else []
+        flags += (
+            ["--lpips-weights", str(arguments.lpips_weights)] if "--lpips" in flags and arguments.lpips_weights else []
+        )
         found.append(flags + shlex.split(arguments.flags))
         before = str(arguments.runs / name)
     return found
