@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+SHIPPED = Path(__file__).with_name("shipped")  # the folder of the artefacts and weights that come with the package
+
 
 @contextmanager
 def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:

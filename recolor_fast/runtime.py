@@ -27,7 +27,7 @@ import numpy as np
 import onnxruntime
 
 from recolor_fast import chroma, images
-from recolor_fast.files import NotPrivate, private_folder
+from recolor_fast.files import SHIPPED, NotPrivate, private_folder
 from recolor_fast.options import Options, from_dict
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
@@ -41,7 +41,6 @@ OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
 GPUS = (CUDA, TENSORRT)
 BATCHES = {"chroma": (1, 8, 32), "image": (1, 1, 1)}  # least, usual and most of what a TensorRT engine takes at once
 SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
-SHIPPED = Path(__file__).with_name("shipped")  # the folder of the artefacts that come with the package
 MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
 from recolor_fast.download import Pinned, fetch, reachable, verify
-from recolor_fast.files import cache_folder, holds_program, private_folder
+from recolor_fast.files import SHIPPED, cache_folder, holds_program, private_folder
 from recolor_fast.networks.layers import pick
 
 
@@ -69,7 +69,6 @@ def mini() -> Parts:
     return Parts(numbered, [torch.ones(1, width, 1, 1) for width in widths])
 
 
-SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 LPIPS = {
     "lpips_alex": Backbone(partial(_of_lpips, "alex", True), torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
     "lpips_vgg": Backbone(partial(_of_lpips, "vgg", True), torchvision.models.VGG16_Weights.IMAGENET1K_V1),
