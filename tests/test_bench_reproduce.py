@@ -55,6 +55,7 @@ def test_unknown_presets_are_named(capsys):
     assert "pix3pix" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_systems_are_trained_evaluated_and_reported(tmp_path, monkeypatch, capsys):
     for part, count in (("train", 50), ("val", 15)):
         write_jpegs(tmp_path / "data" / part / "a", count)

@@ -12,6 +12,7 @@ from recolor_fast.presets import PRESETS
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_the_training_benchmark_prints_a_table_and_a_line_of_json():
     command = [sys.executable, str(ROOT / "bench" / "train_step.py"), "--quick", "--device", "cpu"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tests", check=False)
