@@ -33,6 +33,14 @@ def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, f
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def jpegs(folder: Path, option: str) -> list[Path]:
+    """The JPEGs of a folder and those below, in sorted order. SystemExit naming the option where there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
+        raise SystemExit(f"{option} {folder}: no photographs; expected JPEGs in it or below")
+    return paths
+
+
 class Case(NamedTuple):
     """What a row times, and what else there is to say about it."""
 

@@ -13,8 +13,8 @@ VGG19, SqueezeNet   the other teacher: how well two trained networks agree.
 
 `rank` is Spearman's correlation over all photographs, families and strengths, `ordered` the share of pairs of copies of
 the same photograph that both distances put in the same order (0.5 is chance); `low` and `high` are 95 % bootstrap
-intervals over photographs. A case such as `SqueezeNet, jpeg` is one family alone: jpeg and warp were never shown in
-training.
+intervals over photographs. A case such as `SqueezeNet, jpeg` is one family alone; `taught` says whether lpips_mini was
+shown it in training: jpeg and warp never.
 
 Always, cost: milliseconds of one term, forward and backward to the fake, at 256 pixels and batch 1, in alternating
 runs; `ratio` is AlexNet's over the row's own, more than 1 is cheaper. AlexNet has random weights here.
@@ -33,7 +33,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench.common import alternate, report
+from bench.common import alternate, jpegs, report
 from bench.distortions import HELD_OUT, JUDGED, levels
 from bench.train_lpips_mini import unit, vgg19
 from recolor_fast import images
@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     count = arguments.count or (3 if arguments.quick else 50)
     size = arguments.size or (64 if arguments.quick else 128)
+    for name in ("count", "size", "runs"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            parser.error(f"--{name} {value}: expected 1 or more")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows: list[dict[str, object]] = []
@@ -79,9 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def chosen(folder: Path, count: int) -> list[Path]:
     """`count` JPEGs of a folder and those below, evenly chosen in sorted order; all where there are fewer."""
-    paths = sorted(folder.rglob("*.jpg"))
-    if not paths:
-        raise SystemExit(f"--photographs {folder}: no photographs; expected *.jpg in it or below")
+    paths = jpegs(folder, "--photographs")
     return [paths[k * len(paths) // count] for k in range(count)] if len(paths) > count else paths
 
 

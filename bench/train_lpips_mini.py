@@ -32,6 +32,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.common import jpegs
 from bench.distortions import TAUGHT, levels
 from recolor_fast import images
 from recolor_fast.color import to_unit
@@ -52,7 +53,7 @@ class Arguments:
     """What is learned, from what."""
 
     data: Path
-    """Folder of photographs (*.jpg, in any folders below)."""
+    """Folder of photographs (JPEGs, in any folders below)."""
     squeezenet: Path
     """State_dict of torchvision's squeezenet1_1."""
     vgg19: Path
@@ -80,9 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     keep_freed()
     torch.manual_seed(arguments.seed)
-    paths = sorted(arguments.data.rglob("*.jpg"))
-    if not paths:
-        raise SystemExit(f"--data {arguments.data}: no photographs; expected *.jpg in it or below")
+    paths = jpegs(arguments.data, "--data")
     network = train(arguments, paths)
     weights = {f"features.{key.split('.', 1)[1]}": value for key, value in network.slices.state_dict().items()}
     weights |= {name: getattr(network, name) for name in network.heads}
@@ -197,7 +196,12 @@ def batch(paths: Sequence[Path], arguments: Arguments, step: int) -> tuple[Tenso
     order = np.random.default_rng([arguments.seed, step * arguments.pairs // len(paths)]).permutation(len(paths))
     crops, copies = [], []
     for number in range(step * arguments.pairs, (step + 1) * arguments.pairs):
-        rgb = images.read_rgb(paths[order[number % len(paths)]].read_bytes())
+        path = paths[order[number % len(paths)]]
+        rgb = images.read_rgb(path.read_bytes())
+        if min(rgb.shape[:2]) < arguments.crop:
+            raise SystemExit(
+                f"{path}: {rgb.shape[1]}x{rgb.shape[0]} pixels, expected --crop, {arguments.crop}, or more"
+            )
         side = int(chance.integers(arguments.crop, min(rgb.shape[:2]) + 1))
         top, left = (int(chance.integers(0, length - side + 1)) for length in rgb.shape[:2])
         crop = rgb[top : top + side, left : left + side]

@@ -53,7 +53,8 @@ class Arguments:
     calibration_photographs: int = 64
     """How many of them."""
     out: Path | None = None
-    """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file."""
+    """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file, with
+    -saturation-<S> before the suffix where that is not 1."""
     photographs: int = 16
     """Validation photographs the artefact is proven on."""
     data: str = ""
@@ -258,12 +259,14 @@ def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
     truth = list(rgb.permute(0, 2, 3, 1).numpy())
     nothing = dict.fromkeys(("MB", "largest", "mean", "ciede2000"))
-    rows: list[dict[str, Any]] = [{"artefact": "torch", "graph": "chroma", "precision": "fp32"} | nothing]
+    plain = {"artefact": "torch", "graph": "chroma", "precision": "fp32", "saturation": 1.0}
+    rows: list[dict[str, Any]] = [plain | nothing]
     computed = [in_torch(options, trained.generator, "chroma")]
     for path in found:
         artefact = runtime.load(path, "cpu")
         stored = json.loads(artefact.metadata.get("proof", "{}"))
         row: dict[str, Any] = {"artefact": path.name, "graph": artefact.graph, "precision": artefact.precision}
+        row["saturation"] = float(artefact.metadata.get("saturation", 1))
         row |= {"MB": path.stat().st_size / 1e6} | {name: stored.get(name) for name in ("largest", "mean", "ciede2000")}
         rows.append(row)
         computed.append(artefact.run)
@@ -317,7 +320,8 @@ def main(argv: list[str] | None = None) -> int:
             print(as_text(table(arguments, trained)))
             return 0
         folder, name = runs.named(arguments.run)
-        out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}.onnx"
+        stronger = "" if arguments.saturation == 1 else f"-saturation-{arguments.saturation:g}"
+        out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}{stronger}.onnx"
         if out.suffix != ".onnx":
             raise ValueError(f"out {out}: expected a name that ends in .onnx")
         write(arguments, trained, out)

@@ -34,13 +34,14 @@ from recolor_fast.environment import environment
 from recolor_fast.metrics import METRICS, Columns, Judged
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import Options, to_json
+from recolor_fast.presets import PRESETS
 
 BASELINES = {  # what every colorizer should beat: the CIE Lab a and b of all pixels
     "gray": (0.0, 0.0),
     "sepia": (3.35, 7.27),  # hue of the usual tone, #704214; chroma 8, half the mean of 500 photographs of Imagenette
 }
 RESERVED = (*BASELINES, "truth")  # names in the outputs that no system may have
-SHIPPED = "shipped"  # as a system: the colorizer that comes with the package
+OWN = "shipped"  # as a system: the colorizer that comes with the package
 PADOVA = ("padova_generator", "padova_critic")
 SWAPPED = ("padova_generator_swapped", "padova_critic_swapped")
 WNID = re.compile(r"n\d{8}")
@@ -280,13 +281,13 @@ def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> 
         given, _, rest = argument.partition("=")
         if Path(argument).exists() or not rest:  # a path may have a = in it
             given, rest = "", argument
-        own = rest == SHIPPED
+        own = rest == OWN
         path = runtime.shipped() if own else Path(rest)
-        name = given or (SHIPPED if own else path.resolve().stem if path.is_file() else path.resolve().name)
+        name = given or (OWN if own else path.resolve().stem if path.is_file() else path.resolve().name)
         if not name or name in RESERVED:
-            raise ValueError(f"system {argument}: expected a name other than {', '.join(RESERVED)}; use NAME={path}")
+            raise ValueError(f"system {argument}: expected a name other than {', '.join(RESERVED)}; use NAME={rest}")
         if name in named:
-            raise ValueError(f"systems {named[name]} and {path} are both called {name}: give one another, NAME={path}")
+            raise ValueError(f"systems {named[name]} and {path} are both called {name}: give one another, NAME={rest}")
         named[name] = path
     opened = [_open(name, path, arguments, chosen, device) for name, path in named.items()]
     return [*(baseline(name, ab) for name, ab in BASELINES.items()), *opened]
@@ -304,7 +305,7 @@ def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: t
     what = "no such file" if path.exists() else "it does not exist"
     raise ValueError(
         f"system {path}: {what}; expected a run folder, an .onnx or .safetensors file, a folder of colored "
-        f"photographs, or {SHIPPED}"
+        f"photographs, or {OWN}"
     )
 
 
@@ -594,7 +595,7 @@ def paper_table(table: Table, results: Results, systems: list[System]) -> str:
         return [system.name, *(_shown(results.metrics[system.name][name]) for name in table.metrics)]
 
     for row in table.rows:
-        ours = [s for s in systems if s.options and any(name == s.options.preset for name in row.presets)]
+        ours = [system for system in systems if _is_of(system, row.presets)]
         first = [*row.label, *row.figures]
         lines.append(_row([*first, *(measured(ours[0]) if ours else [""] * (1 + len(titles)))]))
         lines += [_row([*row.label, *[""] * len(row.figures), *measured(system)]) for system in ours[1:]]
@@ -602,9 +603,23 @@ def paper_table(table: Table, results: Results, systems: list[System]) -> str:
     known = {name for row in table.rows for name in row.presets}
     for system in systems:  # those of no row
         some = any("mean" in results.metrics[system.name][name] for name in table.metrics)
-        if some and (not system.options or system.options.preset not in known):
+        if some and not _is_of(system, known):
             lines.append(_row([*empty, *measured(system)]))
     return f"## {table.title}\n\n" + "\n".join(lines) + f"\n\n{table.note}"
+
+
+# What a run has in common with its preset where it stands beside a paper's figures. Sizes and weights it need not have,
+# nor the loss network, which is another one where the paper's cannot be had (bench/reproduce.py).
+DEFINING = "space generator critic adversary generator_norm critic_norm spectral_norm critic_gradients".split()
+
+
+def _is_of(system: System, presets: Iterable[str]) -> bool:
+    """Whether a system is what one of the presets trains, and not something else that was begun from its options."""
+    options = system.options
+    if options is None or options.preset not in presets:
+        return False
+    preset = PRESETS[options.preset]
+    return all(getattr(options, name) == getattr(preset, name) for name in DEFINING)
 
 
 def _row(cells: Sequence[str]) -> str:

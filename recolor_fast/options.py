@@ -79,7 +79,7 @@ class Options:
     critic_bias: bool = True
     """Bias of the critic's last convolution; off for wgan, where its gradient is zero and Adam amplifies noise."""
     dropout: float = 0.5
-    """Dropout probability of the decoder's inner blocks while training."""
+    """Dropout probability while training: of the decoder's inner blocks; of residual's two deepest stages."""
     start: str = ""
     """What the generator starts from in the place of initial weights: a run folder, or a .safetensors file of
     export/to_safetensors.py. Its generator must have the same weights; residual's do at any size."""
@@ -122,7 +122,8 @@ class Options:
     learning_rate: float = 2e-4
     """Adam's step size, both networks."""
     decay: float = 0.0
-    """Share of the run, at its end, over which the learning rate falls linearly to 0 (pix2pix: 0.5); 0: it stays."""
+    """Share of the run, at its end, over which the learning rate falls linearly to 0 (pix2pix: 0.5); 0: it stays.
+    A run whose rate falls cannot be made longer or shorter by resume: `start` another one from it."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.999

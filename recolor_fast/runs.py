@@ -145,13 +145,28 @@ def _released(path: Path) -> Trained:
         raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
 
 
-def start(generator: nn.Module, path: Path) -> None:
-    """Give a generator the weights of what a run or a .safetensors file has trained. ValueError where they misfit."""
+def start(options: Options) -> dict[str, torch.Tensor]:
+    """The weights that a run of these options starts from: of the generator that `options.start` has trained.
+
+    ValueError where there is none there, or its weights are not those of the options' generator.
+    """
+    expected = "expected a run folder or a .safetensors file of export/to_safetensors.py"
     try:
-        generator.load_state_dict(trained(path).generator.state_dict())
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"start {path}: its generator has other weights than the options' ({reason})") from error
+        theirs = trained(Path(options.start))
+    except ValueError as error:
+        raise ValueError(f"start {options.start}: {error}; {expected}") from error
+    weights = theirs.generator.state_dict()
+    with torch.device("meta"):
+        ours = build_generator(options).state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (ours, weights)]
+    misfits = [name for name in {**ours, **weights} if shapes[0].get(name) != shapes[1].get(name)]
+    if misfits:
+        raise ValueError(
+            f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "
+            f"{list(shapes[0].get(misfits[0], ()))} by the options: {expected}, of the same generator, width, "
+            "norms and space, and but for residual the same size"
+        )
+    return weights
 
 
 def named(path: Path) -> tuple[Path, str]:
@@ -198,6 +213,11 @@ def check_same(folder: Path, options: Options) -> None:
         old, new = getattr(stored, field.name), getattr(options, field.name)
         if old != new and field.name not in CHOSEN_PER_SESSION:
             raise ValueError(f"{folder} was trained with {field.name} {old!r}, not {new!r}: start another run for that")
+    if options.decay and options.images != stored.images:
+        raise ValueError(
+            f"{folder}: its learning rate falls to 0 at {stored.images} photographs (decay {options.decay:g}), "
+            f"so {options.images} would be another training: expected {stored.images}, or --start another run from it"
+        )
 
 
 def digest(*groups: Iterable[Path]) -> str:

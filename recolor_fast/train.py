@@ -29,7 +29,6 @@ from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, run
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import deterministic, environment
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
-from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -186,15 +185,15 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
-    if options.start and not resumed:  # before a folder is made for nothing
-        runs.start(build_generator(options), Path(options.start))
+    begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
+    start = runs.start(options) if options.start and not begun else None  # before a folder is made for nothing
     folder = resumed or runs.create(options)
     with runs.locked(folder):
         runs.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
             try:
-                _train(options, folder, photographs, terms, progress, signals)
+                _train(options, folder, photographs, terms, start, progress, signals)
                 break
             except torch.OutOfMemoryError:
                 first = progress.images - progress.begun <= FIRST * options.batch
@@ -213,14 +212,16 @@ def _train(
     folder: Path,
     photographs: Photographs,
     terms: list[WeightedTerm],
+    start: dict[str, Tensor] | None,
     progress: Progress,
     signals: Signals,
 ) -> None:
-    """`train` in a run folder, from its newest checkpoint or from the beginning; `progress` is filled in."""
+    """`train` in a run folder, from its newest checkpoint or from the beginning, with the weights `start` if any;
+    `progress` is filled in."""
     device = torch.device(options.device)
     step = Step(options, terms, device)
-    if options.start and not checkpoint.list_checkpoints(folder / "checkpoints"):
-        runs.start(step.generator, Path(options.start))
+    if start:
+        step.generator.load_state_dict(start)
     _load(step, options, folder, photographs, progress)
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
@@ -392,6 +393,8 @@ def _run(argv: list[str]) -> int:
             if options.dry_run:
                 if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
                     options = loader.resolve(options, len(sources.photographs(options).train))
+                if options.start and not resumed:
+                    runs.start(options)
                 print(to_json(options))
                 return 0
             print(train(options, resumed, signals))

@@ -214,7 +214,7 @@ def test_a_recorded_iteration_equals_a_launched_one(preset, every):
     rows = []
     for graph in ("off", "on"):
         lazy = {"penalty_every": every} if PRESETS[preset].gradient_penalty else {}
-        options = small(preset, device="cuda", cuda_graph=graph, dropout=0.5, **lazy)
+        options = small(preset, device="cuda", cuda_graph=graph, dropout=0.5, decay=0.5, images=32, **lazy)
         torch.manual_seed(1)
         step = Step(options, build_terms(options), torch.device("cuda"))
         parts = []

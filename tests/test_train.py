@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,11 +97,27 @@ def test_a_run_starts_from_what_another_has_trained(photographs, tmp_path, capsy
 
 def test_a_start_that_misfits_leaves_no_folder(photographs, tmp_path, capsys):
     run(photographs, tmp_path, "--name", "first")
-    for start, why in ((tmp_path / "first", "other weights"), (tmp_path / "none", "none")):
-        more = ("--width", "8", "--name", "second", "--start", start)
-        assert train.main(arguments(photographs, tmp_path, *more)) == 2
-        assert why in capsys.readouterr().err
-        assert not (tmp_path / "second").exists()
+    (tmp_path / "text.md").touch()
+    for start, why in (
+        ("first", r"is \[4, 1, 4, 4\] there and \[8, 1, 4, 4\] by the options"),
+        ("none", "holds no checkpoint"),
+        ("text.md", "holds no checkpoint"),
+    ):
+        more = ("--width", "8", "--name", "second", "--start", tmp_path / start)
+        for dry in ((), ("--dry-run",)):
+            assert train.main(arguments(photographs, tmp_path, *more, *dry)) == 2
+            said = capsys.readouterr().err
+            assert re.search(
+                f"error: start {tmp_path / start}: .*{why}.*expected a run folder or a .safetensors file", said
+            )
+            assert not (tmp_path / "second").exists()
+
+
+def test_a_falling_rate_keeps_a_run_from_being_made_longer(photographs, tmp_path, capsys):
+    run(photographs, tmp_path, "--decay", "0.5", "--name", "falling")
+    more = ("--decay", "0.5", "--name", "falling", "--resume", "--images", "16")
+    assert train.main(arguments(photographs, tmp_path, *more)) == 2
+    assert "so 16 would be another training: expected 12" in capsys.readouterr().err
 
 
 def test_runs_are_numbered(photographs, tmp_path, capsys):

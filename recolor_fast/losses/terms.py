@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -24,7 +25,13 @@ class Term(NamedTuple):
 
 
 def _build_lpips(name: str, options: Options) -> Loss:
-    return build_lpips(name, options.lpips_weights or options.feature_weights)
+    return build_lpips(name, _lpips_file(name, options))
+
+
+def _lpips_file(name: str, options: Options) -> str:
+    """The file the options give for an LPIPS network; feature_weights are not meant for one of this package."""
+    own = isinstance(LPIPS[name].weights, Path)
+    return options.lpips_weights or ("" if own else options.feature_weights)
 
 
 def _build_feature_loss(name: str, options: Options) -> Loss:
@@ -66,7 +73,8 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     weights that cannot be had are then a ValueError, as are a name where the terms have not exactly one to replace, and
     a weights file where no term takes it.
     """
-    ours = [name for name, weight in options.terms if name in LPIPS and weight]
+    options = replace(options, terms=tuple(term for term in options.terms if term[0] not in LPIPS or term[1]))
+    ours = [name for name, _ in options.terms if name in LPIPS]
     without = tuple(term for term in options.terms if term[0] not in LPIPS)
     if options.lpips == "off" or (options.lpips == "auto" and not ours):
         if options.lpips_weights:
@@ -80,9 +88,9 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
             "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
         )
     wanted = ours[0] if options.lpips == "auto" else options.lpips
-    file = options.lpips_weights or options.feature_weights
+    file = _lpips_file(wanted, options)
     reason = probe(wanted, file)
-    if reason and (options.lpips != "auto" or file):
+    if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
         raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
         advice = f"--lpips-weights FILE takes the backbone of {wanted}, --lpips off trains without"

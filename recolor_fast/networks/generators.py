@@ -145,6 +145,10 @@ def residual(options: Options) -> ResidualUNet:
     Made for processors and for norm none: 3.6 M parameters at width 24 whatever the size, which may be any multiple of
     32. Dropout on the two deepest stages.
     """
+    if options.generator_last_norm:
+        raise ValueError(
+            f"generator_last_norm {options.generator_last_norm}: generator residual has one norm throughout"
+        )
     return ResidualUNet(options, [options.width * factor for factor in (1, 2, 4, 8, 8)], [0, 1, 2, 2, 0])
 
 

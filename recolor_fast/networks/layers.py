@@ -1,5 +1,6 @@
 """Norms, the activation the critics share, spectral norm, and initial weights."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -122,8 +123,8 @@ def initialize(network: nn.Module, options: Options) -> nn.Module:
     """The network with the initial weights and the spectral norm that the options ask for, in place; biases are 0.
 
     normal: convolutions N(0, init_sigma), norms N(1, init_sigma) (Isola et al. 2017, section 6.2). glorot: convolutions
-    uniform (Glorot and Bengio 2010, eq. 16), norms 1. he: convolutions N(0, 2 / inputs) (He et al. 2015, eq. 10), times
-    the module's `gain` if it has one, norms 1.
+    uniform (Glorot and Bengio 2010, eq. 16), norms 1. he: convolutions N(0, 2 / inputs) (He et al. 2015, eq. 10; inputs
+    that reach an output), times the module's `gain` if it has one, norms 1.
     """
     convolutions = []
     for module in network.modules():
@@ -137,7 +138,10 @@ def initialize(network: nn.Module, options: Options) -> nn.Module:
             elif not is_norm and options.init == "glorot":
                 nn.init.xavier_uniform_(weight)
             elif not is_norm:
-                nn.init.kaiming_normal_(weight, nonlinearity="relu")
+                inputs = weight[0].numel()
+                if isinstance(module, nn.ConvTranspose2d):  # of its kernel's taps, an output sees one a stride
+                    inputs = weight[:, 0].numel() // math.prod(module.stride)
+                nn.init.normal_(weight, 0.0, math.sqrt(2.0) / math.sqrt(inputs))
                 with torch.no_grad():
                     weight.mul_(getattr(module, "gain", 1.0))
         if isinstance(bias, nn.Parameter):
