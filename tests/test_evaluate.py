@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from skimage.color import rgb2lab
 from recolor_fast import colorize, evaluate, images, metrics, runtime, train
 from recolor_fast.metrics import METRICS
 from recolor_fast.options import Options
+from recolor_fast.presets import PRESETS
 from tests.artefacts import constant
 from tests.photographs import pixels, write_jpegs
 from tests.test_export import to_onnx
@@ -412,3 +414,23 @@ def test_the_shipped_colorizer_has_a_name(place, colored, tmp_path, monkeypatch)
     photograph = evaluate.read(chosen.paths[0], 64)
     ours = colorize.Colorizer(provider="cpu")(photograph.gray)
     assert np.array_equal(systems[0].color(chosen.paths[0], photograph), ours)
+
+
+def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
+    """Not a run that began from its options and has another generator or adversary; a smaller one does."""
+    preset = PRESETS["pix2pix-lab"]
+    system = evaluate.baseline("a", (0.0, 0.0))
+    found = {
+        name: evaluate._is_of(system._replace(options=options), ("pix2pix-lab", "gorriz"))
+        for name, options in {
+            "none": None,
+            "itself": preset,
+            "small": replace(preset, size=64, width=8, images=5, adversary_weight=0.3),
+            "another preset": PRESETS["wgan-gp"],
+            "another generator": replace(preset, generator="residual"),
+            "no critic": replace(preset, critic=""),
+        }.items()
+    }
+    assert [name for name, is_of in found.items() if is_of] == ["itself", "small"]
+    shipped = runtime.load(runtime.shipped(), "cpu").options
+    assert not evaluate._is_of(system._replace(options=shipped), PRESETS)
