@@ -31,7 +31,12 @@ def test_every_stage_starts_from_the_one_before(tmp_path):
     whole = [train.parse(command)[0] for command in train_shipped.commands(replace(arguments, scale=1.0))]
     assert [options.images * 100 for options in stages] == [options.images for options in whole]
     for options in whole:
-        assert (options.space, options.critic, options.generator_norm, options.per_class) == ("lab", "", "none", None)
+        assert (options.space, options.generator, options.generator_norm, options.per_class) == (
+            "lab",
+            "residual",
+            "none",
+            None,
+        )
         assert options.flip
         assert options.load_size > options.size
 
