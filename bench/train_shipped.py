@@ -30,14 +30,14 @@ RECIPE = """--preset pix2pix-lab --critic '' --generator residual --width 24 --g
 --beta1 0.9 --decay 1 --device cpu --amp --channels-last on --loader host --per-class None --val-per-class None
 --log-every 2500 --save-every 25000"""
 # Name of each run and what is its own. Small first, as most of what there is to learn is learned there at a quarter of
-# the time; then at the size it is used at, with an adversary and a perceptual term: the squared error alone leaves colors
-# that are right on average and that nothing is recognized by.
+# the time; then at the size it is used at, with an adversary and a perceptual term: the squared error alone leaves
+# colors that are right on average and that nothing is recognized by.
 STAGES = {
     "shipped-64": """--size 64 --load-size 96 --terms smooth_l1 100 --batch 32 --learning-rate 1e-3 --dropout 0.2
 --images 600000""",
     "shipped-128": """--size 128 --load-size 144 --terms smooth_l1 100 lpips_style_squeeze 1 --lpips lpips_style_squeeze
---critic patch --critic-norm instance --adversary lsgan --adversary-weight 0.5 --batch 8 --learning-rate 2e-4 --beta1 0.5
---dropout 0.1 --images 20000""",
+--critic patch --critic-norm instance --adversary lsgan --adversary-weight 0.5 --batch 8 --learning-rate 2e-4
+--beta1 0.5 --dropout 0.1 --images 20000""",
 }
 STRENGTHS = np.arange(1.0, 2.01, 0.05).round(2)
 FIT = {"int8": 4.5, "fp16": 8.0}  # precision, in order of preference -> MB that its artefact may have
