@@ -434,3 +434,9 @@ def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
     assert [name for name, is_of in found.items() if is_of] == ["itself", "small"]
     shipped = runtime.load(runtime.shipped(), "cpu").options
     assert not evaluate._is_of(system._replace(options=shipped), PRESETS)
+
+
+def test_a_folder_that_is_called_imagenette_is_a_folder(tmp_path, monkeypatch):
+    write_jpegs(tmp_path / "imagenette", 2)
+    monkeypatch.chdir(tmp_path)
+    assert len(evaluate.choose(evaluate.Arguments(data="./imagenette")).paths) == 2
