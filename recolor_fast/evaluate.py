@@ -192,9 +192,8 @@ def choose(arguments: Arguments) -> Chosen:
         files: Sequence[Path] = sources.sample()
         root, split = files[0].parent, "sample"
     else:
-        root = (
-            sources.imagenette() if data == "imagenette" else Path(data).absolute()
-        )  # "imagenette" alone is no folder
+        # Absolute: a folder here that is called imagenette is not the data of that name.
+        root = sources.imagenette() if data == "imagenette" else Path(data).absolute()
         parts = sources.photographs(Options(data=str(root), val_per_class=arguments.val_per_class, seed=arguments.seed))
         own = any(path.is_dir() and path.name.lower() == "train" for path in root.iterdir()) and any(
             path.relative_to(root).parts[0].lower() in sources.VALIDATION for path in parts.val
