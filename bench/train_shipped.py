@@ -26,15 +26,15 @@ from recolor_fast.files import SHIPPED
 from recolor_fast.networks.graphs import Chroma
 
 # What all stages share: Lab and half the squared error (smooth L1 below 110 units) as in Tarres et al.
-RECIPE = """--preset pix2pix-lab --critic '' --generator residual --width 24 --generator-norm none --init he --flip
+RECIPE = """--preset pix2pix-lab --generator residual --width 24 --generator-norm none --init he --flip
 --beta1 0.9 --decay 1 --device cpu --amp --channels-last on --loader host --per-class None --val-per-class None
 --log-every 2500 --save-every 25000"""
 # Name of each run and what is its own. Small first, as most of what there is to learn is learned there at a quarter of
 # the time; then at the size it is used at, with an adversary and a perceptual term: the squared error alone leaves
 # colors that are right on average and that nothing is recognized by.
 STAGES = {
-    "shipped-64": """--size 64 --load-size 96 --terms smooth_l1 100 --batch 32 --learning-rate 1e-3 --dropout 0.2
---images 600000""",
+    "shipped-64": """--size 64 --load-size 96 --terms smooth_l1 100 --critic '' --batch 32 --learning-rate 1e-3
+--dropout 0.2 --images 600000""",
     "shipped-128": """--size 128 --load-size 144 --terms smooth_l1 100 lpips_style_squeeze 1 --lpips lpips_style_squeeze
 --critic patch --critic-norm instance --adversary lsgan --adversary-weight 0.5 --batch 8 --learning-rate 2e-4
 --beta1 0.5 --dropout 0.1 --images 20000""",
