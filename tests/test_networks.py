@@ -90,6 +90,19 @@ def test_the_shipped_generator_has_under_4_million_weights_and_begins_nearly_gra
         assert 0 < generator(torch.rand(2, 1, 64, 64) * 2 - 1).abs().mean() < 0.1
 
 
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_he_gives_each_convolution_the_variance_of_two_by_the_inputs_of_an_output(generator):
+    torch.manual_seed(0)
+    network = build_generator(
+        Options(generator=generator, generator_norm="none", width=16, init="he", size=64, space="lab", equalize="none")
+    )
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            taps = 4 if isinstance(module, nn.ConvTranspose2d) else module.kernel_size[0] ** 2
+            expected = getattr(module, "gain", 1.0) * (2 / (module.in_channels * taps)) ** 0.5
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.2), name
+
+
 def test_dropout_sits_on_the_papers_three_blocks():
     generator = build_generator(PRESETS["pix2pix"])
     assert [any(isinstance(m, nn.Dropout) for m in block) for block in generator.up] == [0, 1, 1, 1, 0, 0, 0, 0]
