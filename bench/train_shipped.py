@@ -72,9 +72,8 @@ def commands(arguments: Arguments) -> list[list[str]]:
         flags[place] = str(max(1, round(int(flags[place]) * arguments.scale)))
         flags += ["--data", str(arguments.data), "--runs", str(arguments.runs), "--name", name, "--resume"]
         flags += ["--start", before] if before else []
-        flags += (
-            ["--lpips-weights", str(arguments.lpips_weights)] if "--lpips" in flags and arguments.lpips_weights else []
-        )
+        if arguments.lpips_weights and "--lpips" in flags:
+            flags += ["--lpips-weights", str(arguments.lpips_weights)]
         found.append(flags + shlex.split(arguments.flags))
         before = str(arguments.runs / name)
     return found

@@ -96,7 +96,8 @@ class Residual(nn.Module):
             return [nn.Conv2d(channels, channels, 3, 1, 1, bias=bias), _norm(options, channels)]
 
         self.branch = nn.Sequential(*convolution(), nn.ReLU(), *convolution())
-        self.branch[3].gain = 0.2  # type: ignore[assignment]  # with init he: nearly the identity at first, lest a deep network overflows
+        # With init he: nearly the identity at first, lest the activations of a deep network grow.
+        self.branch[3].gain = 0.2  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.branch(x))
@@ -124,7 +125,7 @@ class ResidualUNet(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv2d(out, width, 1) for width, out in reversed(list(zip(before, widths))[1:]))
         self.up = nn.ModuleList(Residual(options, width) for width in reversed(before[1:]))
         colors = nn.Conv2d(widths[0], 4 * _colors(options), 3, 1, 1)
-        colors.gain = 0.02  # type: ignore[assignment]  # with init he: nearly gray at first
+        colors.gain = 0.02  # type: ignore[assignment]  # likewise nearly gray
         self.last = nn.Sequential(colors, nn.PixelShuffle(2), nn.Tanh())
 
     def forward(self, source: Tensor) -> Tensor:
