@@ -8,6 +8,7 @@ Python it is `Colorizer`.
 """
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
 from recolor_fast.files import replacing
+from recolor_fast.photographs import walk
 from recolor_fast.signals import Stopped, stoppable
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
@@ -64,6 +66,12 @@ class Settings(NamedTuple):
     """The images of a folder are frames of a film, in natural order: steady their colors."""
     max_pixels: int = images.MAX_PIXELS
     """Larger pictures fail, pixels in all."""
+    include: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Color only what matches this pattern of a name, or of a path below IN where it has a slash, or lies in a folder
+    that does: --include '*.tif'. Repeatable. Hidden files and folders, and thumbnails and trash of systems, are taken
+    where a pattern says their name: --include .picasaoriginals."""
+    exclude: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Leave out files and folders that match this pattern: --exclude 'scans/raw' --exclude '*.gif'. Repeatable."""
 
 
 class Arguments(NamedTuple):
@@ -176,9 +184,9 @@ class Colorizer:
         given = [input] if isinstance(input, str | Path) else input
         inputs, target = [os.fspath(one) for one in given], None if output is None else os.fspath(output)
         check(inputs, target, chosen, watch=False)
-        found = list(folder.find(inputs, target))
+        found = list(walk.find(inputs, target, globs(chosen)))
         artefact = self.artefact if len(found) < 2 else self._load(1)
-        jobs = _jobs(found, target, chosen, folder.identities(found))
+        jobs = _jobs(found, target, chosen, walk.identities(found))
         with closing(color(artefact, jobs, chosen, self.threads)) as records:
             return list(records)
 
@@ -186,6 +194,11 @@ class Colorizer:
 def look(settings: Settings) -> chroma.Look:
     """The part of the settings that says how colors look."""
     return chroma.Look(settings.upsample, settings.saturation)
+
+
+def globs(settings: Settings) -> walk.Globs:
+    """The part of the settings that says which files of a folder are meant."""
+    return walk.globs(settings.include, settings.exclude)
 
 
 def checked(settings: Settings) -> Settings:
@@ -199,6 +212,7 @@ def checked(settings: Settings) -> Settings:
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
         raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
+    globs(settings)
     return settings._replace(format=format)
 
 
@@ -260,7 +274,7 @@ def _plan(settings: Settings) -> folder.Plan:
 
 
 def _jobs(
-    found: Iterable[folder.Found], output: str | None, settings: Settings, inputs: set[tuple[int, int]]
+    found: Iterable[walk.Found], output: str | None, settings: Settings, inputs: set[tuple[int, int]]
 ) -> Iterator[folder.Job]:
     return folder.jobs(found, _plan(settings), inputs, folder.keys(output))
 
@@ -451,7 +465,7 @@ def _run(arguments: Arguments) -> int:
     inputs, output = (paths, None) if settings.in_place or not paths else (paths[:-1], paths[-1])
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
-    found: Iterable[folder.Found]
+    found: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
     if "-" in paths:
@@ -463,16 +477,16 @@ def _run(arguments: Arguments) -> int:
         check(inputs, output, settings, arguments.watch)
         if arguments.watch:
 
-            def glance() -> list[folder.Found]:
-                found = list(folder.find(inputs, output))
+            def glance() -> list[walk.Found]:
+                found = list(walk.find(inputs, output, globs(settings)))
                 protected.clear()
-                protected.update(folder.identities(found))
+                protected.update(walk.identities(found))
                 return found
 
-            found = folder.watch(glance, enough)
+            found = walk.watch(glance, enough)
         else:
-            found = list(folder.find(inputs, output))
-            protected, total = folder.identities(found), len(found)
+            found = list(walk.find(inputs, output, globs(settings)))
+            protected, total = walk.identities(found), len(found)
         jobs = _jobs(found, output, settings, protected)
     artefact = _model(arguments, threads if total == 1 else 1)
     tally = _Tally()
@@ -566,7 +580,8 @@ class _Tally:
 
 
 def say(text: str) -> None:
-    """A line for people; names that are not valid Unicode are shown escaped."""
+    """A line for people; what in names is not valid Unicode, breaks lines or commands a terminal is shown escaped."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)
     print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 

@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import stat
 import tempfile
-import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import groupby
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
+from recolor_fast.photographs.walk import Found, identity
 
 FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -59,19 +58,6 @@ class Verdict(Exception):
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-
-
-class Found(NamedTuple):
-    """A file to look at, and where it would go if its format can be written."""
-
-    source: Path
-    target: Path
-    given: bool = False
-    """Whether the user named this file, which therefore should be an image."""
-    named: bool = False
-    """Whether the user named the target, whose suffix then says the format."""
-    fault: str = ""
-    """Why it cannot be looked at, a folder that cannot be listed, say."""
 
 
 class Job(NamedTuple):
@@ -123,95 +109,12 @@ def check(inputs: Sequence[str], output: str | None) -> None:
         raise ValueError(f"output {output} is a file and {what}: give a folder to write to")
 
 
-def find(inputs: Sequence[str], output: str | None) -> Iterator[Found]:
-    """Every regular file of the inputs, a folder's in natural order ("frame 9" before "frame 10").
-
-    One folder's content goes to OUT itself; of several inputs, IN1 becomes OUT/IN1, as cp -r does it. One image goes to
-    the file OUT, or into the folder OUT, if it exists or ends with a slash. Links to files are followed, links to
-    folders are not, FIFOs, sockets and devices are left alone, and so is the output where it lies in an input. A link
-    that leads nowhere is found: opening it will tell. `output` None: targets are the sources themselves.
-    """
-    into = output is None or len(inputs) > 1 or output.endswith(("/", os.sep)) or os.path.isdir(output)
-    for source in map(Path, inputs):
-        if not os.path.exists(source):
-            continue  # gone since it was checked: a followed folder may come back
-        if not os.path.isdir(source):
-            named = output is not None and not into
-            yield Found(source, source if output is None else Path(output, source.name if into else ""), True, named)
-        else:
-            below = Path(os.path.abspath(source)).name if len(inputs) > 1 else ""  # of "." and ".." too
-            yield from _walk(source, source if output is None else Path(output, below), output)
-
-
-def _walk(source: Path, target: Path, output: str | None) -> Iterator[Found]:
-    errors: list[OSError] = []
-    outside = None if output is None else os.path.realpath(output)
-    for name, folders, names in os.walk(source, onerror=errors.append):  # does not follow links to folders: loops
-        here = Path(name)
-        folders[:] = sorted((sub for sub in folders if os.path.realpath(here / sub) != outside), key=natural)
-        for path in (here / file for file in sorted(names, key=natural)):
-            # Path's own methods raise where a link leads into a folder that may not be entered.
-            if os.path.isfile(path) or not os.path.exists(
-                path
-            ):  # no FIFO, socket or device: opening one may wait for ever
-                yield Found(path, target / path.relative_to(source))
-    for error in errors:
-        yield Found(Path(error.filename), target, fault=reason(error))
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Key that sorts numbers inside names by their value: a2 before a10."""
-    parts = re.split("([0-9]+)", name)
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
-
-
-def watch(look: Callable[[], Iterable[Found]], stopped: threading.Event, seconds: float = 1.0) -> Iterator[Found]:
-    """What `look` finds, again and again until `stopped`: each file once its size and times were the same in two looks,
-    `seconds` apart, and again when they have changed since. A file being copied is so left until it is whole; one whose
-    copying rests for longer fails, and is tried again when it goes on. The first look's files are waited for as well.
-    """
-    before: dict[Path, tuple[int, ...]] = {}
-    given: dict[Path, tuple[int, ...]] = {}
-    while True:
-        now: dict[Path, tuple[int, ...]] = {}
-        for found in look():
-            state = now[found.source] = _state(found.source)
-            if before.get(found.source) == state != given.get(found.source):
-                given[found.source] = state
-                yield found
-        before = now
-        given = {path: state for path, state in given.items() if path in now}
-        if stopped.wait(seconds):
-            return
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def reason(error: BaseException) -> str:
     """An exception in half a sentence."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 # --- what is to be done with them ----------------------------------------------------------------------------------
-
-
-def identities(found: Iterable[Found]) -> set[tuple[int, int]]:
-    """What two names of one file (links, another case, a detour) have in common, of each file that exists."""
-    return {identity for one in found if (identity := _identity(one.source))}
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def jobs(
@@ -247,8 +150,8 @@ def _judged(
     def no(status: Status, why: str, target: Path | None = None) -> Job:
         return Job(source, target, verdict=Verdict(status, why))
 
-    if one.fault:
-        return no("failed", one.fault)
+    if one.fault or one.left:
+        return no("failed" if one.fault else "skipped", one.fault or one.left)
     if files.is_part(source):
         return no("skipped", "left by an interrupted run; it can be removed")
     meant = one.given or source.suffix.lower() in images.SUFFIXES  # to be an image
@@ -270,7 +173,7 @@ def _judged(
         target, format = source, header.format
     elif taken.setdefault(key(target), source) != source:
         return no("failed", f"its output {target} is also that of {taken[key(target)]}", target)
-    elif _identity(target) in inputs:
+    elif identity(target) in inputs:
         return no("failed", f"its output {target} is itself an input: give another output", target)
     return Job(source, target, format, header.width, header.height, size)
 

@@ -27,6 +27,7 @@ pictures
 color
 runtime
 pipeline
+photographs.walk
 folder
 colorize
 study
@@ -109,6 +110,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "pictures",
         "runtime",
         "pipeline",
+        "photographs.walk",
         "folder",
         "colorize",
         "study",

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from recolor_fast import chroma, colorize, folder, images, pictures, runtime
+from recolor_fast.photographs import walk
 from tests import artefacts
 from tests.photographs import shared
 
@@ -251,8 +252,35 @@ def test_loops_fifos_and_sockets_do_not_hang(photos: Path, model: Path, tmp_path
             cwd=ROOT,
         )
     assert done.returncode == 0, done.stderr
-    assert "3 colored, 0 skipped, 0 failed" in done.stderr
+    assert "3 colored, 1 skipped (1 a link to a folder, not followed), 0 failed" in done.stderr
     assert tree(tmp_path / "out") == ["a.jpg", "a.png", "sub/deep/b.png"]
+
+
+def test_a_share_that_macs_and_a_nas_wrote_to(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    (photos / "._a.jpg").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(400))
+    draw(photos / "@eaDir" / "a.jpg" / "SYNOPHOTO_THUMB_S.jpg", 15, 20)
+    draw(photos / ".thumbnails" / "a.jpg", 15, 20)
+    (photos / "again").symlink_to(photos / "sub")
+    assert run(photos, tmp_path / "out", model=model) == 0
+    told = capsys.readouterr().err
+    assert "3 colored, 4 skipped (2 hidden, " in told
+    assert f"1 {walk.SYSTEM}" in told
+    assert f"1 {walk.LINK}" in told
+    assert tree(tmp_path / "out") == ["a.jpg", "a.png", "sub/deep/b.png"]
+    only = ("--include", "*.PNG", "--include", ".thumbnails", "--exclude", "sub")
+    assert run(photos, tmp_path / "some", *only, model=model) == 0
+    assert tree(tmp_path / "some") == [".thumbnails/a.jpg", "a.png"]
+    assert run(photos, tmp_path / "none", "--exclude", "", model=model) == 2
+    assert "none of them empty" in capsys.readouterr().err
+
+
+def test_names_cannot_break_lines_or_command_a_terminal(model: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a\nb\x1b[2J\x9b1m.jpg").write_text("text")
+    assert run(tmp_path / "in", tmp_path / "out", model=model) == 3
+    told = capsys.readouterr().err
+    assert "a\\nb\\x1b[2J\\x9b1m.jpg: not an image" in told
+    assert not {"\x1b", "\x9b"} & set(told)
 
 
 # --- usage ---------------------------------------------------------------------------------------------------------
@@ -300,7 +328,8 @@ def test_help_lists_every_option(capsys) -> None:
     text = capsys.readouterr().out
     for word in (
         "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
-        "--upsample --saturation --overwrite --skip-color --in-place --temporal --max-pixels --watch --json"
+        "--upsample --saturation --overwrite --skip-color --in-place --temporal --max-pixels --include "
+        "--exclude --watch --json"
     ).split():
         assert word in text
 
@@ -812,10 +841,10 @@ def test_a_followed_folder_that_goes_away_leaves_the_others_where_they_are(tmp_p
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.jpg").touch()
     inputs = [str(tmp_path / "a"), str(tmp_path / "b")]
-    both = {found.target for found in folder.find(inputs, str(tmp_path / "out"))}
+    both = {found.target for found in walk.find(inputs, str(tmp_path / "out"))}
     shutil.rmtree(tmp_path / "b")
     assert (
-        {found.target for found in folder.find(inputs, str(tmp_path / "out"))}
+        {found.target for found in walk.find(inputs, str(tmp_path / "out"))}
         == {tmp_path / "out" / "a" / "x.jpg"}
         < both
     )

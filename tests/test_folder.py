@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from recolor_fast import folder, images
-from recolor_fast.folder import DONE, NO_IMAGE, Found, Plan
+from recolor_fast.folder import DONE, NO_IMAGE, Plan
+from recolor_fast.photographs import walk
+from recolor_fast.photographs.walk import Found
 
 
 def picture(path: Path, size: tuple[int, int] = (9, 7), **settings: object) -> Path:
@@ -25,13 +27,13 @@ def picture(path: Path, size: tuple[int, int] = (9, 7), **settings: object) -> P
 
 def judged(source: Path, out: Path, plan: Plan = Plan(), key=str) -> dict[str, folder.Job]:  # noqa: B008
     output = None if plan.in_place else str(out)
-    found = list(folder.find([str(source)], output))
-    jobs = folder.jobs(found, plan, folder.identities(found), key)
+    found = list(walk.find([str(source)], output))
+    jobs = folder.jobs(found, plan, walk.identities(found), key)
     return {str(job.source.relative_to(source)): job for job in jobs}
 
 
 def targets(inputs: list[Path], output: str) -> list[str]:
-    return [str(found.target) for found in folder.find([str(path) for path in inputs], output)]
+    return [str(found.target) for found in walk.find([str(path) for path in inputs], output)]
 
 
 def test_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +54,7 @@ def test_files_come_in_natural_order(tmp_path: Path) -> None:
     names = [f"frame {number}.png" for number in range(1, 13)] + ["x009.png", "x10.png", "x²³.png"]
     for name in random.Random(0).sample(names, len(names)):
         (tmp_path / name).touch()
-    assert [found.source.name for found in folder.find([str(tmp_path)], "out")] == names
+    assert [found.source.name for found in walk.find([str(tmp_path)], "out")] == names
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
@@ -68,7 +70,9 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, monkeypatch: pyte
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.png")
         jobs = judged(source, source / "out")
-    assert list(jobs) == ["a.png", "dangling.png", "linked.png"]
+    assert list(jobs) == ["a.png", "dangling.png", "linked.png", "loop"]
+    assert jobs["loop"].verdict.status == "skipped"
+    assert str(jobs["loop"].verdict) == walk.LINK
     assert jobs["dangling.png"].verdict.status == "failed"
     assert jobs["linked.png"].verdict is None
 
@@ -186,10 +190,10 @@ def test_watched_files_come_once_when_they_rest_and_again_when_they_change(tmp_p
             (tmp_path / "early").write_text("changed")
         if now == 9:
             enough.set()
-        return iter(list(folder.find([str(tmp_path)], "out")))
+        return iter(list(walk.find([str(tmp_path)], "out")))
 
     (tmp_path / "early").touch()
-    for found in folder.watch(look, enough, 0.001):
+    for found in walk.watch(look, enough, 0.001):
         looks[-1].add(found.source.name)
     assert looks == [set(), {"early"}, set(), {"slow"}, set(), set(), set(), {"early"}, set(), set()]
 
