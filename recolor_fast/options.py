@@ -43,6 +43,9 @@ class Options:
     """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
     flip: bool = False
     """Mirror each photograph left to right with probability 1/2."""
+    old_film: float = 0.0
+    """Share of the photographs trained on, 0 to 1, whose gray source is what old film, paper and the years would have
+    made of them: sensitivity, tone curve, grain, fading, damage (data/old_film.py). Validation is never so."""
     loader: Literal["auto", "dali", "host"] = "auto"
     """Decoding backend; auto: dali on a CUDA device, host (simplejpeg, OpenCV, torchvision) without one."""
     cache: Literal["auto", "on", "off"] = "auto"
@@ -245,6 +248,13 @@ class Options:
             raise ValueError(
                 f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
                 "be equalized; use --equalize none"
+            )
+        if not 0 <= self.old_film <= 1:
+            raise ValueError(f"old_film {self.old_film}: expected a share of the photographs, 0 to 1")
+        if self.old_film and (self.equalize, self.blur) != ("none", "none"):
+            raise ValueError(
+                f"old_film {self.old_film} with equalize {self.equalize} and blur {self.blur}: old film is made of the "
+                "photograph once it is resized, after both; use --equalize none --blur none"
             )
         if self.micro_batch > self.batch:
             raise ValueError(f"micro_batch {self.micro_batch}: expected at most batch, {self.batch}")

@@ -37,6 +37,9 @@ data.checked
 data.index
 data.dali
 data.host
+data.noise
+data.film
+data.old_film
 data.loader
 networks.layers
 networks.generators

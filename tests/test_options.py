@@ -21,7 +21,8 @@ from recolor_fast.presets import DEFAULT, PRESETS
 
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-preset data per_class val_per_class classes check size load_size equalize blur flip loader cache space source_channels
+preset data per_class val_per_class classes check size load_size equalize blur flip old_film loader cache
+space source_channels
 generator critic width generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
@@ -91,6 +92,11 @@ def test_the_first_presets_are_the_papers_four_experiments():
         ({"terms": (("l1", float("nan")),)}, ["nan", "finite"]),
         ({"data": ""}, ["data ''"]),
         ({"space": "lab"}, ["lab", "equalize none"]),
+        ({"old_film": 1.5, "equalize": "none", "blur": "none"}, ["old_film 1.5", "share", "0 to 1"]),
+        ({"old_film": -0.1}, ["old_film -0.1", "share", "0 to 1"]),
+        ({"old_film": float("nan")}, ["old_film nan", "share", "0 to 1"]),
+        ({"old_film": 0.5, "blur": "none"}, ["old_film 0.5", "equalize source", "blur none", "--equalize none --blur"]),
+        ({"old_film": 0.5, "equalize": "none"}, ["old_film 0.5", "blur source", "--equalize none --blur none"]),
         ({"micro_batch": 2}, ["micro_batch 2", "at most batch, 1"]),
         ({"micro_batch": -1}, ["micro_batch -1", "0 or more"]),
         ({"penalty_every": 2}, ["penalty_every 2", "no gradient_penalty"]),
@@ -106,6 +112,12 @@ def test_options_that_no_run_can_use_are_errors_that_name_them(change, words):
 def test_unknown_keys_of_a_file_are_named():
     with pytest.raises(ValueError, match="frobnicate"):
         from_dict({"frobnicate": 1})
+
+
+def test_the_options_of_a_run_before_old_film_still_load():
+    values = json.loads(to_json(PRESETS["pix2pix"]))
+    del values["old_film"]
+    assert from_dict(values) == PRESETS["pix2pix"]
 
 
 def test_every_option_can_be_set_on_the_command_line():
@@ -205,7 +217,7 @@ def test_the_help_of_a_name_lists_its_table(option, table):
 
 def test_options_chosen_per_session_exist():
     assert set(NAMES) >= CHOSEN_PER_SESSION
-    assert not {"size", "load_size", "flip", "equalize", "blur"} & CHOSEN_PER_SESSION  # what is trained
+    assert not {"size", "load_size", "flip", "equalize", "blur", "old_film"} & CHOSEN_PER_SESSION  # what is trained
 
 
 def test_a_photograph_can_be_cropped_from_none_to_half():

@@ -78,6 +78,11 @@ def test_stopped_everywhere_and_resumed_equals_unbroken(photographs, tmp_path, m
     check(photographs, tmp_path, monkeypatch, settings(*case), STOPS)
 
 
+def test_on_old_film_resumed_equals_unbroken(photographs, tmp_path, monkeypatch):
+    words = settings("pix2pix", 0, "host", "on", ()) + "--old-film 0.6 --equalize none --blur none".split()
+    check(photographs, tmp_path, monkeypatch, words, STOPS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", list(product(PRESETS, SEEDS, LOADERS, CACHES, AMPS)), ids=str)
 def test_stopped_and_resumed_equals_unbroken(photographs, tmp_path, monkeypatch, case):

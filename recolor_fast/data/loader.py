@@ -1,8 +1,8 @@
 """The loader: an endless, resumable stream of batches (gray, rgb), uint8, on the training device.
 
-What comes n-th, its crop and whether it is mirrored depend on the seed, the number of photographs and n, and on nothing
-else: not on the backend, the cache, the batch before it or where the stream was resumed. So the state of the loader is
-one number, photographs seen.
+What comes n-th, its crop, whether it is mirrored and what old film makes of it depend on the seed, the number of
+photographs and n, and on nothing else: not on the backend, the cache, the batch before it or where the stream was
+resumed. So the state of the loader is one number, photographs seen.
 """
 
 import sys
@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recolor_fast.data import dali, host
+from recolor_fast.data.old_film import old_film
 from recolor_fast.options import Options
 
 CHUNK = 16  # photographs decoded at a time where there is no batch
@@ -28,7 +29,8 @@ def batches(
     """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
 
     N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
-    With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb.
+    With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb;
+    with `options.old_film` the gray of a share of them is on old film.
     Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Where a file cannot be read or
     decoded, the next of `paths` that can takes its place, with a warning once. Raises ValueError where none can.
     """
@@ -46,7 +48,12 @@ def batches(
         for (gray, rgb), flip, place in zip(stream, flips, places):
             if side > size:
                 gray, rgb = crop(gray, place, size), crop(rgb, place, size)
-            yield (mirror(gray, flip), mirror(rgb, flip)) if options.flip else (gray, rgb)
+            if options.flip:
+                gray, rgb = mirror(gray, flip), mirror(rgb, flip)
+            if options.old_film:
+                gray = old_film(gray, rgb, options.old_film, options.seed, images)
+            images += len(gray)
+            yield gray, rgb
 
 
 def load(
