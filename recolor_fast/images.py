@@ -20,9 +20,11 @@ from typing import Any, BinaryIO, NamedTuple
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.files import replacing
+from recolor_fast.photographs import decoders, samples, tiff
+from recolor_fast.photographs.samples import UnreadableImage, shallow
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
 
@@ -56,10 +58,6 @@ SUFFIXES = frozenset(  # lower case: files with one of these are meant to be ima
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
 
 
-class UnreadableImage(ValueError):
-    """Bytes that are no usable picture; the text is one sentence saying why."""
-
-
 def threads() -> int:
     """Processors this process may use: more threads than these are slower, not faster."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,10 +75,13 @@ def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
     with opened(data) as image:
         pixels = _fast_jpeg(data, image, size)
         if pixels is None:
-            image.load()
-            pixels, _ = planes(image)
+            raster = decoders.decode(data, image)
+            pixels = shallow(samples.color(raster))
             pixels = reduced(pixels, reduction(image.width, image.height, size) if size else 1)
-        pixels = upright(pixels, orientation(image))  # after load(): Pillow turns TIFF itself, and then says so
+            turn = raster.orientation or orientation(image)
+        else:
+            turn = orientation(image)
+        pixels = upright(pixels, turn)
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
@@ -114,21 +115,21 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
     Without `trust_suffix`, only formats with a signature count: some of the others match nearly any bytes.
     """
     try:
-        with _quiet(), Image.open(file, formats=SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
-            turned = image.format != "TIFF" and orientation(image) >= 5  # Pillow gives a TIFF's sides upright
+        with _quiet(), _open(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
+            turned = orientation(image) >= 5
             return Header(file_format(image), *(image.size[::-1] if turned else image.size))
     except Image.DecompressionBombError:
         return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
-    except Exception:  # Pillow's plugins raise whatever their parsing runs into
+    except decoders.ERRORS:  # Pillow's plugins raise whatever their parsing runs into
         return None
 
 
 def frames(data: bytes) -> int:
     """How many pictures a file holds: an animation's frames, a TIFF's pages, an MPO's views; 1 where it cannot tell."""
     try:
-        with _quiet(), Image.open(io.BytesIO(data), formats=SIGNED + UNSIGNED) as image:
+        with _quiet(), _open(io.BytesIO(data), SIGNED + UNSIGNED) as image:
             return getattr(image, "n_frames", 1)
-    except Exception:  # Pillow's plugins raise whatever their parsing runs into
+    except decoders.ERRORS:  # Pillow's plugins raise whatever their parsing runs into
         return 1
 
 
@@ -249,6 +250,16 @@ def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
     return Jpeg(width, height, plain and height > 0 and width > 0, scan)
 
 
+def _open(file: BinaryIO, formats: list[str]) -> Image.Image:
+    """A file's image, of which only the header has been read. Raises whatever Pillow runs into."""
+    head = file.read(4)
+    file.seek(0)
+    try:
+        return tiff.File(file) if tiff.is_tiff(head) else Image.open(file, formats=formats)
+    except SyntaxError as error:  # what a plugin of Pillow raises for a file that is not of its format
+        raise UnidentifiedImageError(str(error)) from error
+
+
 @contextmanager
 def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """A file's image, of which only the header has been read. At most MAX_PIXELS are possible, whatever `max_pixels`.
@@ -258,7 +269,7 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with _quiet(), Image.open(io.BytesIO(data), formats=SIGNED + UNSIGNED) as image:
+        with _quiet(), _open(io.BytesIO(data), SIGNED + UNSIGNED) as image:
             check_size(image.width, image.height, max_pixels)
             yield image
     except UnreadableImage:
@@ -267,7 +278,7 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
         raise UnreadableImage(f"not an image, or cut off in its header: it begins with {data[:8]!r}") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
-    except Exception as error:  # Pillow's plugins raise whatever their parsing runs into
+    except decoders.ERRORS as error:  # Pillow's plugins raise whatever their parsing runs into
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in reason.lower() else "damaged or unsupported"
         raise UnreadableImage(f"{kind}: {reason}") from error
@@ -309,57 +320,11 @@ def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     return pixels[..., 0] if image.mode == "L" else pixels
 
 
-def planes(image: Image.Image, deep: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels (H,W) or (H,W,3) and alpha (H,W) or None of a loaded image of any Pillow mode, not yet upright.
-
-    All uint8; with `deep`, gray of more than 8 bits and its alpha are uint16.
-    """
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image)
-        white = 65535 if deep else 255
-        clear = image.info.get("transparency")
-        alpha = (
-            np.where(values == clear, 0, white).astype(np.min_scalar_type(white)) if isinstance(clear, int) else None
-        )
-        return _to_white(values, image, white), alpha
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return np.array(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), None
-    is_gray = image.mode in ("1", "L", "LA", "La")
-    if image.has_transparency_data:
-        planes = np.asarray(image.convert("LA" if is_gray else "RGBA"))
-        return np.ascontiguousarray(planes[..., 0] if is_gray else planes[..., :3]), planes[..., -1].copy()
-    return np.array(image.convert("L" if is_gray else "RGB")), None
-
-
-def _to_white(values: np.ndarray, image: Image.Image, scale: int) -> np.ndarray:
-    """Deep gray (H,W) scaled to 0..`scale`, 255 or 65535: uint8 or uint16 (Pillow's convert() clips it to white).
-
-    Integers are 16-bit (12-bit where a TIFF says so) and floats 0..1 or 0..255, if they keep to that range; other
-    values are stretched from their minimum to their maximum. NaN is black; infinities are the nearest finite extreme.
-    """
-    if values.dtype == np.uint16 and scale == 65535 and _bits(image) != (12,):
-        return values
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    deepest = 4095.0 if _bits(image) == (12,) else 65535.0
-    whites = [1.0, 255.0] if values.dtype.kind == "f" else [deepest]
-    white = next((white for white in whites if high <= white), None)
-    black, white = (0.0, white) if low >= 0 and white else (low, max(high, np.nextafter(low, np.inf)))
-    values = np.nan_to_num(values.astype(np.float64), nan=black, posinf=high, neginf=low)
-    return np.rint(np.clip((values - black) * (scale / (white - black)), 0, scale)).astype(np.min_scalar_type(scale))
-
-
-def _bits(image: Image.Image) -> tuple[int, ...] | None:
-    """BitsPerSample of a TIFF."""
-    return image.tag_v2.get(258) if image.format == "TIFF" else None  # type: ignore[attr-defined]
-
-
 def orientation(image: Image.Image) -> int:
     """EXIF orientation (tag 274), 1..8; 1 where it is missing or nonsense."""
     try:
         value = image.getexif().get(274)
-    except Exception:  # a broken EXIF block is no reason to refuse the pixels
+    except decoders.ERRORS:  # a broken EXIF block is no reason to refuse the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -414,11 +379,6 @@ def _quiet() -> Iterator[None]:
 def gray(rgb: np.ndarray) -> np.ndarray:
     """Rec. 601 luminance of uint8 (H,W,3), rounded: uint8 (H,W)."""
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-
-
-def shallow(deep: np.ndarray) -> np.ndarray:
-    """uint16 (H,W) as uint8, rounded."""
-    return cv2.convertScaleAbs(deep, alpha=1 / 257).reshape(deep.shape)
 
 
 def equalize(image: np.ndarray) -> np.ndarray:

@@ -382,15 +382,6 @@ def _of_tiff(data: bytes, found: Metadata) -> Metadata:
     )
 
 
-def unturned(tiff: bytes) -> bytes:
-    """A TIFF file whose orientation is 1, whatever it was. Raises ValueError or struct.error where it is broken."""
-    data, order = bytearray(tiff), _order(tiff)
-    for entry in _directory(tiff, _first(tiff))[0]:
-        if entry.tag == ORIENTATION and entry.kind == 3:
-            struct.pack_into(order + "H", data, entry.start, 1)
-    return bytes(data)
-
-
 # --- writing -------------------------------------------------------------------------------------------------------
 
 

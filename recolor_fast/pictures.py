@@ -19,6 +19,8 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
+from recolor_fast.photographs import decoders, samples
+from recolor_fast.photographs.samples import Raster
 
 COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
 COLORED_SHARE = 0.005  # of the pixels; 1 in 200
@@ -78,23 +80,11 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -
     if picture:
         return picture
     with images.opened(data, max_pixels) as image:
-        stored = images.orientation(image)  # before load(): Pillow turns TIFF itself, and then says so
+        stored = images.orientation(image)
         profile = image.info.get("icc_profile") or b""
-        image.load()
-        turn = images.orientation(image)
-        deep = _deep_colors(data, image)
-        converted, notes = _to_srgb(image, profile)
-        if deep is not None and converted is not None:
-            deep = None
-            notes += (f"{LOSS}16 bits a channel became 8, as its color profile had to be applied",)
-        if deep is not None:
-            pixels, alpha = deep
-            turn = stored
-        else:
-            pixels, alpha = images.planes(image, deep=True)
-            pixels = pixels if converted is None else converted
-            if alpha is not None and alpha.dtype != pixels.dtype:
-                alpha = alpha.astype(pixels.dtype) * 257
+        raster = decoders.decode(data, image)
+        turn = raster.orientation or images.orientation(image)
+        pixels, alpha, notes = _to_srgb(raster, profile)
         gray = pixels
         colored: bool | None = False
         if pixels.ndim == 3:
@@ -105,7 +95,7 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -
             None if alpha is None else images.upright(alpha, turn),
             images.file_format(image),
             colored,
-            notes + _notes(image) + _shallowed(data, image),
+            raster.notes + notes + _notes(image) + _shallowed(data, image),
             metadata.of_image(data, image),
             stored,
             lossless=image.format == "WEBP" and _is_lossless_webp(data),
@@ -197,40 +187,6 @@ def _is_lossless_webp(data: bytes) -> bool:
     return False
 
 
-def _deep_colors(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """uint16 pixels (H,W,3) or (H,W) as stored and alpha of a 16-bit color or gray-alpha PNG or TIFF, else None.
-
-    Pillow, which has loaded `image`, holds 8 bits of such.
-    """
-    if image.format == "PNG":
-        if data[24:25] != b"\x10" or data[25:26] not in (b"\2", b"\4", b"\6"):  # bit depth; RGB, gray-alpha, RGBA
-            return None
-    elif image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        bits, samples, extra = tags.get(258, ()), tags.get(339, (1,)), tags.get(338, ())
-        # 262, photometric: RGB. 338, what a fourth channel is: 1 is alpha that is multiplied into the colors
-        plain = set(samples) == {1} and tags.get(262) == 2 and len(bits) in (3, 4) and 1 not in extra
-        if set(bits) != {16} or not plain:
-            return None
-    else:
-        return None
-    try:
-        if image.format == "TIFF":
-            data = metadata.unturned(data)  # OpenCV flips such, but does not transpose
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, ValueError, struct.error):
-        return None
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        return None
-    alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
-    clear = image.info.get("transparency")
-    is_gray = image.format == "PNG" and data[25:26] == b"\4"
-    colors = pixels[..., 0].copy() if is_gray else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
-    if isinstance(clear, tuple):  # one color of the file is transparent
-        alpha = np.where((colors == clear).all(axis=-1), 0, 65535).astype(np.uint16)
-    return colors, alpha
-
-
 # --- is it a color picture -----------------------------------------------------------------------------------------
 
 
@@ -261,25 +217,25 @@ def _ignored(error: Exception) -> str:
     return f"color profile ignored, taken as sRGB: {' '.join(str(error).split())}"
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Pixels (H,W) or (H,W,3), uint8 or uint16, of a loaded image in sRGB by its profile, and notes.
-
-    None for the pixels where they are to be taken as they are.
-    """
-    if not profile or image.mode in ("LAB", "F"):
-        return None, ()
-    try:
-        if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
-            table = _gray_table(profile)
-            return (None if table is None else _looked_up(images.planes(image, deep=True)[0], table)), ()
-        mode = "CMYK" if image.mode == "CMYK" else "RGB"
-        transform = _transform(profile, mode)
-        if transform is None:
-            return None, ()
-        pixels = image if image.mode == "CMYK" else Image.fromarray(images.planes(image)[0])
-        return np.array(ImageCms.applyTransform(pixels, transform)), ()
-    except (ValueError, ImageCms.PyCMSError) as error:
-        return None, (_ignored(error),)
+def _to_srgb(raster: Raster, profile: bytes) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """A raster's pixels, gray (H,W) or RGB (H,W,3), in sRGB by its profile, its alpha, and notes; uint8 or uint16."""
+    pixels, alpha = raster.pixels, raster.alpha
+    notes: tuple[str, ...] = ()
+    if profile and not raster.converted:
+        try:
+            if pixels.ndim == 2:
+                table = _gray_table(profile)
+                return pixels if table is None else _looked_up(pixels, table), alpha, ()
+            mode = "CMYK" if pixels.shape[2] == 4 else "RGB"
+            transform = _transform(profile, mode)
+            if transform is not None:
+                if pixels.dtype != np.uint8:
+                    notes = (f"{LOSS}16 bits a channel became 8, as its color profile had to be applied",)
+                    pixels, alpha = images.shallow(pixels), None if alpha is None else images.shallow(alpha)
+                return np.array(ImageCms.applyTransform(Image.fromarray(pixels, mode), transform)), alpha, notes
+        except (ValueError, ImageCms.PyCMSError) as error:
+            notes = (_ignored(error),)
+    return samples.color(raster), raster.alpha, notes
 
 
 def _opened(profile: bytes) -> tuple[ImageCms.ImageCmsProfile, str]:

@@ -19,6 +19,9 @@ memory
 signals
 options
 presets
+photographs.samples
+photographs.tiff
+photographs.decoders
 images
 chroma
 jpeg
