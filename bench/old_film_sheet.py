@@ -22,7 +22,7 @@ from recolor_fast.data.old_film import old_film
 from recolor_fast.files import replacing
 
 SIDE = 160  # pixels of an example
-COLUMNS = 9
+COLUMNS = 7
 ROWS = 2  # of each photograph
 FILMS = {"blue-sensitive": (0.02, 0.1, 0.88), "orthochromatic": (0.05, 0.5, 0.45), "panchromatic": (0.3, 0.4, 0.3)}
 PARTS: dict[str, tuple[Callable[..., Tensor], tuple[float, ...]]] = {  # each with its parameters, in its order

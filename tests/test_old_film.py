@@ -45,19 +45,18 @@ def gray(photographs) -> torch.Tensor:
 
 
 def test_numbers_of_a_photograph_depend_on_seed_number_and_stream_alone():
-    whole = noise.uniforms(3, np.arange(1000, 2000), 5, 4)
-    assert np.array_equal(whole[400:407], noise.uniforms(3, np.arange(1400, 1407), 5, 4))
-    assert np.array_equal(whole[:, :2], noise.uniforms(3, np.arange(1000, 2000), 5, 2))
-    others = [noise.uniforms(4, np.arange(1000, 2000), 5, 4), noise.uniforms(3, np.arange(1000, 2000), 6, 4)]
-    others += [whole[1:], whole[:, 1:]]
-    for other in others:
-        same = whole[: len(other), : other.shape[1]]
+    whole = noise.uniforms(3, np.arange(1000, 2000), ["a", "b"], 4)
+    assert whole.shape == (1000, 2, 4)
+    assert np.array_equal(whole[400:407], noise.uniforms(3, np.arange(1400, 1407), ["a", "b"], 4))
+    assert np.array_equal(whole[:, 1:, :2], noise.uniforms(3, np.arange(1000, 2000), ["b"], 2))
+    for other in (noise.uniforms(4, np.arange(1000, 2000), ["a", "b"], 4), whole[1:], whole[:, 1:], whole[:, :, 1:]):
+        same = whole[: other.shape[0], : other.shape[1], : other.shape[2]]
         assert abs(np.corrcoef(same.ravel(), other.ravel())[0, 1]) < 0.1
     assert whole.min() >= 0
     assert whole.max() < 1
     assert abs(whole.mean() - 0.5) < 0.02
     assert abs(whole.std() - 12**-0.5) < 0.01
-    assert noise.uniforms(2**63 - 1, np.array([2**40]), 2**63 - 1, 1).shape == (1, 1)
+    assert noise.uniforms(2**63 - 1, np.array([2**40]), ["a"], 1).shape == (1, 1, 1)
 
 
 def test_hashes_are_those_of_their_definition():
@@ -107,8 +106,21 @@ def test_exposed_is_the_weighted_mean_of_light():
     assert torch.allclose(gray[:, 0, 3, 5], expected, atol=1e-5)
 
 
+def test_exposure_makes_the_mean_color_as_light_as_it_looks():
+    rgb = torch.tensor([[[200, 100, 50]], [[90, 90, 90]], [[0, 0, 255]], [[255, 255, 0]]], dtype=torch.uint8)
+    rgb = rgb.mT[..., None].expand(4, 3, 8, 8).contiguous()
+    weights = torch.tensor([[0.1, 0.3, 0.6]]).expand(4, 3)
+    longer = film.exposure(rgb, weights)
+    light = [((value + 1) / 256) ** 2.2 for value in (200, 100, 50)]
+    seen, taken = (sum(w * x for w, x in zip(by, light)) for by in ((0.2126, 0.7152, 0.0722), (0.1, 0.3, 0.6)))
+    assert longer[:, 0].tolist() == pytest.approx([seen / taken, 1, 0.5, 0.9278 / 0.4], rel=1e-3)
+    assert film.exposed(rgb, 9 * weights).max() == 1
+    made = film.exposed(rgb, weights * longer)[0]
+    assert made.mean() == pytest.approx(seen ** (1 / 2.2), abs=0.01)
+
+
 def test_films_have_the_sensitivities_of_their_families():
-    drawn = noise.uniforms(0, np.arange(4000), 1, 4)
+    drawn = noise.uniforms(0, np.arange(4000), ["film"], 4)[:, 0]
     weights = old_film.film_weights(drawn)
     assert np.allclose(weights.sum(1), 1)
     assert weights.min() > 0
@@ -220,10 +232,14 @@ def test_border_is_as_wide_as_asked_and_leaves_the_window():
     assert (ragged[16:-16, 16:-16] == 0.5).all()
 
 
-def test_paper_multiplies_by_noise_of_its_deviation():
-    textured = film.paper(flat(0.8, 256), KEY, *one(0.05, 0))
+@pytest.mark.parametrize("coarse", [0, 0.25])
+def test_paper_multiplies_by_a_relief_of_its_deviation(coarse):
+    textured = film.paper(flat(0.8, 256), KEY, *one(0.05, coarse))
+    assert textured.mean() == pytest.approx(0.8, abs=1e-3)
     assert textured.std() == pytest.approx(0.8 * 0.05, rel=0.03)
-    assert film.paper(flat(0, 256), KEY, *one(0.05, 0.2)).abs().max() == 0
+    down, up = ((textured - 0.8) * (textured - 0.8).roll(move, (-2, -1)) for move in ((1, 1), (1, -1)))
+    assert down.mean() < up.mean() - 0.3 * textured.var()  # lit from one corner
+    assert film.paper(flat(0, 256), KEY, *one(0.05, coarse)).abs().max() == 0
 
 
 def test_spots_stay_in_place():
@@ -280,7 +296,7 @@ def test_jpeg_is_what_libjpeg_makes_of_it(gray, quality):
 @pytest.mark.parametrize("name", old_film.PARTS)
 def test_each_part_as_it_is_drawn_stays_in_range_and_changes_the_photograph(name, gray):
     part = old_film.PARTS[name]
-    drawn = noise.uniforms(1, np.arange(64), 2, old_film.COUNT)
+    drawn = noise.uniforms(1, np.arange(64), [name], old_film.COUNT)[:, 0]
     values = [torch.from_numpy(draw(drawn[:, i])).float()[:, None, None, None] for i, draw in enumerate(part.draws)]
     many = gray[:1].expand(64, 1, SIDE, SIDE)
     made = part.apply(many, torch.arange(64), *values)
@@ -333,6 +349,24 @@ def test_most_old_photographs_still_show_what_was_there(photographs):
     alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(plain.numpy(), made.numpy())]
     assert np.median(alike) > 0.9
     assert np.mean(np.array(alike) > 0.7) > 0.9
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_old_film_is_the_same_and_nothing_waits(photographs):
+    gray = photographs[:, 1:2].contiguous()
+    right = old_film.old_film(gray, photographs, 0.7, 5, 100)
+    there = [tensor.cuda() for tensor in (gray, photographs)]
+    old_film.old_film(*there, 0.7, 5, 100)  # brings what is brought once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = old_film.old_film(*there, 0.7, 5, 100)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    difference = (made.cpu().int() - right.int()).abs()
+    assert difference.max() <= 8  # where a coefficient of a JPEG rounds the other way
+    assert (difference <= 1).float().mean() > 0.999
+    parts = [old_film.old_film(*(tensor[at : at + 5] for tensor in there), 0.7, 5, 100 + at) for at in range(0, 24, 5)]
+    assert torch.equal(torch.cat(parts), made)
 
 
 def test_batches_are_on_old_film_wherever_the_stream_is_taken_up_and_validation_never(tmp_path):

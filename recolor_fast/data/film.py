@@ -14,16 +14,28 @@ from torch.nn import functional
 from recolor_fast.data.noise import clouds, hashed, white
 
 GAMMA = 2.2  # of the pixels that film is exposed by
+EYE = (0.2126, 0.7152, 0.0722)  # Rec. 709: of red, green and blue light in luminance
 
 
 def exposed(rgb: Tensor, weights: Tensor) -> Tensor:
-    """Gray of `rgb`, uint8 (N,3,S,S), on film with sensitivities `weights`, (N,3) with sum 1.
+    """Gray of `rgb`, uint8 (N,3,S,S), on film with sensitivities `weights`, (N,3): their sum is how long it is exposed.
 
-    (r R^2.2 + g G^2.2 + b B^2.2)^(1/2.2)
+    (r R^2.2 + g G^2.2 + b B^2.2)^(1/2.2), at most 1.
     """
     light = (torch.arange(256, device=rgb.device) / 255) ** GAMMA
-    linear = light.index_select(0, rgb.int().flatten()).view(rgb.shape)
-    return (linear * weights[:, :, None, None]).sum(1, keepdim=True) ** (1 / GAMMA)
+    red, green, blue = light.index_select(0, rgb.int().flatten()).view(rgb.shape).split(1, 1)
+    r, g, b = weights[:, :, None, None].split(1, 1)
+    return (red * r + green * g + blue * b).clamp(max=1) ** (1 / GAMMA)
+
+
+def exposure(rgb: Tensor, weights: Tensor) -> Tensor:
+    """How much longer than eyes film with sensitivities `weights`, (N,3), needs for the mean color of `rgb`: (N,1).
+
+    From 0.5 to 4. `rgb` uint8 (N,3,S,S).
+    """
+    color = (rgb.sum((2, 3)) / rgb[0, 0].numel() + 1) ** GAMMA  # sums of integers, which are exact in any order
+    seen = sum(share * color[:, i : i + 1] for i, share in enumerate(EYE))
+    return (seen / (color * weights).sum(1, keepdim=True)).clamp(0.5, 4)
 
 
 # --- lens and negative ---------------------------------------------------------------------------------------------
@@ -96,15 +108,16 @@ def border(
     edge = width + corner - 1
     beside, below = (across - x * width).abs() + edge, (down - y * width).abs() + edge
     outside = (beside.clamp(min=0) ** 2 + below.clamp(min=0) ** 2).sqrt() + torch.maximum(beside, below).clamp(max=0)
-    rough = ragged * clouds(key, gray.shape[-1], 16)
+    rough = ragged * (clouds(key, gray.shape[-1], 12) + clouds(key + 1, gray.shape[-1], 40))
     return torch.lerp(gray, level.expand_as(gray), _step((outside - corner + rough) * (gray.shape[-1] / 2)))
 
 
 def paper(gray: Tensor, key: Tensor, amount: Tensor, coarse: Tensor) -> Tensor:
-    """The texture of paper: noise that multiplies, of deviation `amount`, blurred twice, by up to 1/3 `coarse`."""
-    noise = _blurred(_blurred(white(key, gray.shape[-1]), coarse), coarse, 2)
-    level = 3**0.5 / ((1 - 2 * coarse) ** 2 + 2 * coarse**2) ** 2
-    return gray * (1 + noise * (amount * level))
+    """Paper's texture under light from one corner: times 1 plus a relief of deviation `amount`, blurred by `coarse`."""
+    noise = _blurred(white(key, gray.shape[-1]), coarse)
+    energy, beside = (1 - 2 * coarse) ** 2 + 2 * coarse**2, 2 * coarse * (1 - 2 * coarse)
+    level = (1.5 / (energy**2 - beside**2)) ** 0.5
+    return gray * (1 + (noise - noise.roll((1, 1), (-2, -1))) * (amount * level))
 
 
 # --- damage --------------------------------------------------------------------------------------------------------

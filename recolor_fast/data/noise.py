@@ -3,6 +3,9 @@
 On the host scalars, numpy; on any device fields, torch, of integer arithmetic: the same for every batch and device.
 """
 
+import zlib
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,14 +13,15 @@ from torch import Tensor
 LOW = 0xFFFFFFFF  # the low 32 bits
 
 
-def uniforms(seed: int, numbers: np.ndarray, stream: int, count: int) -> np.ndarray:
-    """Float64 (N,count), uniform in [0,1), of photographs `numbers`, int (N,). Another `stream` gives others.
+def uniforms(seed: int, numbers: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
+    """Float64 (N,len(names),count), uniform in [0,1), of photographs `numbers`, int (N,), 0 or more.
 
-    `seed` and `stream`: 0 to 2^63 - 1.
+    Each depends on `seed` (0 to 2^63 - 1), its photograph's number, its name and its place among the `count`.
     """
+    streams = np.array([zlib.crc32(name.encode()) for name in names], np.uint64)
     bits = _mixed(_mixed(np.array([seed], np.uint64)) + numbers.astype(np.uint64))
-    bits = _mixed(bits ^ _mixed(np.array([stream], np.uint64)))
-    bits = _mixed(bits[:, None] + np.arange(count, dtype=np.uint64))
+    bits = _mixed(bits[:, None] ^ _mixed(streams))
+    bits = _mixed(bits[:, :, None] + np.arange(count, dtype=np.uint64))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

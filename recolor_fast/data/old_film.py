@@ -4,7 +4,6 @@ PARTS says how often each part (film.py) is applied, and how strong: mild more o
 people have. The target stays the color photograph's own, where a scratch is, too.
 """
 
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from recolor_fast.data import film
 from recolor_fast.data.noise import uniforms
 
 WORN = 0.25  # share of old photographs that are worn
-CHUNK = 2**18  # pixels worked on at a time on a CPU, so that they stay in its caches
+CHUNK = 2**20  # pixels worked on at a time on a CPU, so that they stay in its caches
 COUNT = 12  # random numbers of each part of each photograph
 
 
@@ -28,7 +27,7 @@ def old_film(gray: Tensor, rgb: Tensor, share: float, seed: int, images: int) ->
     Nothing waits for a GPU.
     """
     numbers = np.arange(images, images + len(gray))
-    chosen = np.flatnonzero(uniforms(seed, numbers, zlib.crc32(b"old film"), 1)[:, 0] < share)
+    chosen = np.flatnonzero(uniforms(seed, numbers, ["old film"], 1)[:, 0, 0] < share)
     if not len(chosen):
         return gray
     step = max(CHUNK // rgb[0, 0].numel(), 1) if rgb.device.type == "cpu" else len(chosen)
@@ -42,19 +41,19 @@ def old_film(gray: Tensor, rgb: Tensor, share: float, seed: int, images: int) ->
 
 def develop(rgb: Tensor, seed: int, numbers: np.ndarray) -> Tensor:
     """Gray uint8 (N,1,S,S) of `rgb`, uint8 (N,3,S,S), on old film: all PARTS, as drawn for `numbers`, int (N,)."""
-    weights = film_weights(uniforms(seed, numbers, zlib.crc32(b"film"), 4))
-    worn = uniforms(seed, numbers, zlib.crc32(b"worn"), 1)[:, 0] < WORN
+    drawn = dict(zip(("film", "worn", *PARTS), uniforms(seed, numbers, ["film", "worn", *PARTS], COUNT).swapaxes(0, 1)))
+    weights, worn = film_weights(drawn["film"]), drawn["worn"][:, 0] < WORN
     plans = []
     for name, part in PARTS.items():
-        drawn = uniforms(seed, numbers, zlib.crc32(name.encode()), COUNT)
-        rows = np.flatnonzero(drawn[:, 0] < np.where(worn, part.worn, part.decent))
-        keys = np.floor(drawn[rows, 1] * 2**32)
-        values = [draw(drawn[rows, 2 + i]) for i, draw in enumerate(part.draws)]
+        rows = np.flatnonzero(drawn[name][:, 0] < np.where(worn, part.worn, part.decent))
+        keys = np.floor(drawn[name][rows, 1] * 2**32)
+        values = [draw(drawn[name][rows, 2 + i]) for i, draw in enumerate(part.draws)]
         plans.append((part.apply, np.stack([rows, keys, *values])))
     # All in one transfer: float64 holds every key and number exactly.
     everything = np.concatenate([weights.ravel(), *(plan.ravel() for _, plan in plans)])
     first, *rest = _sent(everything, rgb.device).split([weights.size, *(plan.size for _, plan in plans)])
-    gray = film.exposed(rgb, first.float().view(-1, 3))
+    sensitivity = first.float().view(-1, 3)
+    gray = film.exposed(rgb, sensitivity * film.exposure(rgb, sensitivity))
     for (apply, plan), sent in zip(plans, rest):
         if plan.shape[1] == 0:
             continue
@@ -63,7 +62,7 @@ def develop(rgb: Tensor, seed: int, numbers: np.ndarray) -> Tensor:
         if plan.shape[1] == len(gray):
             gray = apply(gray, key, *values)
         else:
-            gray = gray.index_copy(0, rows, apply(gray.index_select(0, rows), key, *values))
+            gray.index_copy_(0, rows, apply(gray.index_select(0, rows), key, *values))
     return (gray * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -131,7 +130,7 @@ UPRIGHT = (  # what a camera, a scanner or a projector draws along the film
 )
 BORDER = (
     *(either(0.02, 0.1, 0.85, 0.95), between(0.02, 0.12, 2), between(-0.7, 0.7), between(-0.7, 0.7)),
-    *(between(0, 0.15, 3), between(0, 0.08, 3)),
+    *(between(0, 0.15, 3), between(0, 0.08, 2)),
 )
 FOLD = (*(either(0, np.pi / 2, jitter=0.05), PLACE, between(0.3, 1.5), between(0.2, 0.9), between(-0.15, 0.15)),)
 
@@ -139,20 +138,20 @@ PARTS = {  # in the order of the light's way: lens, negative, print, years, scan
     "lens": Part(film.blur, 0.5, 0.6, (between(0.0, 0.33, 1.5),)),
     "soft lens": Part(film.blur, 0.15, 0.3, (between(0.1, 0.33),)),
     "halation": Part(film.halation, 0.25, 0.25, (between(0.05, 0.6, 2),)),
-    "curve": Part(film.curve, 0.9, 0.9, (around(1, 0.6, 1.6, 1.7), between(0, 0.5, 1.5), between(0, 0.6, 1.5))),
+    "curve": Part(film.curve, 0.9, 0.9, (around(1, 0.6, 1.6, 2), between(0, 0.4, 1.5), between(0, 0.5, 1.5))),
     "vignette": Part(film.vignette, 0.3, 0.4, (between(0.05, 0.7, 2), between(-0.3, 0.3), between(-0.3, 0.3))),
-    "grain": Part(film.grain, 0.7, 0.85, (between(0.005, 0.07, 2), between(0, 0.3))),
+    "grain": Part(film.grain, 0.6, 0.8, (between(0.004, 0.06, 3), between(0, 0.3))),
     "oval": Part(film.oval, 0.015, 0.02, (either(0.02, 0.95), *(between(0.75, 1.1),) * 2, between(0.02, 0.4))),
     "fading": Part(film.fading, 0.15, 0.6, (between(0.05, 0.6, 2), between(0.3, 1))),
-    "levels": Part(film.levels, 0.6, 0.8, (between(0, 0.35, 2.5), between(1, 0.65, 2.5))),
+    "levels": Part(film.levels, 0.6, 0.8, (between(0, 0.35, 3), between(1, 0.65, 3))),
     "border": Part(film.border, 0.06, 0.15, BORDER),
-    "paper": Part(film.paper, 0.15, 0.4, (between(0.005, 0.05, 2), between(0, 0.33))),
+    "paper": Part(film.paper, 0.1, 0.3, (between(0.005, 0.05, 2.5), between(0, 0.25))),
     **{f"spot {i}": Part(film.spot, 0.02, 0.2, SPOT) for i in range(3)},
     "dust": Part(film.dust, 0.12, 0.5, (between(1e-4, 2e-3, 2), either(0.1, 0.9, 1), between(0, 0.33))),
     **{f"scratch {i}": Part(film.scratch, 0.03, 0.25, SCRATCH) for i in range(4)},
     **{f"upright scratch {i}": Part(film.scratch, 0.01, 0.08, UPRIGHT) for i in range(2)},
     **{f"fold {i}": Part(film.fold, 0.005, 0.1, FOLD) for i in range(2)},
-    "scan": Part(film.blur, 0.4, 0.4, (between(-0.25, 0.2),)),
+    "scan": Part(film.blur, 0.4, 0.4, (between(-0.18, 0.12),)),
     "jpeg": Part(film.jpeg, 0.35, 0.35, (between(95, 25, 2),)),
 }
 
