@@ -66,6 +66,9 @@ class Settings(NamedTuple):
     """The images of a folder are frames of a film, in natural order: steady their colors."""
     max_pixels: int = images.MAX_PIXELS
     """Larger pictures fail, pixels in all."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """JPEGs without their end fail. Otherwise one of which nine tenths of the rows are there is colored, with a note,
+    unless that is in place."""
     include: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Color only what matches this pattern of a name, or of a path below IN where it has a slash, or lies in a folder
     that does: --include '*.tif'. Repeatable. Hidden files and folders, and thumbnails and trash of systems, are taken
@@ -369,7 +372,7 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
     """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
     if settings.in_place and (frames := images.frames(data)) > 1:
         raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
-    picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color)
+    picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color, strict=settings.strict)
     if (settings.skip_color and picture.is_color) or (settings.in_place and tinted(data)):
         raise folder.Verdict("skipped", folder.IN_COLOR)
     options, gray = artefact.options, _eight(picture.gray)
@@ -491,7 +494,7 @@ def _run(arguments: Arguments) -> int:
     artefact = _model(arguments, threads if total == 1 else 1)
     tally = _Tally()
     with ExitStack() as stack:
-        stack.push(lambda kind, *_: tally.tell() if kind in (None, Stopped) else None)  # once all is over
+        stack.callback(tally.tell)  # once all is over, however it ends
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
         records = stack.enter_context(closing(color(artefact, jobs, settings, threads, enough=enough, **ends)))

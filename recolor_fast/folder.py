@@ -127,7 +127,14 @@ def jobs(
     another file has or that is an input, and in place what cannot be written back.
     """
     taken: dict[str, Path] = {}
-    each = (_judged(one, plan, inputs, taken, key) for one in found)
+
+    def judged(one: Found) -> Job:
+        try:
+            return _judged(one, plan, inputs, taken, key)
+        except Exception as error:  # whatever it is, the other files are to be done
+            return Job(one.source, None, verdict=Verdict("failed", f"{type(error).__name__}: {error}"))
+
+    each = map(judged, found)
     if not plan.temporal or plan.overwrite:
         yield from each
         return
@@ -157,8 +164,8 @@ def _judged(
     meant = one.given or source.suffix.lower() in images.SUFFIXES  # to be an image
     try:
         with open(source, "rb") as file:
+            size = os.fstat(file.fileno()).st_size  # first: a plugin of Pillow may close the file
             header = images.header(file, trust_suffix=meant)
-            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         return no("failed", reason(error))
     if header is None and not meant:

@@ -23,7 +23,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.files import replacing
-from recolor_fast.photographs import decoders, samples, tiff
+from recolor_fast.photographs import cut_jpeg, decoders, samples, tiff
 from recolor_fast.photographs.samples import UnreadableImage, shallow
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
@@ -116,11 +116,29 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
     """
     try:
         with _quiet(), _open(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
-            turned = orientation(image) >= 5
-            return Header(file_format(image), *(image.size[::-1] if turned else image.size))
+            return _header_of(image)
+    except UnidentifiedImageError:
+        return _later_jpeg(file) if trust_suffix else None
     except Image.DecompressionBombError:
         return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
     except decoders.ERRORS:  # Pillow's plugins raise whatever their parsing runs into
+        return None
+
+
+def _header_of(image: Image.Image) -> Header:
+    return Header(file_format(image), *(image.size[::-1] if orientation(image) >= 5 else image.size))
+
+
+def _later_jpeg(file: BinaryIO) -> Header | None:
+    """The header of a JPEG that does not begin where its file does; `pictures.read` reads it where asked to."""
+    try:
+        file.seek(0)
+        head = file.read(cut_jpeg.JUNK)
+        if (at := cut_jpeg.start(head)) < 0:
+            return None
+        with _quiet(), Image.open(io.BytesIO(head[at:] + file.read()), formats=["JPEG"]) as image:
+            return _header_of(image)
+    except decoders.ERRORS:
         return None
 
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import decoders, samples
+from recolor_fast.photographs import cut_jpeg, decoders, samples
 from recolor_fast.photographs.samples import Raster
 
 COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
@@ -27,6 +27,7 @@ COLORED_SHARE = 0.005  # of the pixels; 1 in 200
 EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off
 SAMPLES = 2**13
 LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
+ROWS = 0.9  # share of a JPEG's rows that have to be there where its end is missing
 SAMPLED = 64  # pixels: no side of the reduced JPEG that `is_color` looks at has fewer, if the picture has as many
 
 
@@ -70,12 +71,42 @@ AS_USUAL = Writing()
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True) -> Picture:
+def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True, strict: bool = True) -> Picture:
     """A file's bytes as a picture to color. Raises images.UnreadableImage and nothing else.
+
+    Unless `strict`, a JPEG that is cut off is read where ROWS of its rows are there, with a note, and so is one with
+    something before it.
 
     `judge` also tells whether it is in color already, which a JPEG is decoded a second time for, at a fraction. More
     than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
     """
+    if strict:
+        return _read(data, max_pixels, judge)
+    try:
+        return _read(data, max_pixels, judge)
+    except images.UnreadableImage as error:
+        return _mended(data, max_pixels, judge, error)
+
+
+def _mended(data: bytes, max_pixels: int, judge: bool, error: images.UnreadableImage) -> Picture:
+    """What there is of a JPEG that is cut off; raises the error that told so where that is too little."""
+    try:
+        mended = cut_jpeg.mended(data)
+    except decoders.ERRORS:
+        raise error from None
+    if mended is None:
+        raise error
+    if mended.share < ROWS:
+        raise images.UnreadableImage(f"{error}; {mended.share:.0%} of its rows are there, expected {ROWS:.0%} or more")
+    notes: tuple[str, ...] = ()
+    if not mended.before or mended.share < 1:
+        notes = (f"{LOSS}the JPEG is cut off, {math.floor(100 * mended.share)} % of its rows are there",)
+    notes += (f"{LOSS}{mended.before} bytes before the JPEG are not copied",) if mended.before else ()
+    picture = _read(mended.data, max_pixels, judge)
+    return picture._replace(notes=notes + picture.notes, original=b"")
+
+
+def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
     picture = _fast_jpeg(data, max_pixels, judge)
     if picture:
         return picture

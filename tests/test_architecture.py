@@ -22,9 +22,10 @@ presets
 photographs.samples
 photographs.tiff
 photographs.decoders
+jpeg
+photographs.cut_jpeg
 images
 chroma
-jpeg
 metadata
 pictures
 color

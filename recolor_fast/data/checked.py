@@ -19,7 +19,7 @@ import simplejpeg
 from recolor_fast.files import cache_folder, private_folder
 
 # The number stands for what images.check does: it is raised when that changes.
-VERSION = f"1 {PIL.__version__} {cv2.__version__} {simplejpeg.__version__}"
+VERSION = f"2 {PIL.__version__} {cv2.__version__} {simplejpeg.__version__}"
 DAYS = 90  # so long after a check it is made again: the table does not grow for ever, and a disk may rot in silence
 SETTLED = 2 * 10**9  # nanoseconds: a file changed later than so long ago may change again within the same time stamp
 WAIT = 5.0  # seconds for another process to finish writing, which takes a fraction of one
