@@ -1,17 +1,18 @@
-"""JPEG files as marker segments (ITU-T T.81, annex B), without decoding a coefficient; standard library only.
+"""JPEG files as marker segments (ITU-T T.81, annex B), without decoding a coefficient.
 
 A JPEG is SOI, then segments (marker, length, payload), then EOI; entropy-coded data follow a start of scan (SOS).
 """
 
-import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
+
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 DHT, SOS, DQT, DRI = 0xC4, 0xDA, 0xDB, 0xDD
-APP0, APP1, APP2, APP13, COM = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
+APP0, APP1, APP2, APP13, APP15, COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEF, 0xFE
 MAX_PAYLOAD = 65_533  # bytes: the length field counts itself
 FRAMES = {  # kinds of frame and whether scans of one can be moved into another file
     0xC0: "baseline",
@@ -30,7 +31,7 @@ FRAMES = {  # kinds of frame and whether scans of one can be moved into another 
 }
 JOINABLE, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
 
-_scan_end = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # a marker other than a restart; FF 00 is data
+WINDOW = 2**20  # bytes of entropy-coded data looked at a time
 
 
 class Segment(NamedTuple):
@@ -58,10 +59,11 @@ class Frame(NamedTuple):
     """Identifier, sampling factors (horizontal * 16 + vertical) and quantization table of each."""
 
 
-def parse(data: bytes, scans: bool = True) -> Iterator[Segment]:
+def parse(data: bytes, scans: bool = True) -> Generator[Segment, None, int]:
     """The segments between SOI and EOI; without `scans` only those before the first SOS, which cost no search.
 
-    What follows EOI (further pictures of an MPO) is not looked at. Raises ValueError where the structure is broken.
+    What follows EOI (further pictures of an MPO) is not looked at; where it begins is the generator's return value.
+    Raises ValueError where the structure is broken.
     """
     if data[:2] != SOI:
         raise ValueError(f"no JPEG: it begins with {data[:2]!r}, expected {SOI!r}")
@@ -76,7 +78,7 @@ def parse(data: bytes, scans: bool = True) -> Iterator[Segment]:
             raise ValueError(f"stray byte {data[at]:#04x} between the segments of a JPEG, at {marker_at:,}")
         marker = data[at + 1]
         if marker == EOI[1] or (marker == SOS and not scans):
-            return
+            return at + 2
         at += 2
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # TEM, restart, another SOI: markers alone
             continue
@@ -87,11 +89,36 @@ def parse(data: bytes, scans: bool = True) -> Iterator[Segment]:
         at += length
         start = at
         if marker == SOS:
-            end = _scan_end.search(data, at)
-            if not end:
-                raise ValueError("truncated: the JPEG data stop before their end marker")
-            at = end.start()
+            at = _scan_end(data, at)
         yield Segment(marker, payload, data[start:at])
+
+
+def _scan_end(data: bytes, start: int) -> int:
+    """Where a scan's entropy-coded data end: at a marker other than a restart (FF 00 is data), with its fill bytes.
+
+    Raises ValueError where there is none.
+    """
+    for at in range(start, len(data) - 1, WINDOW):
+        window = np.frombuffer(data, np.uint8, min(WINDOW + 1, len(data) - at), at)
+        places = np.flatnonzero(window[:-1] == 0xFF)
+        after = window[places + 1]
+        ends = places[(after != 0) & (after != 0xFF) & ((after < 0xD0) | (after > 0xD7))]
+        if ends.size:
+            end = at + int(ends[0])
+            while end > start and data[end - 1] == 0xFF:
+                end -= 1
+            return end
+    raise ValueError("truncated: the JPEG data stop before their end marker")
+
+
+def whole(data: bytes) -> tuple[list[Segment], bytes]:
+    """Every segment of a JPEG, and what follows its end marker. Raises ValueError where the structure is broken."""
+    found, segments = [], parse(data)
+    while True:
+        try:
+            found.append(next(segments))
+        except StopIteration as end:
+            return found, data[end.value :]
 
 
 def head(data: bytes) -> list[Segment]:

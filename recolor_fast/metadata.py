@@ -2,8 +2,7 @@
 
 Blocks stay as they were found and are patched in place, so that what nobody understands (a camera's notes with their
 offsets) survives. Patched is only what the copy would make untrue: orientation, size, color space, thumbnails.
-Never copied: color profiles and other descriptions of the old pixels' colors, indexes of further pictures in the file,
-signatures of its content.
+What nobody knows travels as it is within its format. What is never copied, and why, is photographs.parts' table.
 """
 
 import math
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from recolor_fast import jpeg
+from recolor_fast.photographs import parts, tags, xmp
 
 EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
     b"Exif\0\0",
@@ -26,17 +26,17 @@ EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
     b"ICC_PROFILE\0",
 )  # how the payloads of a JPEG's APP1, APP1, APP1, APP13, APP2 and APP2 begin
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 274, 34665, 34853, 40965
+RAW_PROFILES = ("exif", "APP1", "xmp", "icc", "icm")  # ImageMagick's; others are texts like any
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of a JPEG 2000's box
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
+OWN_TAGS = (XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG)  # those with a field of their own
 DESCRIPTIVE = {  # tags of a TIFF's first directory that speak of the photograph, not of the file's pixels, by type
     # 2, text: names, maker, software, date, artist, copyright; 3 and 5, one number: orientation, resolution
     **dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), 2),
-    **dict.fromkeys((ORIENTATION, 296), 3),
+    **dict.fromkeys((tags.ORIENTATION, 296), 3),
     **dict.fromkeys((282, 283), 5),
     **dict.fromkeys(range(40091, 40096), 1),  # bytes: Windows' titles
 }
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a TIFF value by type
-WORDS = SIZES | {5: 4, 10: 4}  # bytes that a byte order turns around: rationals are two numbers
 
 
 class Metadata(NamedTuple):
@@ -55,6 +55,11 @@ class Metadata(NamedTuple):
     """A PNG's text chunks: type and content."""
     dpi: tuple[float, float] | None = None
     """Pixels an inch, horizontally and vertically, where the file says so outside of `exif`."""
+    format: str = ""
+    """Of the file that `parts` are from."""
+    parts: tuple[tuple[Any, ...], ...] = ()
+    """What travels as it is within a format: a JPEG's (marker, payload), a PNG's (type, content, whether it comes after
+    the pixels), a TIFF's (tag, type, little-endian value), a JPEG 2000's (box, content)."""
 
 
 HOLDS = {  # what `insert` and `settings` can put into which format
@@ -64,8 +69,8 @@ HOLDS = {  # what `insert` and `settings` can put into which format
     "WEBP": {"exif", "xmp"},
     "AVIF": {"exif", "xmp"},
     "BMP": {"dpi"},
+    "JPEG2000": {"xmp"},
 }
-NAMES = {"exif": "EXIF", "xmp": "XMP", "xmp_more": "extended XMP", "iptc": "IPTC", "texts": "text", "dpi": "resolution"}
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -74,11 +79,14 @@ NAMES = {"exif": "EXIF", "xmp": "XMP", "xmp_more": "extended XMP", "iptc": "IPTC
 def of_jpeg(segments: Iterable[jpeg.Segment]) -> Metadata:
     """Metadata of a JPEG's segments."""
     found = Metadata()
+    unknown: list[tuple[Any, ...]] = []
     for marker, payload, _ in segments:
         if marker == jpeg.APP1 and payload.startswith(EXIF) and not found.exif:
             found = found._replace(exif=payload[len(EXIF) :])
-        elif marker == jpeg.APP1 and payload.startswith(XMP) and not found.xmp:
-            found = found._replace(xmp=payload[len(XMP) :])
+        elif marker == jpeg.APP1 and payload.startswith(EXIF):
+            continue  # the first is meant
+        elif marker == jpeg.APP1 and payload.startswith(XMP):
+            found = found if found.xmp else found._replace(xmp=payload[len(XMP) :])
         elif marker == jpeg.APP1 and payload.startswith(XMP_MORE):
             found = found._replace(xmp_more=(*found.xmp_more, payload))
         elif marker == jpeg.APP13 and payload.startswith(IPTC):
@@ -89,7 +97,14 @@ def of_jpeg(segments: Iterable[jpeg.Segment]) -> Metadata:
             scale = 1 if payload[7] == 1 else 2.54  # of dots a centimeter
             x, y = struct.unpack_from(">HH", payload, 8)
             found = found._replace(dpi=_dpi((x * scale, y * scale)))
-    return found._replace(iptc=_without_thumbnails(found.iptc))
+        elif jpeg.APP0 <= marker <= jpeg.APP15 and parts.of_segment(marker, payload) is None:
+            unknown.append((marker, payload))
+    return _with(found._replace(iptc=_without_thumbnails(found.iptc)), "JPEG", unknown)
+
+
+def _with(found: Metadata, format: str, more: list[tuple[Any, ...]]) -> Metadata:
+    """With what travels as it is within a format, if there is anything."""
+    return found._replace(format=format, parts=tuple(more)) if more else found
 
 
 def of_image(data: bytes, image: Image.Image) -> Metadata:
@@ -105,21 +120,47 @@ def of_image(data: bytes, image: Image.Image) -> Metadata:
     if image.format == "TIFF":
         return _of_tiff(data, found)
     if image.format == "PNG":
-        return found._replace(
-            texts=tuple((kind, content) for kind, content in _chunks(data) if kind in PNG_TEXTS and _is_text(content))
-        )
-    comment = info.get("comment") if image.format != "JPEG2000" else None  # there it names the encoder
+        return _of_png(data, found)
+    if image.format == "JPEG2000":
+        return of_boxes(data)
+    comment = info.get("comment")
     return found._replace(comments=(_bytes(comment),)) if comment else found
+
+
+def _of_png(data: bytes, found: Metadata) -> Metadata:
+    """Its texts, and the chunks that are copied as they are."""
+    texts: list[tuple[bytes, bytes]] = []
+    more: list[tuple[Any, ...]] = []
+    behind = False
+    turned = orientation(found) != 1
+    for kind, content in chunks(data):
+        behind |= kind == b"IDAT"
+        if kind in PNG_TEXTS:
+            texts += [(kind, content)] if is_text(content) else []
+        elif kind not in (b"eXIf", b"pHYs") and parts.of_chunk(kind) is None:
+            more += [] if turned and kind in parts.GEOMETRIC_CHUNKS else [(kind, content, behind)]
+    return _with(found._replace(texts=tuple(texts)), "PNG", more)
+
+
+def of_boxes(data: bytes) -> Metadata:
+    """Metadata of a JPEG 2000: XMP, and the boxes that are copied as they are."""
+    found = b""
+    more: list[tuple[Any, ...]] = []
+    for kind, content, _ in boxes(data):
+        if kind == b"uuid" and content.startswith(XMP_UUID):
+            found = found or content[16:]
+        elif kind in parts.COPIED_BOXES:
+            more.append((kind, content))
+    return _with(Metadata(xmp=found), "JPEG2000", more)
 
 
 def orientation(found: Metadata) -> int:
     """How a JPEG's pixels are to be turned, 1..8, as EXIF or else XMP says; 1 where neither does or it is nonsense."""
     value = 0
     try:
-        order = _order(found.exif)
-        for entry in _directory(found.exif, _first(found.exif))[0]:
-            if entry.tag == ORIENTATION and entry.kind in (3, 4) and entry.stop > entry.start:
-                value = struct.unpack_from(order + "HI"[entry.kind == 4], found.exif, entry.start)[0]
+        for entry in tags.directory(found.exif, tags.first(found.exif)).entries:
+            if entry.tag == tags.ORIENTATION:
+                value = next(iter(tags.numbers(found.exif, entry)), 0)
     except (ValueError, struct.error):
         pass  # a broken EXIF block is no reason to refuse the pixels
     if not value and (match := _xmp_orientation.search(found.xmp)):
@@ -139,10 +180,10 @@ def pictures(segments: Iterable[jpeg.Segment]) -> int:
         if segment.marker == jpeg.APP2 and segment.payload.startswith(MPF):
             try:
                 block = segment.payload[len(MPF) :]
-                for entry in _directory(block, _first(block))[0]:
-                    if entry.tag == 45057 and entry.kind == 4:  # NumberOfImages
-                        return int(struct.unpack_from(_order(block) + "I", block, entry.start)[0])
-            except (ValueError, struct.error):
+                for entry in tags.directory(block, tags.first(block)).entries:
+                    if entry.tag == 45057:  # NumberOfImages
+                        return tags.numbers(block, entry)[0]
+            except (IndexError, ValueError, struct.error):
                 return 1
     return 1
 
@@ -169,7 +210,8 @@ def _raw_profile(info: dict[Any, Any], name: str) -> bytes:
     return block.removeprefix(EXIF)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of a PNG's chunks, to the last that is whole."""
     at = 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
@@ -179,27 +221,49 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def _is_text(content: bytes) -> bool:
+def boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes, int]]:
+    """Type, content and end of the boxes of a JPEG 2000, an AVIF or a HEIF, to the last that is whole."""
+    while at + 8 <= len(data):
+        length, head = int.from_bytes(data[at : at + 4], "big"), 8
+        if length == 1:
+            length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        stop = at + length if length else len(data)
+        if stop < at + head or stop > len(data):
+            return
+        yield data[at + 4 : at + 8], data[at + head : stop], stop
+        at = stop
+
+
+def is_text(content: bytes) -> bool:
     """Whether a text chunk is that, and not a block that has a field of its own or would be stale."""
-    return not content.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type "))
+    return not content.startswith(
+        (b"XML:com.adobe.xmp\0", *(f"Raw profile type {kind}\0".encode() for kind in RAW_PROFILES))
+    )
 
 
-def _without_thumbnails(resources: bytes) -> bytes:
-    """Photoshop's image resources without thumbnails and color profile; as they are where they are damaged."""
-    kept, at = [], 0
-    while at < len(resources):
+def resources(block: bytes) -> list[tuple[int, bytes]]:
+    """Number of each of Photoshop's image resources, and its bytes, header and all. Raises ValueError."""
+    found, at = [], 0
+    while at < len(block):
         start = at
-        if resources[at : at + 4] != b"8BIM" or at + 12 > len(resources):
-            return resources
-        kind = int.from_bytes(resources[at + 4 : at + 6], "big")
-        at += 6 + (resources[at + 6] | 1) + 1  # the name with its length byte, padded to even
-        size = int.from_bytes(resources[at : at + 4], "big")
+        if block[at : at + 4] != b"8BIM" or at + 12 > len(block):
+            raise ValueError("damaged image resources")
+        kind = int.from_bytes(block[at + 4 : at + 6], "big")
+        at += 6 + (block[at + 6] | 1) + 1  # the name with its length byte, padded to even
+        size = int.from_bytes(block[at : at + 4], "big")
         at += 4 + size + size % 2
-        if at > len(resources) + 1:
-            return resources
-        if kind not in (1033, 1036, 1039):
-            kept.append(resources[start:at])
-    return b"".join(kept)
+        if at > len(block) + 1:
+            raise ValueError("damaged image resources")
+        found.append((kind, block[start:at]))
+    return found
+
+
+def _without_thumbnails(block: bytes) -> bytes:
+    """Photoshop's image resources without thumbnails and color profile; as they are where they are damaged."""
+    try:
+        return b"".join(one for kind, one in resources(block) if kind not in parts.RESOURCES)
+    except ValueError:
+        return block
 
 
 # --- patching ------------------------------------------------------------------------------------------------------
@@ -210,75 +274,48 @@ _xmp_orientation = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d+)")
 _orientation = orientation  # the argument of settled() hides its name
 
 
-def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata true of a picture of so many pixels in sRGB whose file says `orientation`, and notes on what was lost.
+def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> Metadata:
+    """Metadata true of a picture of so many pixels in sRGB whose file says `orientation`; without EXIF that is damaged.
 
     An orientation other than 1 is written into EXIF, which is made if need be.
     """
-    exif, notes = found.exif, []
-    if exif:
-        try:
-            exif = _patched(exif, {ORIENTATION: orientation, 40961: 1, 40962: width, 40963: height})  # 1: sRGB
-        except (ValueError, struct.error):
-            exif, notes = b"", ["EXIF is damaged, dropped"]
-    xmp = _xmp_orientation.sub(rb"\g<1>%d" % orientation, found.xmp)
-    found = found._replace(exif=exif, xmp=xmp)
+    sides = {256: width, 257: height, 40962: width, 40963: height}
+    try:
+        exif = found.exif and _patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
+    except (ValueError, struct.error):
+        exif = b""
+    found = found._replace(exif=exif, xmp=turned(xmp.true(found.xmp, bool(found.xmp_more)), orientation))
     if orientation != 1 and _orientation(found) != orientation:
-        block = _emit((_tree(exif) if exif else {}) | {ORIENTATION: (3, struct.pack("<H", orientation))}, 8)
-        found = found._replace(exif=b"II*\0" + struct.pack("<I", 8) + block)
-    return found, tuple(notes)
+        tree = (tags.tree(exif) if exif else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
+        found = found._replace(exif=tags.block(tree))
+    return found
 
 
-class _Entry(NamedTuple):
-    """One entry of a TIFF directory."""
-
-    tag: int
-    kind: int
-    """A key of SIZES."""
-    start: int
-    stop: int
-    """Where its value lies in the block."""
+def turned(packet: bytes, orientation: int) -> bytes:
+    """An XMP packet that says this orientation, if it says any."""
+    return _xmp_orientation.sub(rb"\g<1>%d" % orientation, packet)
 
 
 def _order(block: bytes) -> str:
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
-    if order is None:
-        raise ValueError(f"a block that begins with {bytes(block[:4])!r}: expected a TIFF structure")
-    return order
-
-
-def _first(block: bytes) -> int:
-    return int(struct.unpack_from(_order(block) + "I", block, 4)[0])
-
-
-def _directory(block: bytes, at: int) -> tuple[list[_Entry], int]:
-    """The readable entries of the directory at an offset, and where the offset of the next one is stored.
-
-    Raises ValueError or struct.error where the block is broken.
-    """
-    order, entries = _order(block), []
-    (count,) = struct.unpack_from(order + "H", block, at)
-    for place in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, values = struct.unpack_from(order + "HHI", block, place)
-        size = SIZES.get(kind, 0) * values
-        start = place + 8 if size <= 4 else struct.unpack_from(order + "I", block, place + 8)[0]
-        if size and start + size <= len(block):
-            entries.append(_Entry(tag, kind, start, start + size))
-    return entries, at + 2 + 12 * count
+    """The byte order of an EXIF block. Raises ValueError for what is none."""
+    layout = tags.layout(block)
+    if layout.big:
+        raise ValueError("EXIF with 64-bit offsets, which there is not")
+    return layout.order
 
 
 def _patched(exif: bytes, values: dict[int, int]) -> bytes:
     """An EXIF block with other values of these tags, where it has them, and without its thumbnail's directory."""
     block, order = bytearray(exif), _order(exif)
-    entries, next_at = _directory(exif, _first(exif))
-    for pointer in (EXIF_IFD, INTEROPERABILITY_IFD):
+    entries, _, next_at = tags.directory(exif, tags.first(exif))
+    for pointer in (tags.EXIF_IFD, tags.INTEROPERABILITY_IFD):
         places = [struct.unpack_from(order + "I", exif, e.start)[0] for e in entries if e.tag == pointer]
         try:
-            entries += [entry for place in places for entry in _directory(exif, place)[0]]
-        except struct.error:
+            entries += [entry for place in places for entry in tags.directory(exif, place).entries]
+        except (ValueError, struct.error):
             continue  # a directory cut off: the others still count
     for entry in entries:
-        width = SIZES[entry.kind]
+        width = tags.SIZES[entry.kind]
         if entry.tag in values and entry.kind in (3, 4) and values[entry.tag] < 2 ** (8 * width):
             struct.pack_into(order + "HI"[width == 4], block, entry.start, values[entry.tag])
         elif entry.tag == 1 and block[entry.start : entry.stop] == b"R03\0":  # interoperability: colors of Adobe RGB
@@ -293,13 +330,13 @@ def _without_thumbnail(block: bytearray, order: str, next_at: int) -> bytes:
     (second,) = struct.unpack_from(order + "I", block, next_at)
     struct.pack_into(order + "I", block, next_at, 0)
     try:
-        entries = _directory(bytes(block), second)[0] if second else []
-    except struct.error:
+        entries = tags.directory(bytes(block), second).entries if second else []
+    except (ValueError, struct.error):
         entries = []
     numbers = {
         entry.tag: struct.unpack_from(order + "HI"[entry.kind == 4], block, entry.start)[0]
         for entry in entries
-        if entry.kind in (3, 4) and entry.stop - entry.start == SIZES[entry.kind]
+        if entry.kind in (3, 4) and entry.stop - entry.start == tags.SIZES[entry.kind]
     }
     for where, size in ((513, 514), (273, 279)):  # a JPEG; one strip of plain pixels
         start, stop = numbers.get(where, 0), numbers.get(where, 0) + numbers.get(size, 0)
@@ -310,87 +347,50 @@ def _without_thumbnail(block: bytearray, order: str, next_at: int) -> bytes:
 
 # --- TIFF ----------------------------------------------------------------------------------------------------------
 
-Tree = dict[int, Any]  # tag -> (type, little-endian value), or the Tree of the directory that the tag points to
+def _belongs(tag: int, field: Any) -> bool:
+    """Whether a field of a first directory is in DESCRIPTIVE and of the right type, or an EXIF or GPS directory."""
+    if isinstance(field, dict):
+        return tag in (tags.EXIF_IFD, tags.GPS_IFD)
+    kind, value = field
+    return DESCRIPTIVE.get(tag) == kind and (kind < 3 or len(value) == tags.SIZES[kind])
 
 
-def _tree(block: bytes, at: int = 0, depth: int = 0) -> Tree:
-    """The directory at an offset (0: the first) with the EXIF, GPS and interoperability directories below it."""
-    order = _order(block)
-    tree: Tree = {}
-    for tag, kind, start, stop in _directory(block, at or _first(block))[0]:
-        if tag in (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD) and depth < 2:
-            try:
-                tree[tag] = _tree(block, struct.unpack_from(order + "I", block, start)[0], depth + 1)
-            except struct.error:
-                continue
-        else:
-            value = bytes(block[start:stop])
-            if order == ">":
-                word = WORDS[kind]
-                value = b"".join(value[i : i + word][::-1] for i in range(0, len(value), word))
-            tree[tag] = (kind, value)
-    return tree
-
-
-def _emit(tree: Tree, at: int) -> bytes:
-    """A tree as little-endian directories that will lie at an even offset of a file."""
-    head, tail = struct.pack("<H", len(tree)), b""
-    after = at + 2 + 12 * len(tree) + 4
-    for tag, field in sorted(tree.items()):
-        if isinstance(field, dict):
-            kind, count, value = 4, 1, struct.pack("<I", after + len(tail))
-            tail += _emit(field, after + len(tail))
-        else:
-            kind, value = field
-            count = len(value) // SIZES[kind]
-            if len(value) > 4:
-                place, tail = after + len(tail), tail + value
-                value = struct.pack("<I", place)
-        tail += bytes(len(tail) % 2)
-        head += struct.pack("<HHI4s", tag, kind, count, value)
-    return head + bytes(4) + tail
-
-
-def _descriptive(tree: Tree) -> Tree:
-    """What of a first directory is in DESCRIPTIVE and of the right type, and its EXIF and GPS directories."""
-
-    def belongs(tag: int, field: Any) -> bool:
-        if isinstance(field, dict):
-            return tag in (EXIF_IFD, GPS_IFD)
-        kind, value = field
-        return DESCRIPTIVE.get(tag) == kind and (kind < 3 or len(value) == SIZES[kind])
-
-    return {tag: field for tag, field in tree.items() if belongs(tag, field)}
+def _descriptive(tree: tags.Tree) -> tags.Tree:
+    return {tag: field for tag, field in tree.items() if _belongs(tag, field)}
 
 
 def _of_tiff(data: bytes, found: Metadata) -> Metadata:
-    """Metadata of a TIFF's first directory; none of a BigTIFF's."""
+    """Metadata of a TIFF's first directory."""
     try:
-        tree = _tree(data)
+        tree = tags.tree(data)
     except (ValueError, struct.error):
         return found
     kept = _descriptive(tree)
-    iptc = tree.get(PHOTOSHOP_TAG, (1, b""))[1]
-    if IPTC_TAG in tree and not iptc:  # IPTC alone, as a resource
-        raw = tree[IPTC_TAG][1]
-        iptc = struct.pack(">4sHHI", b"8BIM", 1028, 0, len(raw)) + raw + bytes(len(raw) % 2)
-    return found._replace(
-        exif=b"II*\0" + struct.pack("<I", 8) + _emit(kept, 8) if kept else b"",
+    turned = int.from_bytes(tree.get(tags.ORIENTATION, (3, b"\1"))[1][:4], "little") > 1
+    more: list[tuple[Any, ...]] = [
+        (tag, *field)
+        for tag, field in tree.items()
+        if tag not in kept and tag not in parts.TAGS and tag not in OWN_TAGS and not isinstance(field, dict)
+    ]
+    found = found._replace(
+        exif=tags.block(kept) if kept else b"",
         xmp=tree.get(XMP_TAG, (1, b""))[1],
-        iptc=_without_thumbnails(iptc),
+        iptc=_without_thumbnails(resources_of_tiff(data)),
         dpi=found.dpi if 282 in tree else None,  # else Pillow says 1
     )
+    return _with(found, "TIFF", [] if turned else more)  # what says where the pixels are is false of turned ones
+
+
+def resources_of_tiff(data: bytes) -> bytes:
+    """Photoshop's image resources of a TIFF; IPTC alone as one. Raises ValueError or struct.error."""
+    raw = {entry.tag: data[entry.start : entry.stop] for entry in tags.directory(data, tags.first(data)).entries}
+    iptc = raw.get(IPTC_TAG, b"")  # bytes, whatever its type says
+    if iptc and not raw.get(PHOTOSHOP_TAG):
+        return struct.pack(">4sHHI", b"8BIM", 1028, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+    return bytes(raw.get(PHOTOSHOP_TAG, b""))
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
-
-
-def lost(found: Metadata, format: str) -> tuple[str, ...]:
-    """A note naming what a format has no place for, if there is anything."""
-    missing = [
-        NAMES.get(name, name) for name, value in found._asdict().items() if value and name not in HOLDS.get(format, ())
-    ]
-    return (f"loss: dropped {', '.join(missing)}, {format} has no place for it here",) if missing else ()
 
 
 def settings(found: Metadata, format: str) -> dict[str, Any]:
@@ -402,13 +402,19 @@ def settings(found: Metadata, format: str) -> dict[str, Any]:
 
 def insert(data: bytes, found: Metadata, format: str) -> tuple[bytes, tuple[str, ...]]:
     """A file that has just been written, with metadata, and notes on what did not fit; pixels stay as they are."""
+    own = found.parts if found.format == format else ()
     if format == "JPEG":
         segments, notes = segments_of(found)
         return jpeg.splice(data, segments), notes
     if format == "PNG":
-        return b"".join([data[:33], *_png(found), data[33:]]), ()  # behind the signature and IHDR
+        early, late = ([_chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1))
+        # behind the signature and IHDR; before IEND
+        return b"".join([data[:33], *_png(found), *early, data[33:-12], *late, data[-12:]]), ()
     if format == "TIFF":
-        return _tiff(data, found), ()
+        return _tiff(data, found, own), ()
+    if format == "JPEG2000":
+        own = (*([(b"uuid", XMP_UUID + found.xmp)] if found.xmp else []), *own)
+        return b"".join([data, *(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in own)]), ()
     return data, ()
 
 
@@ -425,6 +431,7 @@ def segments_of(found: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
     parts = [found.iptc[at : at + room] for at in range(0, len(found.iptc), room)]
     result += [jpeg.Segment(jpeg.APP13, IPTC + part) for part in parts]
     result += [jpeg.Segment(jpeg.COM, comment) for comment in found.comments]
+    result += [jpeg.Segment(*part) for part in found.parts if found.format == "JPEG"]
     long = [segment for segment in result if len(segment.payload) > jpeg.MAX_PAYLOAD]
     notes = tuple(f"loss: dropped metadata of {len(s.payload):,} bytes, a JPEG segment holds 65,533" for s in long)
     return [segment for segment in result if segment not in long], notes
@@ -448,10 +455,13 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _tiff(data: bytes, found: Metadata) -> bytes:
+def _tiff(data: bytes, found: Metadata, more: Iterable[tuple[int, int, bytes]]) -> bytes:
     """A little-endian TIFF with its directory written anew behind it; its own tags, which point to the pixels, win."""
-    own = _tree(data)
-    extra = _descriptive(_tree(found.exif)) if found.exif else {}
+    own = tags.tree(data)
+    extra: tags.Tree = {tag: (kind, value) for tag, kind, value in more}
+    for tag, field in (tags.tree(found.exif) if found.exif else {}).items():
+        if _belongs(tag, field) or not (isinstance(field, dict) or tag in {**DESCRIPTIVE, **parts.TAGS}):
+            extra[tag] = field
     if found.dpi:
         x, y = (struct.pack("<II", min(round(value * 1000), 2**32 - 1), 1000) for value in found.dpi)
         extra |= {282: (5, x), 283: (5, y), 296: (3, struct.pack("<H", 2))}
@@ -464,4 +474,4 @@ def _tiff(data: bytes, found: Metadata) -> bytes:
     ):  # SamplesPerPixel: the fourth is alpha that has not been multiplied into the colors
         extra[338] = (3, struct.pack("<H", 2))
     data += bytes(len(data) % 2)
-    return b"II*\0" + struct.pack("<I", len(data)) + data[8:] + _emit(extra | own, len(data))
+    return b"II*\0" + struct.pack("<I", len(data)) + data[8:] + tags.emit(extra | own, len(data))

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import cut_jpeg, decoders, samples
+from recolor_fast.photographs import cut_jpeg, decoders, inventory, samples
 from recolor_fast.photographs.samples import Raster
 
 COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
@@ -51,6 +51,8 @@ class Picture(NamedTuple):
     """The file itself where it is a gray JPEG whose samples, turned, are `gray`."""
     lossless: bool = False
     """Whether it is a lossless WebP, and so to be written as one where it becomes WebP again."""
+    things: tuple[inventory.Thing, ...] = ()
+    """What the file holds beside the picture."""
 
 
 class Writing(NamedTuple):
@@ -130,6 +132,7 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
             metadata.of_image(data, image),
             stored,
             lossless=image.format == "WEBP" and _is_lossless_webp(data),
+            things=inventory.of(data, images.file_format(image)),
         )
 
 
@@ -178,7 +181,8 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     count = metadata.pictures(segments)
     notes += (f"first of {count} pictures; the others are not copied",) if count > 1 else ()
     original = data if space == "Gray" and table is None else b""
-    return Picture(images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original)
+    things = inventory.of(data, "JPEG")
+    return Picture(images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original, things=things)
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
@@ -192,7 +196,7 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
         notes.append(f"first of {frames} pictures; the others are not copied")
     gamma = image.info.get("gamma")
     if isinstance(gamma, float) and abs(gamma - 1 / 2.2) > 0.02 and not image.info.get("icc_profile"):
-        notes.append(f"gamma {gamma:g} ignored, taken as sRGB")
+        notes.append(f"{LOSS}gamma {gamma:g} ignored, taken as sRGB")
     return tuple(notes)
 
 
@@ -245,7 +249,7 @@ def is_color(rgb: np.ndarray) -> bool:
 
 
 def _ignored(error: Exception) -> str:
-    return f"color profile ignored, taken as sRGB: {' '.join(str(error).split())}"
+    return f"{LOSS}color profile ignored, taken as sRGB: {' '.join(str(error).split())}"
 
 
 def _to_srgb(raster: Raster, profile: bytes) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
@@ -363,6 +367,24 @@ def encode(
     """
     if format not in images.WRITABLE:
         raise ValueError(f"format {format}: expected one of {', '.join(images.WRITABLE)}")
+    data, notes = _encoded(picture, cbcr, format, writing)
+    return data, notes + _lost(picture, data, format, writing)
+
+
+def _lost(picture: Picture, data: bytes, format: str, writing: Writing) -> tuple[str, ...]:
+    """Notes on what the picture's file held beside the picture and its copy `data` does not."""
+    if not picture.things:
+        return ()
+    kept = writing.metadata == "keep"
+    names = inventory.lost(picture.things, inventory.of(data, format), inventory.LOSSES if kept else ("content",))
+    stale = inventory.stale(picture.things) if kept else []
+    return (
+        *([f"{LOSS}dropped {', '.join(names)}"] if names else []),
+        *([f"left out, true of the gray picture alone: {', '.join(stale)}"] if stale else []),
+    )
+
+
+def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) -> tuple[bytes, tuple[str, ...]]:
     height, width = picture.gray.shape
     notes: tuple[str, ...] = ()
     if writing.lossless_luma:
@@ -370,8 +392,8 @@ def encode(
             return _lossless(picture, cbcr, format, writing)
         except ValueError as error:
             notes = (f"luma encoded anew: {error}",)
-    found, more = metadata.settled(_kept(picture, writing), height, width)
-    notes += more + metadata.lost(found, format)
+    kept = _kept(picture, writing)
+    found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
     gray, alpha = picture.gray, picture.alpha
     if gray.dtype != np.uint8 and format not in images.DEEP:
         gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
@@ -431,9 +453,9 @@ def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing)
         progressive = frame.marker == jpeg.PROGRESSIVE
         Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
         files.append(file.getvalue())
-    found, notes = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
-    segments, more = metadata.segments_of(found)
-    return jpeg.join(picture.original, files[0], files[1], segments), notes + more
+    found = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
+    segments, notes = metadata.segments_of(found)
+    return jpeg.join(picture.original, files[0], files[1], segments), notes
 
 
 @lru_cache

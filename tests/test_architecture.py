@@ -26,7 +26,11 @@ jpeg
 photographs.cut_jpeg
 images
 chroma
+photographs.parts
+photographs.tags
+photographs.xmp
 metadata
+photographs.inventory
 pictures
 color
 runtime

@@ -236,7 +236,7 @@ def test_sixteen_bit_gray_is_kept_or_reduced_with_a_note(format: str) -> None:
 def test_sixteen_bit_colors_are_turned_once(suffix: str, orientation: int) -> None:
     pixels = deep()
     format = {".png": "PNG", ".tif": "TIFF"}[suffix]
-    exif = metadata.settled(metadata.Metadata(), 24, 40, orientation)[0]
+    exif = metadata.settled(metadata.Metadata(), 24, 40, orientation)
     picture = pictures.read(metadata.insert(opencv(pixels, suffix), exif, format)[0])
     upright = images.upright(pixels, orientation)
     assert distance(picture.gray, np.rint(upright @ np.array([0.299, 0.587, 0.114])).astype(np.uint16)) <= 2
@@ -442,7 +442,7 @@ def test_broken_and_foreign_profiles_are_ignored_with_a_note(format: str) -> Non
 
 def test_a_png_gamma_is_ignored_with_a_note() -> None:
     data = png(8, 0, b"\0\x80", 1, 1, (b"gAMA", struct.pack(">I", 100_000)))
-    assert pictures.read(data).notes == ("gamma 1 ignored, taken as sRGB",)
+    assert pictures.read(data).notes == ("loss: gamma 1 ignored, taken as sRGB",)
     assert pictures.read(png(8, 0, b"\0\x80", 1, 1, (b"gAMA", struct.pack(">I", 45_455)))).notes == ()
 
 

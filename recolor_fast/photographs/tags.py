@@ -1,0 +1,143 @@
+"""TIFF directories of tags, which EXIF has too: read where they lie, in any byte order, and written anew."""
+
+import struct
+from typing import Any, NamedTuple
+
+ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 274, 34665, 34853, 40965
+POINTERS = {EXIF_IFD: "EXIF", GPS_IFD: "GPS", INTEROPERABILITY_IFD: "interoperability"}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by its type; those from 16 on are BigTIFF's alone."""
+CLASSIC = frozenset(range(1, 14))  # types that a TIFF of 32-bit offsets has
+WORDS = SIZES | {5: 4, 10: 4}  # bytes that a byte order turns around: rationals are two numbers
+INTEGERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+Tree = dict[int, Any]
+"""Tag to (type, little-endian value), or to the Tree of the directory that the tag points to."""
+
+
+class Layout(NamedTuple):
+    """How a TIFF structure is laid out."""
+
+    order: str
+    """"<" or ">"."""
+    big: bool
+    """BigTIFF: 64-bit offsets."""
+
+    @property
+    def offset(self) -> str:
+        return self.order + ("Q" if self.big else "I")
+
+
+class Entry(NamedTuple):
+    """One entry of a directory."""
+
+    tag: int
+    kind: int
+    """A key of SIZES."""
+    start: int
+    stop: int
+    """Where its value lies in the block."""
+
+
+class Directory(NamedTuple):
+    """A directory's entries."""
+
+    entries: list[Entry]
+    unreadable: list[int]
+    """Tags of an unknown type or whose value lies beyond the end."""
+    next_at: int
+    """Where the offset of the next directory is stored."""
+
+
+def layout(block: bytes) -> Layout:
+    """Raises ValueError for what is no TIFF structure."""
+    head = bytes(block[:4])
+    for order, magic in (("<", b"II"), (">", b"MM")):
+        if head[:2] == magic and head[2:] in (struct.pack(order + "H", 42), struct.pack(order + "H", 43)):
+            return Layout(order, head[2:] == struct.pack(order + "H", 43))
+    raise ValueError(f"a block that begins with {head!r}: expected a TIFF structure")
+
+
+def first(block: bytes) -> int:
+    """Offset of the first directory. Raises ValueError or struct.error."""
+    found = layout(block)
+    return int(struct.unpack_from(found.offset, block, 8 if found.big else 4)[0])
+
+
+def directory(block: bytes, at: int) -> Directory:
+    """The directory at an offset. Raises ValueError or struct.error where the block is broken."""
+    found = layout(block)
+    inline, step = (8, 20) if found.big else (4, 12)
+    (count,) = struct.unpack_from(found.order + ("Q" if found.big else "H"), block, at)
+    at += 8 if found.big else 2
+    if at + step * count > len(block):
+        raise ValueError(f"a directory of {count:,} tags in a block of {len(block):,} bytes")
+    result = Directory([], [], at + step * count)
+    for place in range(at, at + step * count, step):
+        tag, kind, values = struct.unpack_from(found.order + ("HHQ" if found.big else "HHI"), block, place)
+        size, start = SIZES.get(kind, 0) * values, place + step - inline
+        if size > inline:
+            (start,) = struct.unpack_from(found.offset, block, start)
+        if size and start + size <= len(block):
+            result.entries.append(Entry(tag, kind, start, start + size))
+        elif kind not in SIZES or values:
+            result.unreadable.append(tag)
+    return result
+
+
+def numbers(block: bytes, entry: Entry) -> tuple[int, ...]:
+    """The integers of an entry; none where its type is another. Raises ValueError for no TIFF structure."""
+    if entry.kind not in INTEGERS:
+        return ()
+    count = (entry.stop - entry.start) // SIZES[entry.kind]
+    return struct.unpack_from(f"{layout(block).order}{count}{INTEGERS[entry.kind]}", block, entry.start)
+
+
+def tree(block: bytes, at: int = 0, depth: int = 0) -> Tree:
+    """The directory at an offset (0: the first) with the EXIF, GPS and interoperability directories below it.
+
+    Raises ValueError or struct.error where the block is broken.
+    """
+    result: Tree = {}
+    for entry in directory(block, at or first(block)).entries:
+        if entry.tag in POINTERS and depth < 2:
+            try:
+                result[entry.tag] = tree(block, numbers(block, entry)[0], depth + 1)
+            except (IndexError, ValueError, struct.error):
+                continue
+        elif entry.kind in CLASSIC and entry.kind != 13:  # not what points to a directory that nobody knows
+            result[entry.tag] = (entry.kind, little(block, entry))
+    return result
+
+
+def little(block: bytes, entry: Entry) -> bytes:
+    """An entry's value in little-endian order."""
+    value = bytes(block[entry.start : entry.stop])
+    if layout(block).order == "<":
+        return value
+    word = WORDS[entry.kind]
+    return b"".join(value[at : at + word][::-1] for at in range(0, len(value), word))
+
+
+def emit(tree: Tree, at: int) -> bytes:
+    """A tree as little-endian directories that will lie at an even offset of a file."""
+    head, tail = struct.pack("<H", len(tree)), b""
+    after = at + 2 + 12 * len(tree) + 4
+    for tag, field in sorted(tree.items()):
+        if isinstance(field, dict):
+            kind, count, value = 4, 1, struct.pack("<I", after + len(tail))
+            tail += emit(field, after + len(tail))
+        else:
+            kind, value = field
+            count = len(value) // SIZES[kind]
+            if len(value) > 4:
+                place, tail = after + len(tail), tail + value
+                value = struct.pack("<I", place)
+        tail += bytes(len(tail) % 2)
+        head += struct.pack("<HHI4s", tag, kind, count, value)
+    return head + bytes(4) + tail
+
+
+def block(tree: Tree) -> bytes:
+    """A tree as a block of its own, as EXIF is."""
+    return b"II*\0" + struct.pack("<I", 8) + emit(tree, 8)
