@@ -27,7 +27,7 @@ import tyro
 from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
-from recolor_fast.files import replacing
+from recolor_fast.files import inherit, replacing
 from recolor_fast.photographs import walk
 from recolor_fast.signals import Stopped, stoppable
 
@@ -61,7 +61,10 @@ class Settings(NamedTuple):
     """Leave out pictures that are in color already; toned and yellowed ones are colored."""
     in_place: tyro.conf.FlagCreatePairsOff[bool] = False
     """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
-    second run changes nothing; so are links. What cannot be written back whole (GIF, several frames) fails."""
+    second run changes nothing; so are links. Owner, mode, access list and extended attributes are kept; what cannot be
+    written back whole (GIF, several frames, a video behind the picture, a file of several names) fails, named."""
+    keep_times: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Give outputs the times of their inputs: last read, last written."""
     temporal: tyro.conf.FlagCreatePairsOff[bool] = False
     """The images of a folder are frames of a film, in natural order: steady their colors."""
     max_pixels: int = images.MAX_PIXELS
@@ -335,10 +338,11 @@ def _stages(
         if work.job.replay:
             raise folder.Verdict("skipped", folder.DONE)
         data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
-        losses = [note for note in (*work.notes, *notes) if note.startswith(pictures.LOSS)]
+        notes = tuple(dict.fromkeys([*work.notes, *notes]))
+        losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
         if settings.in_place and losses:
-            raise folder.Verdict("failed", f"in place there would be a {losses[0]}: give an output")
-        return work._replace(data=data, notes=tuple(dict.fromkeys([*work.notes, *notes])))
+            raise folder.Verdict("failed", f"in place there would be a loss: {'; '.join(losses)}: give an output")
+        return work._replace(data=data, notes=notes)
 
     def write(work: _Work) -> folder.Record:
         put(work.job, work.data)
@@ -410,8 +414,11 @@ def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> None:
             raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
     with replacing(job.target, folder=plan.in_place) as file:
         file.write(data)
-        if plan.in_place and hasattr(os, "fchmod"):
-            os.fchmod(file.fileno(), job.source.stat().st_mode & 0o7777)
+        file.flush()  # before times are set
+        if plan.in_place:
+            inherit(job.source, file)
+        if plan.keep_times and job.times:
+            os.utime(file.fileno() if os.utime in os.supports_fd else file.name, ns=job.times)
 
 
 def _blank(job: folder.Job) -> folder.Record:
@@ -531,10 +538,13 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
             raise ValueError(f"input {source} is a folder: with - expected one image")
     plan = _plan(settings)
     with open(0 if source == "-" else source, "rb", closefd=source != "-") as file:
+        status = os.fstat(file.fileno())
         data = file.read(MAX_BYTES + 1)
     header = images.header(BytesIO(data)) or images.Header("", 0, 0)
     target, format = folder.output_of(Path(output), header.format, settings.format, named=True)
     job = folder.Job(Path(source), None if output == "-" else target, format, header.width, header.height, len(data))
+    if source != "-":
+        job = job._replace(times=(status.st_atime_ns, status.st_mtime_ns))
 
     def fetch(job: folder.Job) -> bytes:
         if source == "-" and not plan.overwrite and job.target is not None and os.path.lexists(job.target):

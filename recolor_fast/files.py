@@ -1,5 +1,6 @@
 """Writing files so that a kill or a full disk leaves the old one or the new one, never half of either; the cache."""
 
+import errno
 import os
 import re
 import uuid
@@ -39,6 +40,63 @@ def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
+
+
+class NotKept(ValueError):
+    """What belongs to a file cannot be given to the one that takes its place; the text is one sentence naming it."""
+
+
+KERNELS = ("security.ima", "security.evm")  # attributes that are the kernel's: digests of the content
+
+
+def inherit(source: Path, file: BinaryIO) -> None:
+    """Give an open file, which is to take the place of `source`, its owner, mode, access list and extended attributes.
+
+    Raises NotKept where one of them cannot be given, and where the file has a second name (a hard link), which would
+    go on leading to the old content. What the system or Python does not know (attributes outside of Linux) is not kept.
+    """
+    status, handle = source.stat(), file.fileno()
+    if status.st_nlink > 1:
+        raise NotKept(links(status.st_nlink))
+    own = os.fstat(handle)
+    if hasattr(os, "fchown") and (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+        with _naming(f"owner {status.st_uid}:{status.st_gid}"):
+            os.fchown(handle, status.st_uid, status.st_gid)
+    wanted, has = _attributes(source), _attributes(handle)
+    for name in has.keys() - wanted.keys():  # that of a folder's access list, which new files inherit
+        with _naming(f"lack of the extended attribute {name}"):
+            os.removexattr(handle, name)
+    for name, value in wanted.items():
+        if has.get(name) != value:
+            with _naming("access list" if name == "system.posix_acl_access" else f"extended attribute {name}"):
+                os.setxattr(handle, name, value)
+    if hasattr(os, "fchmod"):
+        os.fchmod(handle, status.st_mode & 0o7777)
+
+
+def links(count: int) -> str:
+    """Why a file of so many names is not replaced."""
+    return f"it has {count} names (hard links), which would become different files: give an output"
+
+
+def _attributes(file: Path | int) -> dict[str, bytes]:
+    """The extended attributes of a file, access list and all; none where there is no such thing."""
+    if not hasattr(os, "listxattr"):
+        return {}
+    try:
+        return {name: os.getxattr(file, name) for name in os.listxattr(file) if name not in KERNELS}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.ENOSYS):
+            return {}
+        raise
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotKept(f"its {what} cannot be kept ({error.strerror}): give an output") from error
 
 
 def holds_program(path: Path) -> bool:

@@ -21,6 +21,7 @@ FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     ".dib": "BMP",
 }
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
+COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds
 
 Status = Literal["ok", "skipped", "failed"]
 
@@ -76,6 +77,8 @@ class Job(NamedTuple):
     """Set where it is not to be colored after all."""
     replay: bool = False
     """Done before, but a frame of an unfinished sequence: its chroma is needed for the frames after it."""
+    times: tuple[int, int] | None = None
+    """When the file was last read, before that was now, and written: nanoseconds; None where it is not a file."""
 
 
 class Plan(NamedTuple):
@@ -87,6 +90,7 @@ class Plan(NamedTuple):
     in_place: bool = False
     temporal: bool = False
     max_pixels: int = images.MAX_PIXELS
+    keep_times: bool = False
 
 
 # --- which files ---------------------------------------------------------------------------------------------------
@@ -164,7 +168,7 @@ def _judged(
     meant = one.given or source.suffix.lower() in images.SUFFIXES  # to be an image
     try:
         with open(source, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # first: a plugin of Pillow may close the file
+            status = os.fstat(file.fileno())  # first: reading sets times, and a plugin of Pillow may close the file
             header = images.header(file, trust_suffix=meant)
     except OSError as error:
         return no("failed", reason(error))
@@ -177,12 +181,15 @@ def _judged(
             return no("skipped", "a link: give the file it leads to")
         if header.format and header.format not in images.WRITABLE:
             return no("failed", f"{header.format} files cannot be written, so not in place either: give an output")
+        if status.st_nlink > 1:
+            return no("failed", files.links(status.st_nlink))
         target, format = source, header.format
     elif taken.setdefault(key(target), source) != source:
         return no("failed", f"its output {target} is also that of {taken[key(target)]}", target)
     elif identity(target) in inputs:
         return no("failed", f"its output {target} is itself an input: give another output", target)
-    return Job(source, target, format, header.width, header.height, size)
+    times = status.st_atime_ns, status.st_mtime_ns
+    return Job(source, target, format, header.width, header.height, status.st_size, times=times)
 
 
 def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path, str]:
@@ -232,7 +239,8 @@ def done(job: Job, plan: Plan) -> Verdict | None:
     try:
         if not stat.S_ISREG(job.target.stat().st_mode):
             raise ValueError("not a regular file")
-        if os.path.exists(job.source) and job.target.stat().st_mtime_ns < job.source.stat().st_mtime_ns:
+        slack = COARSE if plan.keep_times else 0
+        if os.path.exists(job.source) and job.target.stat().st_mtime_ns + slack < job.source.stat().st_mtime_ns:
             raise ValueError("it is older than the input")
         if fault := images.fault(job.target, plan.max_pixels):
             raise ValueError(fault)

@@ -347,6 +347,7 @@ def _without_thumbnail(block: bytearray, order: str, next_at: int) -> bytes:
 
 # --- TIFF ----------------------------------------------------------------------------------------------------------
 
+
 def _belongs(tag: int, field: Any) -> bool:
     """Whether a field of a first directory is in DESCRIPTIVE and of the right type, or an EXIF or GPS directory."""
     if isinstance(field, dict):

@@ -30,6 +30,8 @@ photographs.parts
 photographs.tags
 photographs.xmp
 metadata
+photographs.things
+photographs.boxed
 photographs.inventory
 pictures
 color

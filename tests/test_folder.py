@@ -96,7 +96,7 @@ def test_verdicts_by_the_header(tmp_path: Path) -> None:
     (source / "page.png").write_text("text")
     shutil.copy(source / "turned.tif", source / "noext")
     jobs = judged(source, tmp_path / "out")
-    assert jobs["turned.jpg"][2:] == ("JPEG", 7, 9, (source / "turned.jpg").stat().st_size, None, False)
+    assert jobs["turned.jpg"][2:8] == ("JPEG", 7, 9, (source / "turned.jpg").stat().st_size, None, False)
     assert jobs["turned.tif"][2:5] == ("TIFF", 7, 9)
     assert jobs["noext"][1:3] == (tmp_path / "out" / "noext", "TIFF")
     assert jobs["film.gif"][1:3] == (tmp_path / "out" / "film.gif.png", "PNG")
@@ -105,7 +105,7 @@ def test_verdicts_by_the_header(tmp_path: Path) -> None:
         "skipped",
         NO_IMAGE,
     )
-    assert jobs["page.png"][1:] == (tmp_path / "out" / "page.png", "", 0, 0, 4, None, False)  # reading it will tell
+    assert jobs["page.png"][1:8] == (tmp_path / "out" / "page.png", "", 0, 0, 4, None, False)  # reading it will tell
 
 
 def test_case_counts_where_the_file_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,7 +226,7 @@ def test_what_a_format_cannot_hold_is_noted() -> None:
     moved = "the place of its maker's notes, which hold offsets"
     assert pictures.encode(picture, CBCR, "TIFF")[1] == (f"loss: dropped {moved}, comments",)
     (note,) = pictures.encode(picture, CBCR, "PPM")[1]
-    assert note == "loss: dropped EXIF, XMP, IPTC, comments, resolution"
+    assert note == "loss: dropped resolution, EXIF, XMP, comments, IPTC"
     large = picture._replace(metadata=metadata.Metadata(xmp=bytes(70_000), comments=(b"short",)), things=())
     data, (note,) = pictures.encode(large, CBCR, "JPEG")
     assert note.startswith("loss: dropped metadata of 70,029 bytes")

@@ -102,7 +102,7 @@ CHUNKS: dict[bytes, Row] = {  # of a PNG
     b"pCAL": Row("gone", "calibration of its gray values"),
     b"caBX": SIGNED,
 }
-COPIED_CHUNKS = frozenset({b"tIME", b"sCAL", b"oFFs", b"sTER"})  # of those that a copier who knows nothing must leave out
+COPIED_CHUNKS = frozenset({b"tIME", b"sCAL", b"oFFs", b"sTER"})  # though unknown ones of such names are not
 GEOMETRIC_CHUNKS = frozenset({b"sCAL", b"oFFs", b"sTER", b"vpAg"})  # false once the picture is turned
 
 RIFF: dict[bytes, Row] = {  # chunks of a WebP

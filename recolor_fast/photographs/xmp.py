@@ -117,7 +117,9 @@ def _cuts(packet: bytes, untrue: re.Pattern[str]) -> Iterator[tuple[int, int]]:
             if len(inside) == 1 and tag[0].endswith(b"/>"):
                 cuts.append((at, tag.end()))
             return
-        raw = [":".join(reversed(name.split(" ")[1:])).encode() for name in attributes if untrue.fullmatch(_short(name))]
+        raw = [
+            ":".join(reversed(name.split(" ")[1:])).encode() for name in attributes if untrue.fullmatch(_short(name))
+        ]
         found = [match.span() for match in _attribute.finditer(tag[0]) if match[1] in raw]
         cuts.extend((at + begin, at + stop) for begin, stop in found)
 
