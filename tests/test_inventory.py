@@ -189,7 +189,7 @@ def test_what_says_where_pixels_are_is_not_kept_with_turned_ones() -> None:
         (37724, (7, bytes(range(1, 41))), "Photoshop's layers (tag 37724)"),
         (42113, (2, b"0\0"), "GDAL's value for no data (tag 42113)"),
         (330, (4, struct.pack("<I", 8)), "pictures below the picture (SubIFDs) (tag 330)"),
-        (50706, (1, b"\1\4\0\0"), "DNG's data (tag 50706)"),
+        (50721, (5, bytes(72)), "DNG's data (tag 50721)"),
         (65001, (13, struct.pack("<I", 8)), "tag 65001"),
         (65001, (16, struct.pack("<Q", 8)), "tag 65001"),
         (52545, (7, b"jumb1234"), "content credentials"),
