@@ -135,10 +135,10 @@ BORDER = (
 FOLD = (*(either(0, np.pi / 2, jitter=0.05), PLACE, between(0.3, 1.5), between(0.2, 0.9), between(-0.15, 0.15)),)
 
 PARTS = {  # in the order of the light's way: lens, negative, print, years, scan
-    "lens": Part(film.blur, 0.5, 0.6, (between(0.0, 0.33, 1.5),)),
-    "soft lens": Part(film.blur, 0.15, 0.3, (between(0.1, 0.33),)),
+    "lens": Part(film.blur, 0.4, 0.5, (between(0, 0.33, 2.5),)),
+    "soft lens": Part(film.blur, 0.05, 0.2, (between(0.1, 0.33),)),
     "halation": Part(film.halation, 0.25, 0.25, (between(0.05, 0.6, 2),)),
-    "curve": Part(film.curve, 0.9, 0.9, (around(1, 0.6, 1.6, 2), between(0, 0.4, 1.5), between(0, 0.5, 1.5))),
+    "curve": Part(film.curve, 0.9, 0.9, (around(1, 0.6, 1.6, 2), between(0, 0.3, 2), between(0, 0.5, 1.5))),
     "vignette": Part(film.vignette, 0.3, 0.4, (between(0.05, 0.7, 2), between(-0.3, 0.3), between(-0.3, 0.3))),
     "grain": Part(film.grain, 0.6, 0.8, (between(0.004, 0.06, 3), between(0, 0.3))),
     "oval": Part(film.oval, 0.015, 0.02, (either(0.02, 0.95), *(between(0.75, 1.1),) * 2, between(0.02, 0.4))),
