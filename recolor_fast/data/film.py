@@ -33,9 +33,10 @@ def exposure(rgb: Tensor, weights: Tensor) -> Tensor:
 
     From 0.5 to 4. `rgb` uint8 (N,3,S,S).
     """
-    color = (rgb.sum((2, 3)) / rgb[0, 0].numel() + 1) ** GAMMA  # sums of integers, which are exact in any order
+    # Sums of integers are exact in any order; float64, as the last bit of a power depends on how many there are.
+    color = (rgb.sum((2, 3)).double() / rgb[0, 0].numel() + 1) ** GAMMA
     seen = sum(share * color[:, i : i + 1] for i, share in enumerate(EYE))
-    return (seen / (color * weights).sum(1, keepdim=True)).clamp(0.5, 4)
+    return (seen / (color * weights).sum(1, keepdim=True)).clamp(0.5, 4).float()
 
 
 # --- lens and negative ---------------------------------------------------------------------------------------------
