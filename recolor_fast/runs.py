@@ -176,7 +176,8 @@ def named(path: Path) -> tuple[Path, str]:
 
 def public(options: Options) -> Options:
     """Options without the paths of the machine that a run was trained on."""
-    files = {name: Path(getattr(options, name)).name for name in ("data", "start", "lpips_weights", "feature_weights")}
+    names = ("data", "start", "lpips_weights", "feature_weights", "encoder_weights")
+    files = {name: Path(getattr(options, name)).name for name in names}
     return replace(options, runs="runs", **files)  # type: ignore[arg-type]
 
 

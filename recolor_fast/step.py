@@ -14,7 +14,7 @@ the same batch, and all buffers, which a forward pass of NaN poisons. All of tha
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from recolor_fast.losses.terms import TERMS, WeightedTerm
 from recolor_fast.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import at_least_float32, pick, power_iteration
+from recolor_fast.networks.layers import at_least_float32, encoder, pick, power_iteration
 from recolor_fast.options import Options
 
 Parts = dict[str, Tensor]
@@ -233,10 +233,14 @@ class Step:
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device, memory_format=layout)  # type: ignore[call-overload]
         networks = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
+        self._encoder = [*encoder(self.generator).parameters()]
+        if options.freeze_encoder and not self._encoder:
+            raise ValueError(
+                f"freeze_encoder {options.freeze_encoder}: generator {options.generator} has no pretrained encoder"
+            )
         self.optimizers = {
             name: torch.optim.Adam(
-                network.parameters(),
-                lr=self._rate(),
+                self._groups(network),
                 betas=(options.beta1, options.beta2),
                 weight_decay=options.weight_decay,
                 fused=True,
@@ -301,12 +305,23 @@ class Step:
         self._set_rate(images)
         before = images // options.batch * options.critic_steps
         penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
+        frozen = images < options.freeze_encoder * options.images
+        for parameter in self._encoder:
+            parameter.requires_grad_(not frozen)
         iterate = self._graphed if options.cuda_graph == "on" else self._iterate
-        return iterate(penalized, gray, rgb)
+        return iterate((penalized, frozen), gray, rgb)
 
-    def _rate(self) -> float | Tensor:
+    def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """A network's parameters as Adam takes them, `share` of the learning rate each: a pretrained encoder's apart."""
+        known = {*self._encoder}
+        groups = {1.0: [p for p in network.parameters() if p not in known]}
+        if own := [p for p in network.parameters() if p in known]:
+            groups[self.options.encoder_rate] = groups.get(self.options.encoder_rate, []) + own
+        return [{"params": params, "share": share, "lr": self._rate(share)} for share, params in groups.items()]
+
+    def _rate(self, share: float) -> float | Tensor:
         """A learning rate as Adam takes it: a scalar on the device where a recorded graph has to see it change."""
-        options, rate = self.options, self.options.learning_rate
+        options, rate = self.options, share * self.options.learning_rate
         return torch.tensor(rate, device=self.device) if options.decay and options.cuda_graph == "on" else rate
 
     def _set_rate(self, images: int) -> None:
@@ -319,13 +334,14 @@ class Step:
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate)
+                    group["lr"].fill_(group["share"] * rate)
                 else:
-                    group["lr"] = rate
+                    group["lr"] = group["share"] * rate
 
-    def _iterate(self, penalized: tuple[bool, ...], gray: Tensor, rgb: Tensor) -> Parts:
-        """The iteration, nothing but work on the device; `penalized` says which critic steps have the penalty."""
-        options = self.options
+    def _iterate(self, kind: tuple[tuple[bool, ...], bool], gray: Tensor, rgb: Tensor) -> Parts:
+        """The iteration, nothing but work on the device; `kind` says which critic steps have the penalty and whether
+        the encoder is frozen."""
+        options, (penalized, _) = self.options, kind
         kept, left_out = self._kept(), self.streak > options.skip_nonfinite
         wrong: dict[str, Tensor] = {}  # by network: whether an update of it is not finite
         scales = {name: scale.value for name, scale in self.scales.items()}
@@ -349,7 +365,7 @@ class Step:
                     parts = {k: parts.get(k, 0) + found.get(k, 0) / options.critic_steps for k in parts | found}
                     summed = options.critic_gradients == "summed" and step > 0
                     gradients = [gradients[name] for name in self._parameters]
-                    bad = self._apply("critic", self.critic, gradients, found, left_out, summed)
+                    bad = self._apply("critic", self.critic.parameters(), gradients, found, left_out, summed)
                     wrong["critic"], left_out = wrong.get("critic", bad) | bad, left_out | bad
                 if options.gradient_penalty:  # as the steps that have it show it
                     penalties = parts.get("critic/penalty", fake.new_zeros(()))
@@ -358,10 +374,11 @@ class Step:
             found, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
             parts |= found
         at_fake = at_fake if loss_scale is None else at_fake * loss_scale
-        gradients = torch.autograd.grad(fake, list(self.generator.parameters()), at_fake)
+        learned = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(fake, learned, at_fake)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)
-        wrong["generator"] = self._apply("generator", self.generator, gradients, found, left_out)
+        wrong["generator"] = self._apply("generator", learned, gradients, found, left_out)
         left_out = left_out | wrong["generator"]
         with torch.no_grad():
             self._count(wrong, left_out)
@@ -391,14 +408,20 @@ class Step:
         _put_back(kept, self.streak > limit)
 
     def _apply(
-        self, name: str, network: nn.Module, gradients: Any, parts: Parts, left_out: Tensor, summed: bool = False
+        self,
+        name: str,
+        parameters: Iterable[Tensor],
+        gradients: Any,
+        parts: Parts,
+        left_out: Tensor,
+        summed: bool = False,
     ) -> Tensor:
         """Adam's step, or none where `left_out` says so or these gradients or parts are not finite; returns the latter.
 
         That is by the gradients' norms: what overflows in them would overflow in Adam's second moment.
         """
         applied = []
-        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             # Fused Adam walks memory: a gradient laid out otherwise than its parameter would update other elements.
             same = gradient.stride() == parameter.stride()
             gradient = gradient if same else torch.empty_like(parameter).copy_(gradient)
@@ -426,7 +449,8 @@ class Step:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[f"optimizer/{name}"])
             for group in optimizer.param_groups:  # as this step is run, not as the one that saved was
-                group["capturable"], group["lr"] = self.options.cuda_graph == "on", self._rate()
+                group["capturable"] = self.options.cuda_graph == "on"
+                group["lr"] = self._rate(group.setdefault("share", 1.0))  # older checkpoints have none
                 for parameter in group["params"]:  # fused Adam walks memory: its moments must lie as the parameter does
                     moments = optimizer.state[parameter]
                     for moment in ("exp_avg", "exp_avg_sq"):

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import deterministic, environment
+from recolor_fast.networks import published
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
@@ -186,7 +187,9 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
-    start = runs.start(options) if options.start and not begun else None  # before a folder is made for nothing
+    start: dict[str, Tensor] = {}
+    if not begun:  # before a folder is made for nothing
+        start = runs.start(options) if options.start else published.encoder(options)
     folder = resumed or runs.create(options)
     with runs.locked(folder):
         runs.clean(folder)
@@ -212,7 +215,7 @@ def _train(
     folder: Path,
     photographs: Photographs,
     terms: list[WeightedTerm],
-    start: dict[str, Tensor] | None,
+    start: dict[str, Tensor],
     progress: Progress,
     signals: Signals,
 ) -> None:
@@ -220,8 +223,7 @@ def _train(
     `progress` is filled in."""
     device = torch.device(options.device)
     step = Step(options, terms, device)
-    if start:
-        step.generator.load_state_dict(start)
+    step.generator.load_state_dict(start, strict=False)  # all of another generator, or what an encoder knows
     _load(step, options, folder, photographs, progress)
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own

@@ -52,12 +52,14 @@ data.film
 data.old_film
 data.loader
 networks.layers
+networks.lite
 networks.generators
 networks.graphs
 networks.critics
 losses.adversaries
 losses.penalty
 losses.features
+networks.published
 losses.terms
 fused
 graphed

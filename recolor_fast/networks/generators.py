@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.color import SPACES
+from recolor_fast.networks import lite
 from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
 from recolor_fast.options import Options
 
@@ -153,6 +154,55 @@ def residual(options: Options) -> ResidualUNet:
     return ResidualUNet(options, [options.width * factor for factor in (1, 2, 4, 8, 8)], [0, 1, 2, 2, 0])
 
 
+class LiteUNet(nn.Module):
+    """A pretrained encoder; upwards 1x1 convolutions, doubled and added to those of the encoder's maps, two 3x3 each.
+
+    The last halving is undone by depth to space, so nothing is computed at the source's own size but the colors.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.source_channels = options.source_channels
+        self.encoder = lite.Encoder(options.generator, options.source_channels)
+        maps = [lite.CHANNELS[options.generator][stage] for stage in reversed(lite.STEPS)]
+        widths = [options.width * factor for factor in (6, 4, 3, 2, 1)]
+        bias = _bias(options, options.generator_norm)
+
+        def convolution(width: int) -> list[nn.Module]:
+            return [nn.Conv2d(width, width, 3, 1, 1, bias=bias), _norm(options, width), nn.ReLU()]
+
+        self.across = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels, width in zip(maps, widths))
+        for one in self.across:
+            one.gain = 0.1  # type: ignore[assignment]  # the encoder's maps spread by up to 10
+        self.dropout = nn.Dropout(options.dropout)
+        self.narrow = nn.ModuleList(nn.Conv2d(before, width, 1) for before, width in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(nn.Sequential(*convolution(width), *convolution(width)) for width in widths[1:])
+        colors = nn.Conv2d(widths[-1], 4 * _colors(options), 3, 1, 1)
+        colors.gain = 0.02  # type: ignore[assignment]  # nearly gray at first
+        self.last = nn.Sequential(colors, nn.PixelShuffle(2), nn.Tanh())
+
+    def forward(self, source: Tensor) -> Tensor:
+        maps = self.encoder(source.expand(-1, self.source_channels, -1, -1))
+        x = self.dropout(torch.relu(self.across[0](maps.pop())))
+        for narrow, across, up in zip(self.narrow, self.across[1:], self.up):
+            wider = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
+            x = up(torch.relu(wider + across(maps.pop())))
+        return self.last(x)
+
+
+def lite_unet(options: Options) -> LiteUNet:
+    """EfficientNet-Lite (networks/lite.py) and a light decoder, ours; its weights are loaded once a run begins.
+
+    The size may be any multiple of 32. `width` is the decoder's at half a side, 2, 3, 4 and 6 times that below; its
+    norms are `generator_norm`'s, the encoder has none. Dropout on the deepest map. Spectral norm is of the decoder alone.
+    """
+    if options.generator_last_norm:
+        raise ValueError(
+            f"generator_last_norm {options.generator_last_norm}: generator {options.generator} has one norm throughout"
+        )
+    return LiteUNet(options)
+
+
 SAME = nn.ZeroPad2d((1, 2, 1, 2))  # a 4x4 convolution of stride 1 then keeps the size (padding "same" of Keras)
 
 
@@ -172,9 +222,27 @@ def _colors(options: Options) -> int:
     return pick(SPACES, options.space, "space").channels
 
 
-GENERATORS: dict[str, Callable[[Options], nn.Module]] = {"unet": unet, "nearest": nearest, "residual": residual}
+GENERATORS: dict[str, Callable[[Options], nn.Module]] = {
+    "unet": unet,
+    "nearest": nearest,
+    "residual": residual,
+    **dict.fromkeys(lite.CHANNELS, lite_unet),
+}
+POWERS = (64, 128, 256, 512)
+SIZES = {"unet": POWERS, "nearest": POWERS}  # sides, pixels; all others take any multiple of 32 there is
 
 
 def build_generator(options: Options) -> nn.Module:
-    """The generator of `options`, initial weights from torch's global random state. ValueError for unknown names."""
-    return initialize(pick(GENERATORS, options.generator, "generator")(options), options)
+    """The generator of `options`, initial weights from torch's global random state.
+
+    ValueError for a name that is unknown or a size that this generator does not take.
+    """
+    build = pick(GENERATORS, options.generator, "generator")
+    sizes = SIZES.get(options.generator)
+    if sizes and options.size not in sizes:
+        raise ValueError(
+            f"size {options.size}: generator {options.generator} halves it up to 8 times, so it takes "
+            f"{', '.join(map(str, sizes))}; {', '.join(name for name in GENERATORS if name not in SIZES)} take any "
+            "multiple of 32"
+        )
+    return initialize(build(options), options)

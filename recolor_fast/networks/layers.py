@@ -119,6 +119,12 @@ def pick(table: dict, name: str, option: str):
     return table[name]
 
 
+def encoder(network: nn.Module) -> nn.Module:
+    """The part of a network that is pretrained; one without parameters where it has none."""
+    part = getattr(network, "encoder", None)
+    return part if isinstance(part, nn.Module) else nn.Identity()
+
+
 def initialize(network: nn.Module, options: Options) -> nn.Module:
     """The network with the initial weights and the spectral norm that the options ask for, in place; biases are 0.
 
@@ -127,11 +133,12 @@ def initialize(network: nn.Module, options: Options) -> nn.Module:
     that reach an output), times the module's `gain` if it has one, norms 1.
     """
     convolutions = []
+    pretrained = {*encoder(network).modules()}
     for module in network.modules():
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
         if isinstance(weight, nn.Parameter):
             is_norm = weight.dim() == 1
-            if not is_norm:
+            if not is_norm and module not in pretrained:  # spectral norm would scale what it knows away
                 convolutions.append(module)
             if options.init == "normal":
                 nn.init.normal_(weight, 1.0 if is_norm else 0.0, options.init_sigma)
