@@ -2,8 +2,8 @@
 
     python bench/train_shipped.py --shards FOLDER --more IMAGENETTE/train
 
-FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call goes on where the first one was stopped;
-`--until train` stops before the calibration, for a machine that lacks onnxruntime. What was tried and not taken:
+FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call goes on where the first one was
+stopped; `--until train` stops before the calibration, for a machine that lacks onnxruntime. What was tried and not taken:
 bench/LOG.md. What came out: recolor_fast/shipped/MODEL_CARD.md.
 """
 
@@ -47,7 +47,7 @@ class Arguments:
     """Train the shipped colorizer and write its artefacts."""
 
     shards: Path
-    """Folder of tar shards of photographs, keys SOURCE-NUMBER; 1,000 of them choose the saturation, the others train."""
+    """Folder of tar shards of photographs, keys SOURCE-NUMBER; 1,000 of them choose the saturation."""
     more: tuple[Path, ...] = ()
     """Folders of further photographs to train on."""
     photographs: Path = Path("runs/shipped-photographs")
@@ -78,11 +78,12 @@ def held_out(keys: Sequence[str]) -> set[str]:
 
 
 def _members(shards: Path) -> Iterator[tuple[str, bytes]]:
+    """SOURCE-NUMBER-SHARD and the bytes of each photograph."""
     for shard in sorted(shards.glob("*.tar")):
         with tarfile.open(shard) as archive:
             for member in archive:
                 if member.name.endswith(".jpg") and (file := archive.extractfile(member)):
-                    yield Path(member.name).stem, file.read()
+                    yield f"{Path(member.name).stem}-{shard.stem}", file.read()  # keys repeat in other shards
 
 
 def unpack(shards: Path, more: Sequence[Path], folder: Path) -> None:
@@ -98,7 +99,7 @@ def unpack(shards: Path, more: Sequence[Path], folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     keep = held_out([key for key, _ in _members(shards)])
     for key, data in _members(shards):
-        place = part / ("val" if key in keep else "train") / key.rsplit("-", 1)[0]
+        place = part / ("val" if key in keep else "train") / key.rsplit("-", 2)[0]
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{key}.jpg").write_bytes(data)
     for number, source in enumerate(more):

@@ -312,7 +312,7 @@ class Step:
         return iterate((penalized, frozen), gray, rgb)
 
     def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """A network's parameters as Adam takes them, `share` of the learning rate each: a pretrained encoder's apart."""
+        """A network's parameters as Adam takes them, each with its `share` of the learning rate."""
         known = {*self._encoder}
         groups = {1.0: [p for p in network.parameters() if p not in known]}
         if own := [p for p in network.parameters() if p in known]:

@@ -28,8 +28,8 @@ from tqdm import tqdm
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import deterministic, environment
-from recolor_fast.networks import published
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
+from recolor_fast.networks import published
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS

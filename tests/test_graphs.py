@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recolor_fast import chroma, images, runtime
-from recolor_fast.networks.generators import GENERATORS, build_generator
+from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import (
     GRAPHS,
     Chroma,
@@ -113,11 +113,12 @@ def test_another_transposed_convolution_is_refused():
         Subpixel(nn.ConvTranspose2d(3, 5, 3, 2, 1), nn.Identity())
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", ["unet", "nearest", "residual", "lite0"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("spectral", [False, True])
 def test_the_deployed_generator_computes_the_same_with_less(kind, norm, spectral):
-    options = Options(generator=kind, size=64, width=4, generator_norm=norm, spectral_norm=spectral)
+    init = "he" if kind == "lite0" else "normal"  # 16 blocks without norm
+    options = Options(generator=kind, size=64, width=4, generator_norm=norm, spectral_norm=spectral, init=init)
     torch.manual_seed(0)
     generator = build_generator(options)
     with torch.no_grad():

