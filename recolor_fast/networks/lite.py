@@ -24,13 +24,12 @@ class Stage:
 
 
 STEM = 32  # channels, whatever the encoder's size
-# Channels and blocks of each stage of EfficientNet-Lite 0, 1 and 2, whose kernels, strides and expansions are the same.
+# Channels and blocks of each stage of EfficientNet-Lite 0 and 2, whose kernels, strides and expansions are the same.
 CHANNELS = {
     "lite0": (16, 24, 40, 80, 112, 192, 320),
-    "lite1": (16, 24, 40, 80, 112, 192, 320),
     "lite2": (16, 24, 48, 88, 120, 208, 352),
 }
-BLOCKS = {"lite0": (1, 2, 2, 3, 3, 4, 1), "lite1": (1, 3, 3, 4, 4, 5, 1), "lite2": (1, 3, 3, 4, 4, 5, 1)}
+BLOCKS = {"lite0": (1, 2, 2, 3, 3, 4, 1), "lite2": (1, 3, 3, 4, 4, 5, 1)}
 KERNELS, STRIDES, EXPANSIONS = (3, 3, 5, 3, 5, 5, 3), (1, 2, 2, 2, 1, 2, 1), (1, 6, 6, 6, 6, 6, 6)
 STEPS = (0, 1, 2, 4, 6)  # the stages whose outputs the decoder takes: the last of strides 2, 4, 8, 16 and 32
 
