@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -28,13 +29,14 @@ from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
 from recolor_fast.files import inherit, replacing
-from recolor_fast.photographs import walk
+from recolor_fast.photographs import claims, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 BATCH = 8  # pictures a GPU is given at a time, at most
 MAX_BYTES = 2**30  # of a file that is read whole
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
+READS = 3  # of a file that changes meanwhile
 LOOK = chroma.Look()
 TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
 
@@ -48,7 +50,8 @@ class Settings(NamedTuple):
     """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, JPEG2000, PPM, QOI, SGI or TGA. A file of
     another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own, PNG where that is not written."""
     metadata: Literal["keep", "drop"] = "keep"
-    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop."""
+    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
+    hidden list in its folder does where they cannot."""
     lossless_luma: tyro.conf.FlagCreatePairsOff[bool] = False
     """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
     upsample: Literal["guided", "bilinear"] = LOOK.upsample
@@ -56,7 +59,8 @@ class Settings(NamedTuple):
     saturation: float = 1.0
     """Factor of the colors' strength, 0 (gray) to 4."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Color again what exists in the output; otherwise it is checked and skipped."""
+    """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
+    same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
     skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
     """Leave out pictures that are in color already; toned and yellowed ones are colored."""
     in_place: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -192,9 +196,11 @@ class Colorizer:
         check(inputs, target, chosen, watch=False)
         found = list(walk.find(inputs, target, globs(chosen)))
         artefact = self.artefact if len(found) < 2 else self._load(1)
-        jobs = _jobs(found, target, chosen, walk.identities(found))
-        with closing(color(artefact, jobs, chosen, self.threads)) as records:
-            return list(records)
+        enough = threading.Event()
+        with closing(claims.Claims(shared_folder(inputs, target), enough)) as begun:
+            jobs = _jobs(found, target, chosen, walk.identities(found), begun)
+            with closing(color(artefact, jobs, chosen, self.threads, enough=enough, begun=begun)) as records:
+                return list(records)
 
 
 def look(settings: Settings) -> chroma.Look:
@@ -249,40 +255,79 @@ def check_named(output: str, settings: Settings) -> None:
 
 # --- many ----------------------------------------------------------------------------------------------------------
 
+Fetch = Callable[[folder.Job, folder.Plan, provenance.Lists], bytes]
+Put = Callable[[folder.Job, bytes, folder.Plan], tuple[str, ...]]
+
 
 def color(
     artefact: runtime.Artefact,
     jobs: Iterable[folder.Job],
     settings: Settings,
     threads: int | None = None,
-    fetch: Callable[[folder.Job], bytes] | None = None,
-    put: Callable[[folder.Job, bytes], None] | None = None,
+    fetch: Fetch | None = None,
+    put: Put | None = None,
     enough: threading.Event | None = None,
+    begun: claims.Claims | None = None,
 ) -> Generator[folder.Record]:
     """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
 
     On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
     once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
-    is set. `fetch` and `put` read and write a job's file, from and to the disk if not given.
+    is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
+    `begun` are the claims that jobs were taken by.
     """
     memory.keep_freed(memory.MODERATE)
-    plan = _plan(settings)
+    following = begun is not None and begun.missed is not None
+    plan = _plan(settings)._replace(made=made(artefact, settings), since=time.time_ns(), kept={} if following else None)
+    lists, fetching, putting = provenance.Lists(), fetch or _fetch, put or _put
     stages, limits = _stages(
-        artefact, settings, _count(threads), fetch or partial(_fetch, plan=plan), put or partial(_put, plan=plan)
+        artefact,
+        settings,
+        plan,
+        _count(threads),
+        lambda job: fetching(job, plan, lists),
+        lambda job, data: putting(job, data, plan),
     )
     with _one_opencv_thread(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
         for result in results:
+            if begun is not None and result.item.claim:
+                begun.release(result.item.claim)
             yield _record(result)
 
 
 def _plan(settings: Settings) -> folder.Plan:
-    return folder.Plan(*(getattr(settings, name) for name in folder.Plan._fields))
+    return folder.Plan(**{name: getattr(settings, name) for name in folder.Plan._fields if name in Settings._fields})
+
+
+def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
+    """What makes the outputs, as they will say: the model and the settings that change what is written."""
+    every = not (settings.skip_color or settings.in_place)
+    return {
+        "colored_by": provenance.colored_by(),
+        "model": artefact.name,
+        "sha256": artefact.sha256,
+        "input": provenance.ANY if every else provenance.GRAY,
+        **{name: getattr(settings, name) for name in ("saturation", "upsample", "quality", "lossless_luma")},
+        **{name: getattr(settings, name) for name in ("metadata", "temporal")},
+    }
 
 
 def _jobs(
-    found: Iterable[walk.Found], output: str | None, settings: Settings, inputs: set[tuple[int, int]]
+    found: Iterable[walk.Found],
+    output: str | None,
+    settings: Settings,
+    inputs: set[tuple[int, int]],
+    begun: claims.Claims,
 ) -> Iterator[folder.Job]:
-    return folder.jobs(found, _plan(settings), inputs, folder.keys(output))
+    return folder.jobs(found, _plan(settings), inputs, folder.keys(output), begun)
+
+
+def shared_folder(inputs: Sequence[str], output: str | None) -> Path | None:
+    """The folder that is written to, whose work several runs may share; None where one file is, or many places are."""
+    if output is None:
+        return Path(inputs[0]) if len(inputs) == 1 and os.path.isdir(inputs[0]) else None
+    into = len(inputs) > 1 or os.path.isdir(inputs[0]) or os.path.isdir(output) or output.endswith(("/", os.sep))
+    return Path(output) if into else None
 
 
 def _count(threads: int | None) -> int:
@@ -309,19 +354,25 @@ def _one_opencv_thread() -> Iterator[None]:
 def _stages(
     artefact: runtime.Artefact,
     settings: Settings,
+    plan: folder.Plan,
     workers: int,
     fetch: Callable[[folder.Job], bytes],
-    put: Callable[[folder.Job, bytes], None],
+    put: Callable[[folder.Job, bytes], tuple[str, ...]],
 ) -> tuple[list[pipeline.Stage], pipeline.Limits]:
     """What is done with each job, and what may be in flight."""
-    writing = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings))
+    usual = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings))
     steadied: dict[Path, chroma.Steady] = {}
 
     def read(job: folder.Job) -> tuple[folder.Job, bytes]:
-        return job, fetch(job)
+        for _ in range(READS):
+            before = walk.state(job.source)
+            data = fetch(job)
+            if walk.state(job.source) == before:
+                return job._replace(size=len(data), state=before), data
+        raise folder.Verdict("failed", "it changes while it is being read: color it again once it is whole")
 
     def decode(given: tuple[folder.Job, bytes]) -> _Work:
-        return _decode(artefact, *given, settings)
+        return _decode(artefact, *given, settings, plan)
 
     def infer(works: list[_Work]) -> list[_Work]:
         return [work._replace(cbcr=cbcr) for work, cbcr in zip(works, _predict(artefact, works))]
@@ -336,7 +387,9 @@ def _stages(
 
     def encode(work: _Work) -> _Work:
         if work.job.replay:
-            raise folder.Verdict("skipped", folder.DONE)
+            verdict = folder.done(work.job, plan, in_color=partial(_in_color, plan=plan))
+            raise verdict or folder.Verdict("skipped", folder.DONE)
+        writing = usual._replace(made=provenance.written(plan.made, work.job.format))
         data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
         notes = tuple(dict.fromkeys([*work.notes, *notes]))
         losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
@@ -345,9 +398,9 @@ def _stages(
         return work._replace(data=data, notes=notes)
 
     def write(work: _Work) -> folder.Record:
-        put(work.job, work.data)
+        more = put(work.job, work.data)
         height, width = work.picture.gray.shape
-        return _blank(work.job)._replace(status="ok", width=width, height=height, notes=work.notes)
+        return _blank(work.job)._replace(status="ok", width=width, height=height, notes=(*work.notes, *more))
 
     gpu = artefact.provider in runtime.GPUS
     batch = BATCH if gpu and artefact.graph == "chroma" else 1
@@ -362,27 +415,53 @@ def _stages(
     return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), PIXELS * max(2, workers))
 
 
-def _fetch(job: folder.Job, plan: folder.Plan) -> bytes:
+def _fetch(job: folder.Job, plan: folder.Plan, lists: provenance.Lists) -> bytes:
     """The bytes of a job's file. Raises folder.Verdict where there is nothing to do, and OSError."""
-    verdict = job.verdict or folder.done(job, plan)
-    if verdict and not (job.replay and verdict.status == "skipped"):
+    verdict = job.verdict or (None if job.replay else folder.done(job, plan, lists, partial(_in_color, plan=plan)))
+    if verdict:
         raise verdict
     if job.size > MAX_BYTES:
         raise folder.Verdict("failed", f"too large: {job.size:,} bytes, expected at most {MAX_BYTES:,}")
     return job.source.read_bytes()
 
 
-def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings) -> _Work:
+def _in_color(path: Path, plan: folder.Plan) -> bool:
+    """Whether a file is a picture in color; also where it cannot be read, as then it was not to be colored."""
+    try:
+        return pictures.read(images.read(path), plan.max_pixels).is_color is not False
+    except (OSError, images.UnreadableImage):
+        return True
+
+
+def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
     """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
     if settings.in_place and (frames := images.frames(data)) > 1:
         raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
     picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color, strict=settings.strict)
-    if (settings.skip_color and picture.is_color) or (settings.in_place and tinted(data)):
+    if settings.skip_color and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)
+    if settings.in_place and (verdict := _colored_in_place(job, data, plan)):
+        raise verdict
     options, gray = artefact.options, _eight(picture.gray)
     if artefact.graph == "chroma":
         gray = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
     return _Work(job, picture, gray, notes=tuple(picture.notes))
+
+
+def _colored_in_place(job: folder.Job, data: bytes, plan: folder.Plan) -> folder.Verdict | None:
+    """The verdict on a file that has color, or says that it was colored, and is to be replaced; None where it may be.
+
+    With `overwrite` colors that are none of the photograph's own, as its tag says, are made anew if differently.
+    """
+    made, has_color = provenance.of(data), tinted(data)
+    differs = provenance.differences(made, provenance.written(plan.made, job.format)) if made else []
+    if differs and not plan.overwrite:
+        return folder.Verdict(
+            "failed", f"colored before, differently: {', '.join(differs)}; --overwrite colors it anew"
+        )
+    if differs or not (made or has_color):
+        return None
+    return folder.Verdict("skipped", folder.IN_COLOR if has_color else folder.DONE)
 
 
 def tinted(data: bytes) -> bool:
@@ -402,23 +481,42 @@ def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.
     return [artefact.chroma(work.seen) for work in works]
 
 
-def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> None:
-    """Put a job's output in its place, whole, in a folder that is made where missing. Raises OSError."""
+def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> tuple[str, ...]:
+    """Put a job's output in its place, whole, in a folder that is made where missing; returns notes. Raises OSError."""
     assert job.target is not None
+    notes: tuple[str, ...] = ()
     if not job.target.parent.is_dir():
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(job.target):
-        if not (plan.overwrite or plan.in_place):
-            raise folder.Verdict("failed", f"its output {job.target} has come to exist meanwhile")
-        if os.path.exists(job.target) and not os.path.isfile(job.target):
-            raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
-    with replacing(job.target, folder=plan.in_place) as file:
-        file.write(data)
-        file.flush()  # before times are set
-        if plan.in_place:
-            inherit(job.source, file)
-        if plan.keep_times and job.times:
-            os.utime(file.fileno() if os.utime in os.supports_fd else file.name, ns=job.times)
+    if os.path.exists(job.target) and not os.path.isfile(job.target):
+        raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
+    if plan.in_place and job.state != walk.state(job.source):
+        raise _changed(_colored_in_place(job, images.read(job.source), plan))
+    if not plan.in_place and not provenance.of(data):
+        try:
+            provenance.enlist(job.target, data, provenance.written(plan.made, job.format))
+        except OSError as error:
+            notes = (f"what made it could not be noted in {provenance.LIST}: {folder.reason(error)}",)
+    new = not (plan.overwrite or plan.in_place or folder.replaced(job, plan))
+    try:
+        with replacing(job.target, folder=plan.in_place, exclusive=new) as file:
+            file.write(data)
+            file.flush()  # before times are set
+            if plan.in_place:
+                inherit(job.source, file)
+            if plan.keep_times and job.times:
+                os.utime(file.fileno() if os.utime in os.supports_fd else file.name, ns=job.times)
+    except FileExistsError:
+        raise _changed(folder.done(job, plan, in_color=partial(_in_color, plan=plan))) from None
+    if plan.kept is not None:
+        plan.kept[job.target] = job.state, walk.state(job.target)
+    return notes
+
+
+def _changed(verdict: folder.Verdict | None) -> folder.Verdict:
+    """The verdict on a job whose place another one has written to meanwhile, given that on what is there now."""
+    if verdict and verdict.status == "skipped":
+        return folder.Verdict("skipped", folder.MEANWHILE, verdict.notes)
+    return verdict or folder.Verdict("failed", "it was changed while it was being colored: color it again")
 
 
 def _blank(job: folder.Job) -> folder.Record:
@@ -432,6 +530,7 @@ def _record(result: pipeline.Result) -> folder.Record:
     record = result.value if error is None else _blank(result.item)._replace(reason=folder.reason(error))
     return record._replace(
         status=error.status if isinstance(error, folder.Verdict) else record.status,
+        notes=error.notes if isinstance(error, folder.Verdict) else record.notes,
         seconds=round(result.seconds, 6),
         cpu_seconds={stage: round(seconds, 6) for stage, seconds in result.cpu.items()},
     )
@@ -475,6 +574,7 @@ def _run(arguments: Arguments) -> int:
     inputs, output = (paths, None) if settings.in_place or not paths else (paths[:-1], paths[-1])
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
+    begun: claims.Claims | None = None
     found: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
@@ -485,6 +585,7 @@ def _run(arguments: Arguments) -> int:
         total = 1
     else:
         check(inputs, output, settings, arguments.watch)
+        begun = claims.Claims(shared_folder(inputs, output), enough, arguments.watch)
         if arguments.watch:
 
             def glance() -> list[walk.Found]:
@@ -493,18 +594,22 @@ def _run(arguments: Arguments) -> int:
                 protected.update(walk.identities(found))
                 return found
 
-            found = walk.watch(glance, enough)
+            found = walk.watch(glance, enough, again=begun.missed)
         else:
             found = list(walk.find(inputs, output, globs(settings)))
             protected, total = walk.identities(found), len(found)
-        jobs = _jobs(found, output, settings, protected)
+        jobs = _jobs(found, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
     tally = _Tally()
     with ExitStack() as stack:
+        if begun is not None:
+            stack.enter_context(closing(begun))
         stack.callback(tally.tell)  # once all is over, however it ends
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
-        records = stack.enter_context(closing(color(artefact, jobs, settings, threads, enough=enough, **ends)))
+        records = stack.enter_context(
+            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, **ends))
+        )
         for record in records:
             bar.update()
             tally.add(record)
@@ -536,7 +641,6 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
         folder.check([source], None if output == "-" else output)
         if os.path.isdir(source):
             raise ValueError(f"input {source} is a folder: with - expected one image")
-    plan = _plan(settings)
     with open(0 if source == "-" else source, "rb", closefd=source != "-") as file:
         status = os.fstat(file.fileno())
         data = file.read(MAX_BYTES + 1)
@@ -546,18 +650,19 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
     if source != "-":
         job = job._replace(times=(status.st_atime_ns, status.st_mtime_ns))
 
-    def fetch(job: folder.Job) -> bytes:
+    def fetch(job: folder.Job, plan: folder.Plan, lists: provenance.Lists) -> bytes:
         if source == "-" and not plan.overwrite and job.target is not None and os.path.lexists(job.target):
             raise folder.Verdict("failed", f"its output {job.target} exists; --overwrite replaces it")
-        if verdict := folder.done(job, plan):
+        if verdict := folder.done(job, plan, lists, partial(_in_color, plan=plan)):
             raise verdict
         return data
 
-    def put(job: folder.Job, data: bytes) -> None:
+    def put(job: folder.Job, data: bytes, plan: folder.Plan) -> tuple[str, ...]:
         if job.target is not None:
             return _put(job, data, plan)
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+        return ()
 
     return [job], {"fetch": fetch, "put": put}
 

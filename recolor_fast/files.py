@@ -14,12 +14,13 @@ SHIPPED = Path(__file__).with_name("shipped")  # the folder of the artefacts and
 
 
 @contextmanager
-def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, folder: bool = True, exclusive: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of `path` when the block ends, flushed to the disk.
 
     `folder` flushes its name as well; without, a machine that loses power in the next seconds may still have the file
     that was there before, or none, whole in either case. On any error it is removed and `path` stays as it was. The
-    folder must exist. Raises OSError from the file system.
+    folder must exist. Raises OSError from the file system; with `exclusive`, FileExistsError where there is a `path`
+    when the block ends, also if it has come a moment before.
     """
     path = Path(path)
     part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
@@ -28,7 +29,10 @@ def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        if exclusive:
+            _put_new(part, path)
+        else:
+            os.replace(part, path)
         if folder and os.name == "posix":  # the new name is on the disk only once its folder is
             handle = os.open(path.parent, os.O_RDONLY)
             try:
@@ -40,6 +44,20 @@ def replacing(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
+
+
+def _put_new(part: Path, path: Path) -> None:
+    """Rename a file to what is no file yet. Raises FileExistsError."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here (FAT, some network shares): between the look and the renaming one may come
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.rename(part, path)
+    else:
+        part.unlink()
 
 
 class NotKept(ValueError):

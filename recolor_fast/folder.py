@@ -6,12 +6,15 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
-from recolor_fast.photographs.walk import Found, identity
+from recolor_fast.photographs import provenance
+from recolor_fast.photographs.claims import Claims, shared
+from recolor_fast.photographs.walk import Found, State, identity, state
 
 FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -22,6 +25,9 @@ FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
 }
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
 COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds
+MEANWHILE = "done meanwhile by another run"
+COPIED = "its output is a copy of the input and is taken as done; --overwrite colors it"
+UNKNOWN = "its output does not say what made it and is taken as done; --overwrite makes it anew"
 
 Status = Literal["ok", "skipped", "failed"]
 
@@ -56,9 +62,9 @@ def to_json(record: Record) -> str:
 class Verdict(Exception):
     """What becomes of a file that is not colored: its status and why."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, notes: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.notes = status, notes
 
 
 class Job(NamedTuple):
@@ -79,6 +85,10 @@ class Job(NamedTuple):
     """Done before, but a frame of an unfinished sequence: its chroma is needed for the frames after it."""
     times: tuple[int, int] | None = None
     """When the file was last read, before that was now, and written: nanoseconds; None where it is not a file."""
+    state: State = ()
+    """Of the source, before it was read."""
+    claim: str = ""
+    """Name by which several runs into one folder claim it, or its sequence."""
 
 
 class Plan(NamedTuple):
@@ -91,6 +101,13 @@ class Plan(NamedTuple):
     temporal: bool = False
     max_pixels: int = images.MAX_PIXELS
     keep_times: bool = False
+    made: provenance.Made = {}  # noqa: RUF012 - replaced, never changed
+    """What makes the outputs, but for their format."""
+    since: int = 0
+    """When the run began, nanoseconds: with `overwrite`, what was made the same way since is another run's work."""
+    kept: dict[Path, tuple[State, State]] | None = None
+    """Where files are followed: state of input and output of each that this run has made or found done. When the input
+    changes and the output has not, it is made anew unasked."""
 
 
 # --- which files ---------------------------------------------------------------------------------------------------
@@ -122,13 +139,18 @@ def reason(error: BaseException) -> str:
 
 
 def jobs(
-    found: Iterable[Found], plan: Plan, inputs: Set[tuple[int, int]], key: Callable[[Path], str] = str
+    found: Iterable[Found],
+    plan: Plan,
+    inputs: Set[tuple[int, int]],
+    key: Callable[[Path], str] = str,
+    claims: Claims | None = None,
 ) -> Iterator[Job]:
     """The job of each file, told by its header alone; lazy, in the order of `found`.
 
     `inputs`: the identities of all of them, which are never written to but in place. `key` is equal for paths that the
     output's file system takes for one (see `keys`). A job with a verdict is not to be done: no image, an output that
-    another file has or that is an input, and in place what cannot be written back.
+    another file has or that is an input, and in place what cannot be written back. Others are claimed, a sequence of
+    frames as a whole; what another run has begun comes last.
     """
     taken: dict[str, Path] = {}
 
@@ -139,14 +161,29 @@ def jobs(
             return Job(one.source, None, verdict=Verdict("failed", f"{type(error).__name__}: {error}"))
 
     each = map(judged, found)
-    if not plan.temporal or plan.overwrite:
-        yield from each
-        return
-    for _, group in groupby(each, key=lambda job: job.source.parent):
-        frames = list(group)
-        missing = [number for number, job in enumerate(frames) if not job.verdict and not _exists(job)]
-        last = missing[-1] if missing else 0
-        yield from (job._replace(replay=number < last and _exists(job)) for number, job in enumerate(frames))
+    groups: Iterable[list[Job]] = ([job] for job in each)
+    if plan.temporal:
+        groups = (list(group) for _, group in groupby(each, key=lambda job: job.source.parent))
+    for group in groups if claims is None else shared((_claimed(group, plan, claims) for group in groups), claims):
+        yield from _replayed(group) if plan.temporal and not plan.overwrite else group
+
+
+def _claimed(group: list[Job], plan: Plan, claims: Claims) -> tuple[str, int, Path, list[Job]]:
+    """A group of jobs as work to share: how all runs into the folder call it, how many jobs it has, and an input."""
+    name, times = "", 0
+    for job in group:
+        if job.verdict is None and job.target is not None:
+            place = job.target.parent if plan.temporal else job.target
+            name, times = os.path.relpath(place, claims.folder), times + 1
+    group = [job if job.verdict else job._replace(claim=name) for job in group]
+    return name, times, group[0].source, group
+
+
+def _replayed(frames: list[Job]) -> Iterator[Job]:
+    """The frames of a sequence, those that are done before one that is not marked as such."""
+    missing = [number for number, job in enumerate(frames) if not job.verdict and not _exists(job)]
+    last = missing[-1] if missing else 0
+    yield from (job._replace(replay=number < last and _exists(job)) for number, job in enumerate(frames))
 
 
 def _exists(job: Job) -> bool:
@@ -228,28 +265,79 @@ def ignores_case(folder: str) -> bool:
         return False
 
 
-def done(job: Job, plan: Plan) -> Verdict | None:
-    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size and no older
-    than the input, else failed, as nothing is overwritten unasked. None where it is to be done.
+def done(
+    job: Job,
+    plan: Plan,
+    lists: provenance.Lists | None = None,
+    in_color: Callable[[Path], bool] = lambda path: True,
+) -> Verdict | None:
+    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size, no older
+    than the input and made the same way, else failed, as nothing is overwritten unasked. None where it is to be done.
 
-    A JPEG's headers and end marker are looked at, other formats are decoded.
+    What made it its tag or `lists` say; where neither does, it counts as done, with a note. `in_color` tells whether an
+    input is in color. A JPEG's headers and end marker are looked at, other formats are decoded.
     """
-    if job.target is None or plan.overwrite or plan.in_place or not os.path.lexists(job.target):
+    if job.target is None or plan.in_place or not os.path.lexists(job.target) or replaced(job, plan):
         return None
+    if plan.overwrite:
+        return _meanwhile(job, plan, lists or provenance.Lists())
     try:
         if not stat.S_ISREG(job.target.stat().st_mode):
             raise ValueError("not a regular file")
         slack = COARSE if plan.keep_times else 0
         if os.path.exists(job.source) and job.target.stat().st_mtime_ns + slack < job.source.stat().st_mtime_ns:
             raise ValueError("it is older than the input")
-        if fault := images.fault(job.target, plan.max_pixels):
-            raise ValueError(fault)
-        with open(job.target, "rb") as file:
-            header = images.header(file) or images.Header("", 0, 0)
+        data = images.read(job.target)
+        images.check(data, plan.max_pixels)
+        header = images.header(BytesIO(data)) or images.Header("", 0, 0)
         sides, expected = (header.width, header.height), (job.width, job.height)
         if job.width and sorted(sides) != sorted(expected):  # a header may or may not tell the upright sides
             raise ValueError(f"{sides[0]} x {sides[1]} pixels, expected {expected[0]} x {expected[1]}")
     except (OSError, ValueError) as error:
         why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
         return Verdict("failed", why)
+    made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
+    if made is None:
+        return Verdict("skipped", DONE, (COPIED if _is_copy(job, data) else UNKNOWN,))
+    wanted = provenance.written(plan.made, job.format)
+    differs = provenance.differences(made, wanted)
+    if made.get("input") == provenance.ANY and wanted.get("input") == provenance.GRAY and in_color(job.source):
+        differs.append("from an input in color, which is left alone now")
+    if not differs and plan.kept is not None:
+        plan.kept[job.target] = state(job.source), state(job.target)
+    if differs:
+        why = f"its output {job.target} was made differently: {', '.join(differs)}; --overwrite makes it anew"
+        return Verdict("failed", why)
     return Verdict("skipped", DONE)
+
+
+def replaced(job: Job, plan: Plan) -> bool:
+    """Whether a followed input has changed since its output was made or found done, and the output has not."""
+    if job.target is None or not plan.kept or job.target not in plan.kept:
+        return False
+    source, target = plan.kept[job.target]
+    return source != state(job.source) and target == state(job.target)
+
+
+def _meanwhile(job: Job, plan: Plan, lists: provenance.Lists) -> Verdict | None:
+    """The verdict on an output that is to be overwritten, but was made the same way since this run began."""
+    assert job.target is not None
+    try:
+        status = job.target.stat()
+        new = status.st_ctime_ns >= max(plan.since, job.source.stat().st_mtime_ns)  # st_mtime may be the input's
+        if not new or not stat.S_ISREG(status.st_mode):
+            return None
+        data = images.read(job.target)
+    except OSError:
+        return None
+    made, wanted = provenance.of(data) or lists.of(job.target, data), provenance.written(plan.made, job.format)
+    same = made and made.get("input") == wanted.get("input") and not provenance.differences(made, wanted)
+    return Verdict("skipped", MEANWHILE) if same else None
+
+
+def _is_copy(job: Job, data: bytes) -> bool:
+    """Whether an output is a copy of its input, byte for byte."""
+    try:
+        return len(data) == job.size and images.read(job.source) == data
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import cut_jpeg, decoders, inventory, samples
+from recolor_fast.photographs import cut_jpeg, decoders, inventory, provenance, samples
 from recolor_fast.photographs.samples import Raster
 
 COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
@@ -65,6 +65,8 @@ class Writing(NamedTuple):
     lossless_luma: bool = False
     """JPEG of a gray JPEG: its coefficients become the luma's, bit for bit, instead of being decoded and encoded."""
     look: chroma.Look = chroma.Look()
+    made: provenance.Made | None = None
+    """What the file shall say made it, where `metadata` are kept; None: nothing."""
 
 
 AS_USUAL = Writing()
@@ -394,6 +396,7 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
             notes = (f"luma encoded anew: {error}",)
     kept = _kept(picture, writing)
     found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
+    found = _saying(found, writing, format)
     gray, alpha = picture.gray, picture.alpha
     if gray.dtype != np.uint8 and format not in images.DEEP:
         gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
@@ -433,6 +436,12 @@ def _kept(picture: Picture, writing: Writing) -> Metadata:
     return picture.metadata if writing.metadata == "keep" else Metadata()
 
 
+def _saying(found: Metadata, writing: Writing, format: str) -> Metadata:
+    """The metadata to write, which also say what makes the picture, unless none are to be kept."""
+    made = writing.made if writing.metadata == "keep" else None
+    return provenance.tagged(found, made, format) if made else found
+
+
 def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) -> tuple[bytes, tuple[str, ...]]:
     """A gray JPEG with chroma scans added. The pixels stay as they lie in the file, and so does the orientation tag.
 
@@ -454,6 +463,7 @@ def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing)
         Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
         files.append(file.getvalue())
     found = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
+    found = _saying(found, writing, format)
     segments, notes = metadata.segments_of(found)
     return jpeg.join(picture.original, files[0], files[1], segments), notes
 

@@ -74,6 +74,10 @@ class Artefact(NamedTuple):
     """What the network inside computes in."""
     fallback: str = ""
     """Why auto took the CPU; empty otherwise."""
+    name: str = ""
+    """Of the file, without its suffix."""
+    sha256: str = ""
+    """Of the file, the first 16 digits."""
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """The graph itself. "chroma": prepared uint8 gray (N,1,S,S), S = options.size, to uint8 chroma (N,2,S,S), JFIF
@@ -145,7 +149,8 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
         session = _session(data, [CPU], threads)  # first: what the CPU refuses is the file's fault, not a GPU's
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
         raise BadArtefact(f"{path}: {_refusal(error)}") from error
-    on_cpu = _artefact(session, path)
+    name, digest = Path(path).stem, hashlib.sha256(data).hexdigest()[:16]
+    on_cpu = _artefact(session, path)._replace(name=name, sha256=digest)
     if provider == "cpu":
         return on_cpu
     if provider == "openvino":

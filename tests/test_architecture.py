@@ -33,11 +33,13 @@ metadata
 photographs.things
 photographs.boxed
 photographs.inventory
+photographs.provenance
 pictures
 color
 runtime
 pipeline
 photographs.walk
+photographs.claims
 folder
 colorize
 study
@@ -122,10 +124,12 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "chroma",
         "jpeg",
         "metadata",
+        "photographs.provenance",
         "pictures",
         "runtime",
         "pipeline",
         "photographs.walk",
+        "photographs.claims",
         "folder",
         "colorize",
         "study",

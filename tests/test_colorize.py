@@ -2,6 +2,7 @@
 
 import doctest
 import errno
+import hashlib
 import io
 import json
 import os
@@ -20,13 +21,15 @@ import pytest
 from PIL import Image
 
 from recolor_fast import chroma, colorize, folder, images, pictures, runtime
-from recolor_fast.photographs import walk
+from recolor_fast.photographs import claims, provenance, walk
 from tests import artefacts
 from tests.photographs import shared
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = ("torch", "torchvision", "torchgen", "torchmetrics", "lpips", "skimage", "functorch", "nvidia", "triton")
 RANDOM = np.random.default_rng(0)
+RECOLOR: tuple[str, ...] = ()
+SKIP: tuple[str, ...] = ("--skip-color",)
 
 
 @pytest.fixture
@@ -63,7 +66,9 @@ def verb(*arguments: object, model: Path, input: bytes = b"") -> subprocess.Comp
 
 
 def tree(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+    """Every file below a folder but the lists of what made them."""
+    files = (path for path in folder.rglob("*") if not path.is_dir() and path.name != provenance.LIST)
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def read(path: Path) -> np.ndarray:
@@ -281,6 +286,125 @@ def test_names_cannot_break_lines_or_command_a_terminal(model: Path, tmp_path: P
     told = capsys.readouterr().err
     assert "a\\nb\\x1b[2J\\x9b1m.jpg: not an image" in told
     assert not {"\x1b", "\x9b"} & set(told)
+
+
+# --- what made the outputs -----------------------------------------------------------------------------------------
+
+
+def test_what_was_made_differently_is_named_and_made_anew_on_request(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    draw(photos / "b.bmp")
+    out, other = tmp_path / "out", artefacts.constant(tmp_path / "other.onnx", (150, 100))
+    assert run(photos, out, model=model) == 0
+    assert tree(out) == ["a.jpg", "a.png", "b.bmp", "sub/deep/b.png"]
+    assert len((out / provenance.LIST).read_text().splitlines()) == 1  # the BMP, which holds no XMP
+    before = {name: (out / name).read_bytes() for name in tree(out)}
+    capsys.readouterr()
+    assert run(photos, out, model=model) == 0
+    told = capsys.readouterr().err
+    assert "0 colored, 4 skipped (4 done before), 0 failed" in told
+    assert "does not say" not in told
+    for arguments, by, words, failed in (
+        (("--saturation", 3), model, "was made differently: saturation 1, now 3; --overwrite makes it anew", 4),
+        (("--upsample", "bilinear"), model, "upsample guided, now bilinear", 4),
+        (("--metadata", "drop"), model, "metadata keep, now drop", 4),
+        (("--temporal",), model, "temporal False, now True", 4),
+        (("--quality", 50), model, "quality 95, now 50", 1),  # the JPEG: the others lose nothing
+        (("--lossless-luma",), model, "lossless_luma False, now True", 1),
+        ((), other, "by the model sepia (", 4),
+    ):
+        assert run(photos, out, *arguments, model=by) == 3
+        told = capsys.readouterr().err
+        assert told.count(words) == failed, (arguments, told)
+        assert f"{4 - failed} skipped" in told
+        assert {name: (out / name).read_bytes() for name in tree(out)} == before
+        copy = shutil.copytree(out, tmp_path / "copy")
+        assert run(photos, copy, *arguments, "--overwrite", model=by) == 0
+        assert run(photos, copy, *arguments, model=by) == 0
+        assert "4 done before" in capsys.readouterr().err
+        shutil.rmtree(copy)
+
+
+def test_metadata_dropped_leaves_no_tag_but_what_made_it_is_still_known(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out"
+    assert run(photos, out, "--metadata", "drop", model=model) == 0
+    assert not any(b"recolor" in path.read_bytes() for path in out.rglob("*.[jp]*g"))
+    assert run(photos, out, "--metadata", "drop", model=model) == 0
+    assert "3 done before" in capsys.readouterr().err
+    assert run(photos, out, "--metadata", "drop", "--saturation", 2, model=model) == 3
+    assert capsys.readouterr().err.count("saturation 1, now 2") == 3
+    for path in out.rglob(provenance.LIST):
+        path.unlink()
+    assert run(photos, out, "--saturation", 2, model=model) == 0
+    assert f"3 x {folder.UNKNOWN}" in capsys.readouterr().err
+
+
+def test_outputs_that_do_not_say_what_made_them_count_as_done_with_a_note(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out"
+    draw(out / "a.jpg", 60, 90)
+    shutil.copytree(photos, out, dirs_exist_ok=True)
+    draw(out / "a.jpg", 60, 90)
+    assert run(photos, out, model=model) == 0
+    told = capsys.readouterr().err
+    assert "0 colored, 3 skipped (3 done before)" in told
+    assert f"1 x {folder.UNKNOWN}" in told
+    assert f"2 x {folder.COPIED}" in told
+
+
+def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    assert run(photos, tmp_path / "out", "--lossless-luma", model=model) == 0
+    made = provenance.of((tmp_path / "out" / "a.jpg").read_bytes())
+    assert made == {
+        "colored_by": provenance.colored_by(),
+        "model": "sepia",
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest()[:16],
+        "input": made["input"],
+        "saturation": 1.0,
+        "upsample": "guided",
+        "quality": 95,
+        "lossless_luma": True,
+        "metadata": "keep",
+        "temporal": False,
+        "format": "JPEG",
+    }
+    assert run(photos, tmp_path / "out", "--lossless-luma", model=model) == 0
+    assert "3 done before" in capsys.readouterr().err
+
+
+def test_in_place_colors_made_differently_are_named_and_made_anew_on_request(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    pale = ("--in-place", "--saturation", 0)  # no tint is left to tell by
+    assert run(photos, *pale, model=model) == 0
+    before = {name: (photos / name).read_bytes() for name in tree(photos)}
+    assert run(photos, *pale, model=model) == 0
+    assert "3 skipped (3 done before)" in capsys.readouterr().err
+    assert run(photos, "--in-place", model=model) == 3
+    assert capsys.readouterr().err.count("colored before, differently: saturation 0, now 1; --overwrite") == 3
+    assert {name: (photos / name).read_bytes() for name in tree(photos)} == before
+    assert run(photos, "--in-place", "--overwrite", model=model) == 0
+    assert run(photos, "--in-place", "--overwrite", model=model) == 0
+    assert "3 skipped (3 in color already)" in capsys.readouterr().err
+    assert np.ptp(read(photos / "a.png").astype(int), axis=2).mean() > 5
+
+
+def test_a_recolored_picture_is_not_done_for_who_leaves_color_alone(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    blocks = RANDOM.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(cv2.resize(blocks, (50, 40), interpolation=cv2.INTER_NEAREST)).save(photos / "red.png")
+    assert run(photos, tmp_path / "out", *RECOLOR, model=model) == 0
+    assert run(photos, tmp_path / "out", *RECOLOR, model=model) == 0
+    assert "4 done before" in capsys.readouterr().err
+    assert run(photos, tmp_path / "out", *SKIP, model=model) == 3
+    told = capsys.readouterr().err
+    assert "3 skipped (3 done before), 1 failed" in told
+    assert "red.png was made differently: from an input in color, which is left alone now" in told
 
 
 # --- usage ---------------------------------------------------------------------------------------------------------
@@ -582,7 +706,7 @@ def test_a_read_only_folder(photos: Path, model: Path, tmp_path: Path, capsys) -
 def test_a_folder_that_refuses_files(photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     """As a read-only folder, which stops no root."""
 
-    def refuse(path: Path, folder: bool) -> None:
+    def refuse(path: Path, **how: bool) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(colorize, "replacing", refuse)
@@ -656,6 +780,146 @@ def test_watch_colors_what_comes_once_it_is_whole(photos: Path, model: Path, tmp
     assert rest == ""
     assert "5 colored, 0 skipped, 0 failed" in told
     assert tree(tmp_path / "out") == ["a.jpg", "a.png", "slow.jpg", "sub/deep/b.png", "sub/late.png"]
+
+
+def test_watch_takes_a_replaced_input_and_leaves_what_others_changed(photos: Path, model: Path, tmp_path: Path) -> None:
+    out, checker = tmp_path / "out", artefacts.echo(tmp_path / "echo.onnx")
+    assert run(photos / "a.png", out / "a.png", model=checker) == 0  # before it is watched
+    with start(photos, out, "--watch", "--json", model=checker) as process:
+
+        def next_one() -> tuple[str, str, str]:
+            record = json.loads(process.stdout.readline())
+            return Path(record["input"]).name, record["status"], record["reason"]
+
+        first = sorted(next_one() for _ in range(3))
+        assert first == [("a.jpg", "ok", ""), ("a.png", "skipped", "done before"), ("b.png", "ok", "")]
+        for name in ("a.png", "sub/deep/b.png"):
+            wanted = draw(tmp_path / "new" / name, *read(photos / name).shape[:2])
+            old = (photos / name).stat().st_mtime - 1000
+            os.utime(tmp_path / "new" / name, (old, old))  # older than the output, as copies often are
+            os.replace(tmp_path / "new" / name, photos / name)
+            assert next_one() == (Path(name).name, "ok", "")
+            gray = pictures.read((out / name).read_bytes()).gray
+            assert np.abs(gray.astype(int) - wanted).max() <= 1
+        edited = draw(out / "a.jpg", 60, 90)
+        draw(photos / "a.jpg", 60, 90)
+        name, status, reason = next_one()
+        assert (name, status, "older than the input" in reason) == ("a.jpg", "failed", True)
+        assert np.abs(read(out / "a.jpg")[..., 0].astype(int) - edited).max() < 20
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not (out / claims.FILE).exists()
+
+
+# --- several runs at once ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite", "--format", "bmp"), ("--temporal",)])
+def test_two_runs_into_one_folder_share_the_work(more: tuple[str, ...], model: Path, tmp_path: Path) -> None:
+    source, out = many(tmp_path / "in", 60), tmp_path / "out"
+    (source / "sub").mkdir()
+    for number in range(30, 60):
+        (source / f"{number}.jpg").rename(source / "sub" / f"{number}.jpg")
+    runs = [start(source, out, "--json", *more, model=model) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], told
+    records = [[json.loads(line) for line in stdout.splitlines()] for stdout, _ in told]
+    colored = [{record["input"] for record in each if record["status"] == "ok"} for each in records]
+    assert colored[0].isdisjoint(colored[1])  # none is colored twice
+    assert len(colored[0] | colored[1]) == 60
+    assert all(len(each) == 60 for each in records)
+    reasons = {record["reason"] for each in records for record in each}
+    assert reasons <= {"", folder.DONE, folder.MEANWHILE}
+    assert not any(record["notes"] for each in records for record in each)
+    assert len(tree(out)) == 60
+    assert all(read(path).shape == (600, 800, 3) for path in out.rglob("[0-9]*.*"))
+    if more != ("--temporal",):
+        assert min(map(len, colored)) > 0  # each has some
+
+
+def test_a_killed_run_blocks_none_and_what_it_had_begun_is_done_by_the_other(model: Path, tmp_path: Path) -> None:
+    source, out = many(tmp_path / "in", 40), tmp_path / "out"
+    one, other = (start(source, out, "--json", model=model) for _ in range(2))
+    with one, other:
+        assert one.stdout.readline()
+        one.kill()
+        told, _ = other.communicate(timeout=120)
+        assert other.returncode == 0
+    assert len([line for line in told.splitlines() if '"failed"' not in line]) == 40
+    assert [name for name in tree(out) if not name.startswith(".")] == sorted(f"{number}.jpg" for number in range(40))
+    assert not (out / claims.FILE).exists()
+    assert run(source, out, model=model) == 0
+
+
+def test_an_output_that_comes_meanwhile_is_done_if_it_is_the_same_and_else_named(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """As where folders have no locks."""
+    out, other = tmp_path / "out", tmp_path / "other"
+    assert run(photos, other, model=model) == 0
+    draw(other / "a.png", 50, 34)
+    encode = pictures.encode
+
+    def late(*arguments: object) -> object:
+        if not (out / "a.png").exists():
+            shutil.copytree(other, out, dirs_exist_ok=True)
+        return encode(*arguments)
+
+    monkeypatch.setattr(pictures, "encode", late)
+    assert run(photos, out, "--threads", 1, model=model) == 3
+    told = capsys.readouterr().err
+    assert "done meanwhile by another run" in told
+    assert "a.png exists and is not this picture (34 x 50 pixels, expected 33 x 50)" in told
+    assert {name: (out / name).read_bytes() for name in tree(out)} == {
+        name: (other / name).read_bytes() for name in tree(other)
+    }
+
+
+def test_two_runs_in_place(model: Path, tmp_path: Path) -> None:
+    source = many(tmp_path / "in", 30)
+    runs = [start(source, "--in-place", "--json", model=model) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], told
+    assert sum(stdout.count('"ok"') for stdout, _ in told) == 30
+    assert tree(source) == sorted(f"{number}.jpg" for number in range(30))
+    assert all(provenance.of(path.read_bytes()) for path in source.iterdir())
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_or_named(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    fetch, times = colorize._fetch, []
+
+    def changing(job: folder.Job, *rest: object) -> bytes:
+        data = fetch(job, *rest)
+        if job.source.name == "b.png" or (job.source.name == "a.png" and not times):
+            times.append(job.source)
+            with open(job.source, "ab") as file:
+                file.write(b" ")
+        return data
+
+    monkeypatch.setattr(colorize, "_fetch", changing)
+    assert run(photos, tmp_path / "out", model=model) == 3
+    assert "b.png: it changes while it is being read" in capsys.readouterr().err
+    assert tree(tmp_path / "out") == ["a.jpg", "a.png"]
+    assert len(times) == 1 + colorize.READS
+
+
+def test_in_place_a_file_that_was_changed_meanwhile_is_left_as_it_is(
+    photos: Path, model: Path, monkeypatch, capsys
+) -> None:
+    encode = pictures.encode
+
+    def late(picture: pictures.Picture, *rest: object) -> object:
+        if picture.gray.shape == (60, 90):
+            (photos / "a.jpg").write_bytes(b"the user's own change")
+        return encode(picture, *rest)
+
+    monkeypatch.setattr(pictures, "encode", late)
+    assert run(photos, "--in-place", model=model) == 3
+    assert "a.jpg: " in capsys.readouterr().err
+    assert (photos / "a.jpg").read_bytes() == b"the user's own change"
 
 
 # --- from Python ---------------------------------------------------------------------------------------------------

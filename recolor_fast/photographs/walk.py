@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase, translate
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,9 @@ SYSTEMS = (  # names of files and folders that no person made, beside hidden one
 )
 _systems = re.compile("|".join(translate(name.casefold()) for name in SYSTEMS))
 _WILD = "*?["
+
+State = tuple[int, ...]
+"""What changes when a file is changed or replaced; empty where there is none."""
 
 
 class Found(NamedTuple):
@@ -170,19 +173,27 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def watch(look: Callable[[], Iterable[Found]], stopped: threading.Event, seconds: float = 1.0) -> Iterator[Found]:
+def watch(
+    look: Callable[[], Iterable[Found]],
+    stopped: threading.Event,
+    seconds: float = 1.0,
+    again: set[Hashable] | None = None,
+) -> Iterator[Found]:
     """What `look` finds, again and again until `stopped`: each file once its size and times were the same in two looks,
     `seconds` apart, and again when they have changed since. A file being copied is so left until it is whole; one whose
     copying rests for longer fails, and is tried again when it goes on. The first look's files are waited for as well.
-    What is left out comes once.
+    What is left out comes once. Sources that are put into `again` are taken out and come again.
     """
-    before: dict[Path, tuple[int, ...]] = {}
-    given: dict[Path, tuple[int, ...]] = {}
+    again = set() if again is None else again
+    before: dict[Path, State] = {}
+    given: dict[Path, State] = {}
     while True:
-        now: dict[Path, tuple[int, ...]] = {}
+        now: dict[Path, State] = {}
         for found in look():
             current = now[found.source] = () if found.left else state(found.source)
-            if before.get(found.source) == current != given.get(found.source):
+            known = None if found.source in again else given.get(found.source)
+            if before.get(found.source) == current != known:
+                again.discard(found.source)
                 given[found.source] = current
                 yield found
         before = now
@@ -191,8 +202,8 @@ def watch(look: Callable[[], Iterable[Found]], stopped: threading.Event, seconds
             return
 
 
-def state(path: Path) -> tuple[int, ...]:
-    """What changes when a file is changed or replaced; empty where there is none."""
+def state(path: Path) -> State:
+    """A file's, as of now."""
     try:
         status = path.stat()
     except OSError:

@@ -33,6 +33,8 @@ UNTRUE = (
     ("http://ns.adobe.com/exif/1.0/", "ColorSpace|Pixel[XY]Dimension|CompressedBitsPerPixel|NativeDigest"),
     # where the signature of its content is
     ("http://purl.org/dc/terms/", "provenance"),
+    # what colored it before
+    ("urn:recolor-fast:xmp:.*", ".*"),
 )
 
 _start_tag = re.compile(rb"<[^\s/>]+(?:\s+[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
