@@ -185,7 +185,8 @@ def test_what_is_done_is_skipped_and_what_is_damaged_is_not_overwritten_unasked(
 
 def test_bad_images_are_named_and_the_others_done(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
     (photos / "empty.jpg").write_bytes(b"")
-    (photos / "half.jpg").write_bytes((photos / "a.jpg").read_bytes()[:-40])
+    whole = (photos / "a.jpg").read_bytes()
+    (photos / "half.jpg").write_bytes(whole[: len(whole) * 3 // 4])
     (photos / "dangling.png").symlink_to(photos / "gone.png")
     (photos / "notes.txt").write_text("no image, and not meant to be one")
     (photos / "page.png").write_text("<html>")
