@@ -121,26 +121,40 @@ def report(
     `n`: how many images or steps each timed run had. The columns are the keys of all rows, in order. With `save` they
     also become bench/results/<bench>-<device>-pt<torch version>.csv, each row with n, device, command and versions.
     """
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = [columns, *([_text(row.get(key)) for key in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-    for line in table:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), file=sys.stderr)
+    print(table(rows), file=sys.stderr)
     if note:
         print(note, file=sys.stderr)
     found = versions()
     print(json.dumps({"bench": bench, "device": device, "versions": found, "n": n, "rows": [*map(dict, rows)]}))
     if save:
-        slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-        path = Path(__file__).parent / "results" / f"{bench}-{slug}-pt{found['torch']}.csv"
-        words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--save"]
-        command = " ".join(["python", f"bench/{bench}.py", *words])  # without where on this machine things lie
-        said = " ".join(f"{name}={version}" for name, version in found.items())
-        with open(path, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([*columns, "n", "device", "command", "versions"])
-            writer.writerows([_text(row.get(key)) for key in columns] + [n, device, command, said] for row in rows)
+        path = Path(__file__).parent / "results" / file_name(bench, device)
+        save_rows(path, bench, device, n, rows)
         print(f"saved as bench/results/{path.name}", file=sys.stderr)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in columns of text: the keys of all rows, in order, over their values."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, *([_text(row.get(key)) for key in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def file_name(bench: str, device: str) -> str:
+    """<bench>-<device>-pt<torch version>.csv"""
+    return f"{bench}-{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}-pt{versions()['torch']}.csv"
+
+
+def save_rows(path: Path, bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows as CSV, each with n, device, command and versions."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--save"]
+    command = " ".join(["python", f"bench/{bench}.py", *words])  # without where on this machine things lie
+    said = " ".join(f"{name}={version}" for name, version in versions().items())
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "n", "device", "command", "versions"])
+        writer.writerows([_text(row.get(key)) for key in columns] + [n, device, command, said] for row in rows)
 
 
 def _text(value: Any) -> str:

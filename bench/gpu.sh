@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA device, in one go: the tests marked gpu, the benchmarks, whose rows go to bench/results, and
-# engines of TensorRT, where it is installed (pip install 'tensorrt-cu13>=10,<11').
+# engines of TensorRT, where it is installed (pip install 'tensorrt-cu13>=10,<11'). bench/gpu.py has the most of it in minutes.
 # In an environment with recolor-fast[train,dev]: bash bench/gpu.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

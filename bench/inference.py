@@ -35,7 +35,7 @@ from bench.common import Case, alternate_apart, matmul_peak, report
 from export import to_onnx
 from recolor_fast import images, proof, runs, runtime
 from recolor_fast.data import sources
-from recolor_fast.environment import device_name, keep_compiled_code
+from recolor_fast.environment import device_name, prepare_compiler
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import Chroma, deployed
 from recolor_fast.options import Options, from_dict
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a small generator and few rounds: does it run?")
     parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
     arguments = parser.parse_args(argv)
-    keep_compiled_code()
+    prepare_compiler()
     with tempfile.TemporaryDirectory() as folder:
         names = [name for name in arguments.rows or ROWS if can_run(name)]
         options = prepare(Path(folder), arguments.run, arguments.quick, arguments.data, names)

@@ -68,16 +68,23 @@ def deterministic() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def keep_compiled_code() -> None:
+COMPILED_FORMS = 64  # of one function, by the pieces, networks and shapes it is called with; torch stops at 8
+
+
+def prepare_compiler() -> None:
     """Let torch.compile keep its native code in the private cache, unless $TORCHINDUCTOR_CACHE_DIR says where.
 
     By itself it takes a folder of the shared temporary folder whose name anyone can guess, and have made before, and
-    runs what it finds there. Call it before anything is compiled. OSError where the cache is not private.
+    runs what it finds there. Also raises torch's limit on the forms of one function: a step that begins again with
+    smaller pieces, for lack of memory, reaches it. Call it before anything is compiled. OSError where the cache is not
+    private.
     """
+    from torch._dynamo import config as dynamo
     from torch._inductor import config
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     guessable = default_cache_dir()  # torch sets the variable to it on import
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", guessable) == guessable:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("compiled").resolve())
+    dynamo.recompile_limit = max(dynamo.recompile_limit, COMPILED_FORMS)
     config.cpp_cache_precompile_headers = False  # they lie in the guessable folder whatever the variable says

@@ -33,7 +33,8 @@ class Graphed:
     `function(kind, *tensors) -> parts` may update networks and optimizers in place; it must not synchronize, its shapes
     must not change, and all its randomness must be of the default generator, which is seeded before the call. The first
     calls of a kind run as they are, and count: memory is allocated, kernels are chosen and compiled. Where recording
-    fails, one line on stderr says why, and from then on all calls run as they are.
+    fails, one line on stderr says why, and from then on all calls run as they are; want of memory is raised instead
+    (torch.OutOfMemoryError), as the caller may ask for less.
     """
 
     WARM_UP = 3  # calls of a kind before recording it
@@ -83,6 +84,9 @@ class Graphed:
             torch.cuda.set_stream(before)  # an error at its very end leaves the recording's current
             self.failed = True
             self.recorded.clear()
+            for cause in (error, error.__context__):  # ending a broken recording may fail on top of it
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from None
             reason = str(error).strip().splitlines()[0]
             print(f"warning: no CUDA graph of the iteration ({reason}): launched kernel by kernel", file=sys.stderr)
             return False

@@ -26,7 +26,7 @@ from torch.func import functional_call, grad_and_value
 
 from recolor_fast import fused
 from recolor_fast.color import SPACES, to_rgb01, to_unit
-from recolor_fast.environment import keep_compiled_code
+from recolor_fast.environment import prepare_compiler
 from recolor_fast.graphed import Graphed
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
@@ -287,7 +287,7 @@ class Step:
 
         if self.options.compile == "off":
             return run
-        keep_compiled_code()
+        prepare_compiler()
         settings: dict[str, Any] | None = None
         if self.device.type == "cpu" and self.options.compile_backend == "inductor":
             settings = {"layout_optimization": False}  # its layout round trips cost more than they gain

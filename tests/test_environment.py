@@ -8,7 +8,7 @@ import torch
 from torch._inductor import config as inductor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from recolor_fast.environment import deterministic, environment, keep_compiled_code, versions
+from recolor_fast.environment import deterministic, environment, prepare_compiler, versions
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step
@@ -93,16 +93,24 @@ def guessable(tmp_path, monkeypatch):
 
 def test_compiled_code_is_kept_in_a_private_folder(tmp_path, monkeypatch, guessable):
     assert guessable.parent == tmp_path / "tmp"
-    keep_compiled_code()
+    prepare_compiler()
     folder = tmp_path / "cache" / "compiled"
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert not inductor.cpp_cache_precompile_headers  # they would lie in the other one
     assert not guessable.exists()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "own")
-    keep_compiled_code()
+    prepare_compiler()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "own"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     folder.chmod(0o755)
     with pytest.raises(OSError, match="open to other users"):
-        keep_compiled_code()
+        prepare_compiler()
+
+
+def test_a_function_may_be_compiled_in_many_forms(guessable):
+    """A run that takes its batches in halves, and again, has more pieces and shapes than torch lets by itself."""
+    torch._dynamo.reset()
+    prepare_compiler()
+    double = torch.compile(lambda x: 2 * x, fullgraph=True, dynamic=False, backend="eager")
+    assert [double(torch.ones(length)).sum().item() for length in range(2, 20)] == [*range(4, 40, 2)]

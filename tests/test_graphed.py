@@ -27,10 +27,12 @@ class Recorder:
             assert (pool, capture_error_mode) == ("pool", "thread_local")
             recorder.recordings += 1
             recorder.inside = True
-            yield
-            recorder.inside = False
-            if error:  # as real ones are told: at the end
-                raise RuntimeError(error)
+            try:
+                yield
+            finally:
+                recorder.inside = False
+                if error:  # as real ones are told: at the end
+                    raise RuntimeError(error)
 
         class Stream:
             def wait_stream(self, other):
@@ -84,6 +86,25 @@ def test_what_cannot_be_recorded_is_run_and_said_once(monkeypatch, capsys):
     assert "(operation not permitted when stream is capturing)" in said
     assert recorder.recordings == 1  # another kind is not tried
     assert recorder.restored
+
+
+@pytest.mark.parametrize("ending", ["", "CUDA error: operation failed due to a previous error during capture"])
+def test_want_of_memory_is_no_want_of_graphs(monkeypatch, capsys, ending):
+    """It reaches the caller as what it is, who may take smaller pieces; also where ending the recording fails on it."""
+    recorder = Recorder(monkeypatch, ending)
+
+    def function(kind, x):
+        if recorder.inside:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return {"sum": x.sum()}
+
+    graphed = Graphed(function)
+    for _ in range(Graphed.WARM_UP):
+        graphed(0, torch.ones(1))
+    with pytest.raises(torch.OutOfMemoryError, match=r"2\.00 GiB"):
+        graphed(0, torch.ones(1))
+    assert recorder.restored
+    assert capsys.readouterr().err == ""
 
 
 def test_other_errors_are_not_swallowed(monkeypatch):

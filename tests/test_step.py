@@ -192,7 +192,10 @@ def test_step_seeds_differ_and_are_stable():
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_cuda_equals_the_cpu(preset, backend):
+def test_cuda_equals_the_cpu(preset, backend, monkeypatch):
+    """Every part of the loss, on the same penalty points and in float32 proper."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch, "rand", lambda size, device: torch.full(size, 0.5, device=device))
     options = small(preset)
     on_cpu = build(options)
     torch.manual_seed(1)
@@ -200,13 +203,15 @@ def test_cuda_equals_the_cpu(preset, backend):
     on_gpu = Step(changed, build_terms(changed), torch.device("cuda"))
     for index in range(2):
         gray, rgb = batch(index, options)
-        torch.manual_seed(0)
         theirs = on_cpu(gray, rgb, index)
         ours = on_gpu(gray.cuda(), rgb.cuda(), index)
-        assert ours["generator/l1"].item() == pytest.approx(theirs["generator/l1"].item(), rel=1e-2)
+        assert ours.keys() == theirs.keys()
+        for name, part in theirs.items():
+            assert ours[name].item() == pytest.approx(part.item(), rel=1e-2, abs=1e-3), (index, name)
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # that it is a prototype
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips", "gorriz"])
 def test_a_recorded_iteration_equals_a_launched_one(preset, every):

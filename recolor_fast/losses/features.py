@@ -224,7 +224,7 @@ class _Fpn(nn.Module):
 
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps = 0.0  # as torchvision runs its COCO weights
+                module.eps = torch.finfo(torch.float32).tiny  # none: torch before 2.14 refuses 0
 
     def forward(self, image: Tensor) -> Tensor:
         return self.backbone(image)["0"]
