@@ -75,7 +75,9 @@ def inherit(source: Path, file: BinaryIO) -> None:
     """
     status, handle = source.stat(), file.fileno()
     if status.st_nlink > 1:
-        raise NotKept(links(status.st_nlink))
+        raise NotKept(
+            f"it has {status.st_nlink} names (hard links), which would become different files: give an output"
+        )
     own = os.fstat(handle)
     if hasattr(os, "fchown") and (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
         with _naming(f"owner {status.st_uid}:{status.st_gid}"):
@@ -90,11 +92,6 @@ def inherit(source: Path, file: BinaryIO) -> None:
                 os.setxattr(handle, name, value)
     if hasattr(os, "fchmod"):
         os.fchmod(handle, status.st_mode & 0o7777)
-
-
-def links(count: int) -> str:
-    """Why a file of so many names is not replaced."""
-    return f"it has {count} names (hard links), which would become different files: give an output"
 
 
 def _attributes(file: Path | int) -> dict[str, bytes]:

@@ -218,8 +218,6 @@ def _judged(
             return no("skipped", "a link: give the file it leads to")
         if header.format and header.format not in images.WRITABLE:
             return no("failed", f"{header.format} files cannot be written, so not in place either: give an output")
-        if status.st_nlink > 1:
-            return no("failed", files.links(status.st_nlink))
         target, format = source, header.format
     elif taken.setdefault(key(target), source) != source:
         return no("failed", f"its output {target} is also that of {taken[key(target)]}", target)

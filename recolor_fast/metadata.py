@@ -277,14 +277,19 @@ _orientation = orientation  # the argument of settled() hides its name
 def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> Metadata:
     """Metadata true of a picture of so many pixels in sRGB whose file says `orientation`; without EXIF that is damaged.
 
-    An orientation other than 1 is written into EXIF, which is made if need be.
+    An orientation other than 1 is written into EXIF, which is made if need be. Where the picture has been turned, so
+    are its resolution and what EXIF says of places in it; XMP loses these.
     """
+    by = _orientation(found) if _orientation(found) != orientation else 1
+    dpi = found.dpi[::-1] if found.dpi and by > 4 else found.dpi
     sides = {256: width, 257: height, 40962: width, 40963: height}
     try:
         exif = found.exif and _patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
+        exif = _places_turned(exif, by, width, height) if exif and by > 1 else exif
     except (ValueError, struct.error):
         exif = b""
-    found = found._replace(exif=exif, xmp=turned(xmp.true(found.xmp, bool(found.xmp_more)), orientation))
+    packet = turned(xmp.true(found.xmp, bool(found.xmp_more), by > 1), orientation)
+    found = found._replace(exif=exif, xmp=packet, dpi=dpi)
     if orientation != 1 and _orientation(found) != orientation:
         tree = (tags.tree(exif) if exif else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
         found = found._replace(exif=tags.block(tree))
@@ -321,6 +326,35 @@ def _patched(exif: bytes, values: dict[int, int]) -> bytes:
         elif entry.tag == 1 and block[entry.start : entry.stop] == b"R03\0":  # interoperability: colors of Adobe RGB
             block[entry.start : entry.stop] = b"R98\0"
     return _without_thumbnail(block, order, next_at)
+
+
+ACROSS = ((282, 283), (41486, 41487))  # resolutions: of the picture, of the sensor
+AREAS = (37396, 41492)  # where the subject is: its middle, and its sides or none
+
+
+def _places_turned(exif: bytes, by: int, width: int, height: int) -> bytes:
+    """An EXIF block whose picture has been turned `by` an orientation, to these sides: its resolutions and places too.
+
+    Raises ValueError or struct.error where it is broken.
+    """
+    block, order = bytearray(exif), _order(exif)
+    entries = tags.directory(exif, tags.first(exif)).entries
+    for place in [tags.numbers(exif, entry)[0] for entry in entries if entry.tag == tags.EXIF_IFD]:
+        entries = entries + tags.directory(exif, place).entries
+    found = {entry.tag: entry for entry in entries}
+    for pair in ACROSS if by > 4 else ():
+        if all(tag in found and found[tag].stop - found[tag].start == 8 for tag in pair):
+            one, other = (slice(found[tag].start, found[tag].stop) for tag in pair)
+            block[one], block[other] = exif[other], exif[one]
+    for tag in AREAS:
+        if tag in found and found[tag].kind == 3 and len(values := tags.numbers(exif, found[tag])) > 1:
+            (x, y), sides = values[:2], values[2:]
+            x, y = (y, x) if by > 4 else (x, y)
+            x = max(0, width - 1 - x) if by in (2, 3, 6, 7) else x
+            y = max(0, height - 1 - y) if by in (3, 4, 7, 8) else y
+            sides = sides[::-1] if by > 4 else sides
+            struct.pack_into(f"{order}{len(values)}H", block, found[tag].start, x, y, *sides)
+    return bytes(block)
 
 
 def _without_thumbnail(block: bytearray, order: str, next_at: int) -> bytes:
@@ -363,7 +397,7 @@ def _descriptive(tree: tags.Tree) -> tags.Tree:
 def _of_tiff(data: bytes, found: Metadata) -> Metadata:
     """Metadata of a TIFF's first directory."""
     try:
-        tree = tags.tree(data)
+        tree, iptc = tags.tree(data), resources_of_tiff(data)
     except (ValueError, struct.error):
         return found
     kept = _descriptive(tree)
@@ -376,19 +410,24 @@ def _of_tiff(data: bytes, found: Metadata) -> Metadata:
     found = found._replace(
         exif=tags.block(kept) if kept else b"",
         xmp=tree.get(XMP_TAG, (1, b""))[1],
-        iptc=_without_thumbnails(resources_of_tiff(data)),
+        iptc=_without_thumbnails(iptc),
         dpi=found.dpi if 282 in tree else None,  # else Pillow says 1
     )
     return _with(found, "TIFF", [] if turned else more)  # what says where the pixels are is false of turned ones
 
 
 def resources_of_tiff(data: bytes) -> bytes:
-    """Photoshop's image resources of a TIFF; IPTC alone as one. Raises ValueError or struct.error."""
+    """Photoshop's image resources of a TIFF, IPTC among them. Raises ValueError or struct.error."""
     raw = {entry.tag: data[entry.start : entry.stop] for entry in tags.directory(data, tags.first(data)).entries}
     iptc = raw.get(IPTC_TAG, b"")  # bytes, whatever its type says
-    if iptc and not raw.get(PHOTOSHOP_TAG):
-        return struct.pack(">4sHHI", b"8BIM", 1028, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
-    return bytes(raw.get(PHOTOSHOP_TAG, b""))
+    block = bytes(raw.get(PHOTOSHOP_TAG, b""))
+    try:
+        has = 1028 in (kind for kind, _ in resources(block))
+    except ValueError:
+        has = True  # nobody knows what: it stays as it is
+    if iptc and not has:  # as Photoshop has it
+        block = struct.pack(">4sHHI", b"8BIM", 1028, 0, len(iptc)) + iptc + bytes(len(iptc) % 2) + block
+    return block
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import jpeg, metadata, pictures
+from recolor_fast import images, jpeg, metadata, pictures
 from recolor_fast.photographs import inventory, tags
+from tests.test_metadata import photoshop
 from tests.test_xmp import packet
 
 GRAY = np.add.outer(np.arange(24), 5 * np.arange(32)).astype(np.uint8)
@@ -151,6 +152,37 @@ def test_a_second_block_of_a_kind_is_named() -> None:
     assert "APP1 Exif" in colored(data)[1]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_places_in_a_picture_are_turned_with_it_or_named(orientation: int) -> None:
+    width, height = GRAY.shape[::-1]
+    exif = Image.Exif()
+    exif[274], exif[282], exif[283] = orientation, 300.0, 150.0
+    exif.get_ifd(0x8769).update({37396: (5, 3, 4, 2), 41486: 10.0, 41487: 20.0})
+    faces = packet(inside='<rs:Regions xmlns:rs="http://www.metadataworkinggroup.com/schemas/regions/">1</rs:Regions>')
+    data = segment(jpeg.APP1, metadata.XMP + faces)(saved("JPEG", exif=exif, dpi=(300, 150)))
+    out, losses = colored(data)
+    assert losses == ("" if orientation == 1 else "loss: dropped XMP")
+    with Image.open(io.BytesIO(out)) as image:
+        got, inside = image.getexif(), image.getexif().get_ifd(0x8769)
+        spot = np.zeros((height, width), np.uint8)
+        spot[2:4, 3:7] = 1  # 4 x 2 pixels around (5, 3)
+        turned = np.argwhere(images.upright(spot, orientation))
+        (top, left), (bottom, right) = turned.min(axis=0), turned.max(axis=0)
+        x, y, *sides = inside[37396]
+        assert sides == [right - left + 1, bottom - top + 1]
+        assert left <= x <= right + 1
+        assert top <= y <= bottom + 1
+        across = (300, 150) if orientation < 5 else (150, 300)
+        assert (got[282], got[283]) == across
+        assert image.info["dpi"] == pytest.approx(across)
+        assert (inside[41486], inside[41487]) == ((10, 20) if orientation < 5 else (20, 10))
+    out, losses = colored(data, lossless_luma=True)  # where they stay as they are
+    assert losses == ""
+    assert b"regions/" in out
+    with Image.open(io.BytesIO(out)) as image:
+        assert image.getexif().get_ifd(0x8769)[37396] == (5, 3, 4, 2)
+
+
 def test_non_square_pixels_are_named() -> None:
     shape = jpeg.Segment(jpeg.APP0, b"JFIF\0\1\1\0\0\x02\0\x01\0\0")
     assert colored(jpeg.splice(saved("JPEG"), [shape]))[1] == "loss: dropped shape of its pixels"
@@ -207,6 +239,16 @@ def test_iptc_of_a_big_endian_tiff_is_read_as_it_lies() -> None:
     out, losses = colored(tiff({33723: (4, swapped)}, ">"))
     assert losses == ""
     assert iptc in out
+
+
+def test_iptc_beside_photoshops_resources_is_kept() -> None:
+    iptc, other = b"\x1c\x02\x78\0\x07caption", photoshop((1005, b"", b"0123456789abcdef"))
+    out, losses = colored(tiff({33723: (7, iptc), 34377: (7, other)}))
+    assert losses == ""
+    assert iptc in out
+    assert other in out
+    both = photoshop((1028, b"", b"\x1c\x02\x78\0\x05other"))
+    assert "dropped IPTC beside" in colored(tiff({33723: (7, iptc), 34377: (7, both)}))[1]
 
 
 def test_what_no_tag_speaks_of_is_named() -> None:
@@ -282,6 +324,12 @@ def test_other_formats_name_what_they_lose() -> None:
     }
     for name, data in cases.items():
         assert name in colored(data)[1], name
+    icon = io.BytesIO()
+    Image.fromarray(GRAY).save(icon, "ICO", sizes=[(16, 16), (24, 24)])
+    assert "1 further pictures" in colored(icon.getvalue(), "PNG")[1]
+    assert "layers" in colored(psd(bytes(2) + b"layers"), "PNG")[1]
+    assert "IPTC" in colored(psd(b"", photoshop((1028, b"", b"caption"))), "PNG")[1]
+    assert colored(psd(b""), "PNG")[1] == ""
     for format in ("WEBP", "BMP", "TGA", "SGI", "PPM", "AVIF", "QOI", "JPEG2000", "PNG", "TIFF", "JPEG"):
         pixels = np.dstack([GRAY] * 3) if format == "QOI" else GRAY
         out = io.BytesIO()
@@ -291,6 +339,12 @@ def test_other_formats_name_what_they_lose() -> None:
     assert "application data ZOOM" in colored(gif(b"\x21\xff\x0bZOOMEXT1.0x\3abc\0"), "PNG")[1]
     assert colored(gif(b"\x21\xfe\5words\0"), "PNG")[1] == ""
     assert "plain text" in colored(gif(b"\x21\x01\5words\0"), "PNG")[1]
+
+
+def psd(layers: bytes, resources: bytes = b"") -> bytes:
+    head = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 1, *GRAY.shape, 8, 1)
+    parts = b"".join(struct.pack(">I", len(part)) + part for part in (b"", resources, layers))
+    return head + parts + b"\0\0" + GRAY.tobytes()
 
 
 def gif(extension: bytes) -> bytes:
@@ -374,8 +428,10 @@ def test_damage_raises_nothing(format: str) -> None:
     settings = {"exif": exif} if format in ("JPEG", "PNG", "WEBP", "AVIF") else {}
     pixels = np.dstack([GRAY] * 3) if format == "QOI" else GRAY
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "AVIF" if format == "HEIF" else format, **settings)
-    data = tiff(GEO) if format == "TIFF" else out.getvalue()
+    made = {"TIFF": tiff(GEO), "PSD": psd(b"", photoshop((1028, b"", b"caption")))}
+    if format not in made:
+        Image.fromarray(pixels).save(out, "AVIF" if format == "HEIF" else format, **settings)
+    data = made.get(format) or out.getvalue()
     for _ in range(150):
         bad = bytearray(data)
         for at in random.integers(0, min(len(bad), 400), 4):

@@ -139,16 +139,20 @@ def _tiff(data: bytes) -> Iterator[Thing]:
     try:
         found = tags.directory(data, tags.first(data))
         raw = {entry.tag: entry for entry in found.entries}
-        packet, iptc, resources = (raw.get(tag) for tag in metadata.OWN_TAGS)
+        packet, iptc, _ = (raw.get(tag) for tag in metadata.OWN_TAGS)
         yield from things.of_xmp(data[packet.start : packet.stop] if packet else b"")
-        yield from things.of_resources(metadata.resources_of_tiff(data))
-        if iptc and resources:
-            value = data[iptc.start : iptc.stop].rstrip(b"\0")
-            if value not in data[resources.start : resources.stop]:
-                yield Thing("IPTC", f"tag {iptc.tag}", things.digest(value))
+        resources = metadata.resources_of_tiff(data)
+        yield from things.of_resources(resources)
+        if iptc and (value := data[iptc.start : iptc.stop].rstrip(b"\0")) not in resources:
+            yield Thing("IPTC beside the one in Photoshop's resources", f"tag {iptc.tag}", things.digest(value))
         yield from [things.RESOLUTION] if 282 in raw and 283 in raw else []
         yield from things.of_tags(data, found, "")
         yield from things.behind(data[_tiff_end(data, found) :], "all that its tags speak of")
+        try:
+            (following,) = struct.unpack_from(tags.layout(data).offset, data, found.next_at)
+            following and tags.directory(data, following)
+        except (ValueError, struct.error):
+            yield Thing("a page that cannot be read", "page", kind="content")
     except (ValueError, struct.error):
         yield Thing("tags, which are damaged", "tags", things.digest(data))
 
@@ -192,11 +196,11 @@ def _gif(data: bytes) -> Iterator[Thing]:
     at = 13 + (3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0)
 
     def blocks(at: int) -> tuple[bytes, int]:
-        found = b""
+        found = []
         while at < len(data) and data[at]:
-            found += data[at + 1 : at + 1 + data[at]]
+            found.append(data[at + 1 : at + 1 + data[at]])
             at += 1 + data[at]
-        return found, at + 1
+        return b"".join(found), at + 1
 
     while at + 1 < len(data) and data[at] != 0x3B:
         if data[at] == 0x2C and at + 10 <= len(data):
@@ -270,6 +274,23 @@ def _sgi(data: bytes) -> Iterator[Thing]:
         yield Thing("image name", "image name", things.digest(name))
 
 
+def _psd(data: bytes) -> Iterator[Thing]:
+    """A Photoshop file's resources, and that it has layers."""
+    at, found = 26, []
+    for _ in range(3):  # palette, resources, layers
+        (length,) = struct.unpack_from(">I", data, at)
+        found.append(data[at + 4 : at + 4 + length])
+        at += 4 + length
+    yield from things.of_resources(found[1])
+    if len(found[2]) > 2 and any(found[2]):
+        yield Thing("layers", "layers", kind="content")
+
+
+def _ico(data: bytes) -> Iterator[Thing]:
+    (count,) = struct.unpack_from("<H", data, 4)
+    yield from [Thing(f"{count - 1} further pictures", "sizes", kind="content")] if count > 1 else []
+
+
 def _qoi(data: bytes) -> Iterator[Thing]:
     yield from things.behind(data[data.rfind(bytes(7) + b"\1") + 8 :])
 
@@ -288,4 +309,6 @@ READERS: dict[str, Callable[[bytes], Iterator[Thing]]] = {
     "TGA": _tga,
     "SGI": _sgi,
     "QOI": _qoi,
+    "PSD": _psd,
+    "ICO": _ico,
 }

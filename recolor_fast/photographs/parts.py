@@ -79,8 +79,8 @@ TAG_NAMES = {
     34736: "GeoTIFF's numbers",
     34737: "GeoTIFF's texts",
 }
-REWRITTEN = {  # tags of the directories below the first that are patched: color space, sides, index of Adobe RGB
-    "EXIF": frozenset({40961, 40962, 40963}),
+REWRITTEN = {  # tags of the directories below the first that are patched: color space, sides, places; of Adobe RGB
+    "EXIF": frozenset({37396, 40961, 40962, 40963, 41486, 41487, 41492}),
     "GPS": frozenset[int](),
     "interoperability": frozenset({1}),
 }

@@ -36,6 +36,14 @@ UNTRUE = (
     # what colored it before
     ("urn:recolor-fast:xmp:.*", ".*"),
 )
+PLACES = (  # where something is in the picture, false once that is turned: faces, a depth map, the whole panorama
+    ("http://www.metadataworkinggroup.com/schemas/regions/", "Regions"),
+    ("http://ns.microsoft.com/photo/1.2/", "RegionInfo"),
+    ("http://ns.acdsee.com/regions/", ".*"),
+    ("http://ns.apple.com/faceinfo/1.0/", ".*"),
+    ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "ImageRegion"),
+    ("http://ns.google.com/photos/1.0/(panorama|depthmap)/", ".*"),
+)
 
 _start_tag = re.compile(rb"<[^\s/>]+(?:\s+[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
 _attribute = re.compile(rb"\s+([^\s=/>]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
@@ -44,12 +52,13 @@ _mention = re.compile(
 )
 
 
-def true(packet: bytes, extended: bool = False) -> bytes:
-    """The packet without what is in UNTRUE and, unless the copy has its extension, without the mention of it.
+def true(packet: bytes, extended: bool = False, turned: bool = False) -> bytes:
+    """The packet without what is in UNTRUE, in PLACES where the picture has been turned, and without the mention of its
+    extension unless the copy has that.
 
     All else stays as it is, byte for byte. Empty where a packet that cannot be parsed has anything of the kind.
     """
-    untrue = UNTRUE if extended else (*UNTRUE, EXTENDED)
+    untrue = (*UNTRUE, *(() if extended else (EXTENDED,)), *(PLACES if turned else ()))
     try:
         cuts = list(_cuts(packet, _matcher(untrue)))
     except (ValueError, expat.ExpatError):
