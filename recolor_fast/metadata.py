@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from recolor_fast import jpeg
-from recolor_fast.photographs import parts, tags, xmp
+from recolor_fast.photographs import containers, exif, parts, tags, xmp
 
 EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
     b"Exif\0\0",
@@ -133,7 +133,7 @@ def _of_png(data: bytes, found: Metadata) -> Metadata:
     more: list[tuple[Any, ...]] = []
     behind = False
     turned = orientation(found) != 1
-    for kind, content in chunks(data):
+    for kind, content in containers.chunks(data):
         behind |= kind == b"IDAT"
         if kind in PNG_TEXTS:
             texts += [(kind, content)] if is_text(content) else []
@@ -146,7 +146,7 @@ def of_boxes(data: bytes) -> Metadata:
     """Metadata of a JPEG 2000: XMP, and the boxes that are copied as they are."""
     found = b""
     more: list[tuple[Any, ...]] = []
-    for kind, content, _ in boxes(data):
+    for kind, content, _ in containers.boxes(data):
         if kind == b"uuid" and content.startswith(XMP_UUID):
             found = found or content[16:]
         elif kind in parts.COPIED_BOXES:
@@ -210,30 +210,6 @@ def _raw_profile(info: dict[Any, Any], name: str) -> bytes:
     return block.removeprefix(EXIF)
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of a PNG's chunks, to the last that is whole."""
-    at = 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if at + 12 + length > len(data):
-            return
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-def boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes, int]]:
-    """Type, content and end of the boxes of a JPEG 2000, an AVIF or a HEIF, to the last that is whole."""
-    while at + 8 <= len(data):
-        length, head = int.from_bytes(data[at : at + 4], "big"), 8
-        if length == 1:
-            length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        stop = at + length if length else len(data)
-        if stop < at + head or stop > len(data):
-            return
-        yield data[at + 4 : at + 8], data[at + head : stop], stop
-        at = stop
-
-
 def is_text(content: bytes) -> bool:
     """Whether a text chunk is that, and not a block that has a field of its own or would be stale."""
     return not content.startswith(
@@ -241,27 +217,10 @@ def is_text(content: bytes) -> bool:
     )
 
 
-def resources(block: bytes) -> list[tuple[int, bytes]]:
-    """Number of each of Photoshop's image resources, and its bytes, header and all. Raises ValueError."""
-    found, at = [], 0
-    while at < len(block):
-        start = at
-        if block[at : at + 4] != b"8BIM" or at + 12 > len(block):
-            raise ValueError("damaged image resources")
-        kind = int.from_bytes(block[at + 4 : at + 6], "big")
-        at += 6 + (block[at + 6] | 1) + 1  # the name with its length byte, padded to even
-        size = int.from_bytes(block[at : at + 4], "big")
-        at += 4 + size + size % 2
-        if at > len(block) + 1:
-            raise ValueError("damaged image resources")
-        found.append((kind, block[start:at]))
-    return found
-
-
 def _without_thumbnails(block: bytes) -> bytes:
     """Photoshop's image resources without thumbnails and color profile; as they are where they are damaged."""
     try:
-        return b"".join(one for kind, one in resources(block) if kind not in parts.RESOURCES)
+        return b"".join(one for kind, one in containers.resources(block) if kind not in parts.RESOURCES)
     except ValueError:
         return block
 
@@ -284,14 +243,14 @@ def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> M
     dpi = found.dpi[::-1] if found.dpi and by > 4 else found.dpi
     sides = {256: width, 257: height, 40962: width, 40963: height}
     try:
-        exif = found.exif and _patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
-        exif = _places_turned(exif, by, width, height) if exif and by > 1 else exif
+        block = found.exif and exif.patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
+        block = exif.places_turned(block, by, width, height) if block and by > 1 else block
     except (ValueError, struct.error):
-        exif = b""
+        block = b""
     packet = turned(xmp.true(found.xmp, bool(found.xmp_more), by > 1), orientation)
-    found = found._replace(exif=exif, xmp=packet, dpi=dpi)
+    found = found._replace(exif=block, xmp=packet, dpi=dpi)
     if orientation != 1 and _orientation(found) != orientation:
-        tree = (tags.tree(exif) if exif else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
+        tree = (tags.tree(block) if block else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
         found = found._replace(exif=tags.block(tree))
     return found
 
@@ -299,84 +258,6 @@ def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> M
 def turned(packet: bytes, orientation: int) -> bytes:
     """An XMP packet that says this orientation, if it says any."""
     return _xmp_orientation.sub(rb"\g<1>%d" % orientation, packet)
-
-
-def _order(block: bytes) -> str:
-    """The byte order of an EXIF block. Raises ValueError for what is none."""
-    layout = tags.layout(block)
-    if layout.big:
-        raise ValueError("EXIF with 64-bit offsets, which there is not")
-    return layout.order
-
-
-def _patched(exif: bytes, values: dict[int, int]) -> bytes:
-    """An EXIF block with other values of these tags, where it has them, and without its thumbnail's directory."""
-    block, order = bytearray(exif), _order(exif)
-    entries, _, next_at = tags.directory(exif, tags.first(exif))
-    for pointer in (tags.EXIF_IFD, tags.INTEROPERABILITY_IFD):
-        places = [struct.unpack_from(order + "I", exif, e.start)[0] for e in entries if e.tag == pointer]
-        try:
-            entries += [entry for place in places for entry in tags.directory(exif, place).entries]
-        except (ValueError, struct.error):
-            continue  # a directory cut off: the others still count
-    for entry in entries:
-        width = tags.SIZES[entry.kind]
-        if entry.tag in values and entry.kind in (3, 4) and values[entry.tag] < 2 ** (8 * width):
-            struct.pack_into(order + "HI"[width == 4], block, entry.start, values[entry.tag])
-        elif entry.tag == 1 and block[entry.start : entry.stop] == b"R03\0":  # interoperability: colors of Adobe RGB
-            block[entry.start : entry.stop] = b"R98\0"
-    return _without_thumbnail(block, order, next_at)
-
-
-ACROSS = ((282, 283), (41486, 41487))  # resolutions: of the picture, of the sensor
-AREAS = (37396, 41492)  # where the subject is: its middle, and its sides or none
-
-
-def _places_turned(exif: bytes, by: int, width: int, height: int) -> bytes:
-    """An EXIF block whose picture has been turned `by` an orientation, to these sides: its resolutions and places too.
-
-    Raises ValueError or struct.error where it is broken.
-    """
-    block, order = bytearray(exif), _order(exif)
-    entries = tags.directory(exif, tags.first(exif)).entries
-    for place in [tags.numbers(exif, entry)[0] for entry in entries if entry.tag == tags.EXIF_IFD]:
-        entries = entries + tags.directory(exif, place).entries
-    found = {entry.tag: entry for entry in entries}
-    for pair in ACROSS if by > 4 else ():
-        if all(tag in found and found[tag].stop - found[tag].start == 8 for tag in pair):
-            one, other = (slice(found[tag].start, found[tag].stop) for tag in pair)
-            block[one], block[other] = exif[other], exif[one]
-    for tag in AREAS:
-        if tag in found and found[tag].kind == 3 and len(values := tags.numbers(exif, found[tag])) > 1:
-            (x, y), sides = values[:2], values[2:]
-            x, y = (y, x) if by > 4 else (x, y)
-            x = max(0, width - 1 - x) if by in (2, 3, 6, 7) else x
-            y = max(0, height - 1 - y) if by in (3, 4, 7, 8) else y
-            sides = sides[::-1] if by > 4 else sides
-            struct.pack_into(f"{order}{len(values)}H", block, found[tag].start, x, y, *sides)
-    return bytes(block)
-
-
-def _without_thumbnail(block: bytearray, order: str, next_at: int) -> bytes:
-    """The block with its second directory out of reach, the thumbnail's pixels zeroed or, at the end, cut off."""
-    if next_at + 4 > len(block):
-        return bytes(block)
-    (second,) = struct.unpack_from(order + "I", block, next_at)
-    struct.pack_into(order + "I", block, next_at, 0)
-    try:
-        entries = tags.directory(bytes(block), second).entries if second else []
-    except (ValueError, struct.error):
-        entries = []
-    numbers = {
-        entry.tag: struct.unpack_from(order + "HI"[entry.kind == 4], block, entry.start)[0]
-        for entry in entries
-        if entry.kind in (3, 4) and entry.stop - entry.start == tags.SIZES[entry.kind]
-    }
-    for where, size in ((513, 514), (273, 279)):  # a JPEG; one strip of plain pixels
-        start, stop = numbers.get(where, 0), numbers.get(where, 0) + numbers.get(size, 0)
-        if next_at + 4 <= start < stop <= len(block):
-            block[start:stop] = bytes(stop - start) if stop < len(block) else b""
-    return bytes(block)
 
 
 # --- TIFF ----------------------------------------------------------------------------------------------------------
@@ -422,7 +303,7 @@ def resources_of_tiff(data: bytes) -> bytes:
     iptc = raw.get(IPTC_TAG, b"")  # bytes, whatever its type says
     block = bytes(raw.get(PHOTOSHOP_TAG, b""))
     try:
-        has = 1028 in (kind for kind, _ in resources(block))
+        has = 1028 in (kind for kind, _ in containers.resources(block))
     except ValueError:
         has = True  # nobody knows what: it stays as it is
     if iptc and not has:  # as Photoshop has it

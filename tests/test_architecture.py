@@ -28,6 +28,8 @@ images
 chroma
 photographs.parts
 photographs.tags
+photographs.containers
+photographs.exif
 photographs.xmp
 metadata
 photographs.things

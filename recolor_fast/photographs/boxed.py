@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from recolor_fast import metadata
-from recolor_fast.photographs import parts, things
+from recolor_fast.photographs import containers, parts, things
 from recolor_fast.photographs.things import Thing
 
 
@@ -17,11 +17,11 @@ def of_jpeg2000(data: bytes) -> Iterator[Thing]:
         yield from _codestream(data)
         return
     end = 0
-    for kind, content, stop in metadata.boxes(data):
+    for kind, content, stop in containers.boxes(data):
         end = stop
         yield from _box(kind, content)
         if kind == b"jp2h":
-            for inner, value, _ in metadata.boxes(content):
+            for inner, value, _ in containers.boxes(content):
                 if inner == b"colr" and value[:1] == b"\1":
                     continue  # a number, no profile
                 yield from things.by_row(
@@ -63,7 +63,7 @@ def _codestream(data: bytes) -> Iterator[Thing]:
 def of_media(data: bytes) -> Iterator[Thing]:
     """An AVIF's or a HEIF's boxes and items; EXIF and XMP as Pillow reads them."""
     end = 0
-    for kind, content, stop in metadata.boxes(data):
+    for kind, content, stop in containers.boxes(data):
         end = stop
         yield from _box(kind, content)
         yield from _items(content) if kind == b"meta" else []
@@ -76,7 +76,7 @@ def of_media(data: bytes) -> Iterator[Thing]:
 
 def _items(content: bytes) -> Iterator[Thing]:
     """Items of a meta box that are no part of its first picture (ISO 14496-12, 8.11; ISO 23008-12)."""
-    inner = {kind: value for kind, value, _ in metadata.boxes(content, 4)}
+    inner = {kind: value for kind, value, _ in containers.boxes(content, 4)}
     try:
         (first,) = struct.unpack_from(">I" if inner[b"pitm"][0] else ">H", inner[b"pitm"], 4)
         items = dict(_infe(inner[b"iinf"]))
@@ -109,7 +109,7 @@ def _items(content: bytes) -> Iterator[Thing]:
 
 def _infe(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and type of each item; "mime" with its media type."""
-    for kind, entry, _ in metadata.boxes(content, 6 if content[0] == 0 else 8):
+    for kind, entry, _ in containers.boxes(content, 6 if content[0] == 0 else 8):
         if kind == b"infe" and entry[0] in (2, 3):
             wide = entry[0] == 3
             (number,) = struct.unpack_from(">I" if wide else ">H", entry, 4)
@@ -124,6 +124,6 @@ def _infe(content: bytes) -> Iterator[tuple[int, bytes]]:
 def _iref(content: bytes) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
     """Kind, source and targets of each reference between items."""
     letter, size = ("I", 4) if content[0] else ("H", 2)
-    for kind, entry, _ in metadata.boxes(content, 4):
+    for kind, entry, _ in containers.boxes(content, 4):
         source, count = struct.unpack_from(f">{letter}H", entry)
         yield kind, source, struct.unpack_from(f">{count}{letter}", entry, size + 2)

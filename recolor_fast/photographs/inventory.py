@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from recolor_fast import jpeg, metadata
-from recolor_fast.photographs import boxed, parts, tags, things
+from recolor_fast.photographs import boxed, containers, parts, tags, things
 from recolor_fast.photographs.things import Thing
 
 LOSSES = ("metadata", "content")
@@ -97,7 +97,7 @@ def _jpeg_parts(data: bytes) -> tuple[list[jpeg.Segment], bytes]:
 
 def _png(data: bytes) -> Iterator[Thing]:
     at = 8
-    for kind, content in metadata.chunks(data):
+    for kind, content in containers.chunks(data):
         at += 12 + len(content)
         if kind == b"eXIf":
             yield from things.of_exif(content.removeprefix(metadata.EXIF))

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from PIL import ExifTags
 
 from recolor_fast import metadata
-from recolor_fast.photographs import parts, tags, xmp
+from recolor_fast.photographs import containers, parts, tags, xmp
 
 
 class Thing(NamedTuple):
@@ -120,7 +120,7 @@ def of_xmp(packet: bytes) -> Iterator[Thing]:
 def of_resources(block: bytes) -> Iterator[Thing]:
     """Photoshop's image resources, of which IPTC is one."""
     try:
-        found = metadata.resources(block)
+        found = containers.resources(block)
     except ValueError:
         yield Thing("image resources, which are damaged", "resources", digest(block), group="IPTC")
         return
