@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
-from recolor_fast.photographs import provenance
+from recolor_fast.photographs import formats, provenance
 from recolor_fast.photographs.claims import Claims, shared
 from recolor_fast.photographs.walk import Found, State, identity, state
 
@@ -22,6 +22,7 @@ FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     ".tiff": "TIFF",
     ".apng": "PNG",
     ".dib": "BMP",
+    **dict.fromkeys((".heif", ".hif"), "HEIF"),
 }
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
 COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds
@@ -206,11 +207,12 @@ def _judged(
     try:
         with open(source, "rb") as file:
             status = os.fstat(file.fileno())  # first: reading sets times, and a plugin of Pillow may close the file
+            kind = formats.kind(file)
             header = images.header(file, trust_suffix=meant)
     except OSError as error:
         return no("failed", reason(error))
     if header is None and not meant:
-        return no("skipped", NO_IMAGE)
+        return no("skipped", kind.name if kind else NO_IMAGE)
     header = header or images.Header("", 0, 0)
     target, format = output_of(one.target, header.format, plan.format, one.named)
     if plan.in_place:
@@ -237,7 +239,7 @@ def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path
         return target, FORMATS[target.suffix.lower()]
     if not format:  # reading it will fail and say why
         return target, format
-    new = wanted or (format if format in images.WRITABLE else "PNG")
+    new = wanted or (format if format in images.WRITABLE else images.INSTEAD.get(format, "PNG"))
     return (target, new) if new == format or named else (target.with_name(target.name + images.WRITABLE[new]), new)
 
 

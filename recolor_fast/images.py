@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,15 +24,13 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.files import replacing
-from recolor_fast.photographs import cut_jpeg, decoders, samples, tiff
+from recolor_fast.photographs import avif, cut_jpeg, decoders, formats, heif, jxl, libraries, samples, tiff
+from recolor_fast.photographs.formats import SIGNED, UNSIGNED
+from recolor_fast.photographs.opened import Decoded
 from recolor_fast.photographs.samples import UnreadableImage, shallow
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
 
-# Formats whose content begins with a signature, then those that only a suffix makes likely.
-# Left out: EPS and WMF, which start other programs, and what Pillow can name but not decode.
-SIGNED = "JPEG PNG TIFF WEBP GIF BMP AVIF JPEG2000 PPM PSD QOI DDS SGI SUN ICNS FITS BLP FTEX DCX XPM".split()
-UNSIGNED = "ICO CUR DIB FLI GBR IM IMT MCIDAS MSP PCD PCX PIXAR SPIDER TGA XBM XVTHUMB".split()
 WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF, which has 256 colors
     "JPEG": ".jpg",
     "PNG": ".png",
@@ -39,20 +38,26 @@ WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF
     "WEBP": ".webp",
     "BMP": ".bmp",
     "AVIF": ".avif",
+    "HEIF": ".heic",
+    "JXL": ".jxl",
     "JPEG2000": ".jp2",
     "PPM": ".ppm",
     "QOI": ".qoi",
     "SGI": ".sgi",
     "TGA": ".tga",
 }
-WITH_ALPHA = frozenset({"PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "SGI", "TGA"})  # of WRITABLE
-DEEP: dict[str, list[int]] = {  # of WRITABLE: those that hold 16 bits a channel, written by OpenCV, and how
+WITH_ALPHA = frozenset("PNG TIFF WEBP AVIF HEIF JXL JPEG2000 QOI SGI TGA".split())  # of WRITABLE
+INSTEAD = {"RAW": "TIFF"}  # what is written for a format that is not WRITABLE: TIFF holds a sensor's depth; else PNG
+BITS = {"PNG": 16, "TIFF": 16, "HEIF": 12, "AVIF": 12}  # of WRITABLE: those that hold more than 8 a channel
+OPENCV: dict[str, list[int]] = {  # what OpenCV writes, and how: Pillow holds no colors of more than 8 bits
     "PNG": [],
     "TIFF": [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE],
 }
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .webp .gif .bmp .dib .avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c "
-    ".ppm .pgm .pbm .pnm .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .tga .xpm .xbm".split()
+    ".ppm .pgm .pbm .pnm .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .dcx .pcd .tga "
+    ".heic .heif .heics .heifs .hif .jxl .dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .raf .orf .rw2 .rwl .pef .srw "
+    ".x3f .mrw .3fr .fff .iiq .erf .mef .mos .kdc .dcr .gpr".split()
 )
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
@@ -72,6 +77,10 @@ def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
     `size` is for a picture that will end as a square of so many pixels: one far larger then comes at a fraction of its
     sides, see `reduction`; a JPEG is decoded so, other formats are averaged (`reduced`). 0: whole.
     """
+    if (more := decoded(data)) is not None:
+        whole = shallow(samples.color(more.raster))
+        by = reduction(whole.shape[1], whole.shape[0], size) if size else 1
+        return _rgb(upright(reduced(whole, by), more.raster.orientation or 1))
     with opened(data) as image:
         pixels = _fast_jpeg(data, image, size)
         if pixels is None:
@@ -81,7 +90,11 @@ def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
             turn = raster.orientation or orientation(image)
         else:
             turn = orientation(image)
-        pixels = upright(pixels, turn)
+        return _rgb(upright(pixels, turn))
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H,W) or (H,W,3) as (H,W,3)."""
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
@@ -102,7 +115,7 @@ class Header(NamedTuple):
     """What the header of an image file says."""
 
     format: str
-    """Pillow's name of the format; empty where the image is too large for Pillow to go on."""
+    """Pillow's name of the format, or a key of libraries.LIBRARIES; empty where reading will fail and say why."""
     width: int
     """Pixels of the upright picture, 0 where not known."""
     height: int
@@ -110,19 +123,29 @@ class Header(NamedTuple):
 
 
 def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
-    """What a file's header says, or None where it is no image's; reads no more than the header.
+    """What a file's header says, or None where it is no image's; reads no more than the header, but for the formats of
+    libraries.LIBRARIES.
 
     Without `trust_suffix`, only formats with a signature count: some of the others match nearly any bytes.
     """
+    kind = formats.kind(file)
+    if kind is not None and not kind.image:
+        return None
     try:
+        if libraries.refusal(kind):
+            return Header("", 0, 0)
+        if kind is not None and kind.reader in libraries.LIBRARIES:
+            more = libraries.opened(kind, file.read())
+            return Header(kind.reader, more.width, more.height) if more else None
         with _quiet(), _open(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
             return _header_of(image)
     except UnidentifiedImageError:
-        return _later_jpeg(file) if trust_suffix else None
+        late = _later_jpeg(file) if trust_suffix and kind is None else None
+        return late or (Header("", 0, 0) if kind else None)
     except Image.DecompressionBombError:
         return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
-    except decoders.ERRORS:  # Pillow's plugins raise whatever their parsing runs into
-        return None
+    except decoders.ERRORS:  # Pillow's plugins and the libraries raise whatever their parsing runs into
+        return Header("", 0, 0) if kind else None  # reading will say what is wrong
 
 
 def _header_of(image: Image.Image) -> Header:
@@ -145,10 +168,36 @@ def _later_jpeg(file: BinaryIO) -> Header | None:
 def frames(data: bytes) -> int:
     """How many pictures a file holds: an animation's frames, a TIFF's pages, an MPO's views; 1 where it cannot tell."""
     try:
+        if more := libraries.opened(formats.kind(io.BytesIO(data)), data):
+            return more.frames
         with _quiet(), _open(io.BytesIO(data), SIGNED + UNSIGNED) as image:
             return getattr(image, "n_frames", 1)
-    except decoders.ERRORS:  # Pillow's plugins raise whatever their parsing runs into
+    except decoders.ERRORS:  # Pillow's plugins and the libraries raise whatever their parsing runs into
         return 1
+
+
+def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded | None:
+    """A file's picture where one of libraries.LIBRARIES reads it; None where Pillow is to try.
+
+    Raises UnreadableImage, also for what nothing reads: it names the kind of file, and what to install or to do.
+    """
+    kind = formats.kind(io.BytesIO(data))
+    if refusal := libraries.refusal(kind):
+        raise UnreadableImage(refusal)
+    try:
+        more = libraries.opened(kind, data)
+        if more is None:
+            return None
+        check_size(more.width, more.height, max_pixels)
+        if more.stored > min(2 * max_pixels, MAX_PIXELS):
+            raise UnreadableImage(f"too many pixels: {more.stored:,} on the sensor")
+        result = more.decode()
+        check_size(result.raster.pixels.shape[1], result.raster.pixels.shape[0], max_pixels)
+        return result._replace(format=kind.reader if kind else "", bits=more.bits)
+    except UnreadableImage:
+        raise
+    except decoders.ERRORS as error:
+        raise _unreadable(error, f"{kind.name}: " if kind else "") from error
 
 
 def read(path: Path) -> bytes:
@@ -293,13 +342,28 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage(f"not an image, or cut off in its header: it begins with {data[:8]!r}") from None
+        raise UnreadableImage(_unidentified(data)) from None
     except Image.DecompressionBombError:
         raise UnreadableImage(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
     except decoders.ERRORS as error:  # Pillow's plugins raise whatever their parsing runs into
-        reason = " ".join(str(error).split()) or type(error).__name__
-        kind = "truncated" if "truncated" in reason.lower() else "damaged or unsupported"
-        raise UnreadableImage(f"{kind}: {reason}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: BaseException, name: str = "") -> UnreadableImage:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    kind = "" if reason.startswith("truncated: ") else "truncated: " if "truncated" in reason.lower() else None
+    return UnreadableImage(f"{name}{'damaged or unsupported: ' if kind is None else kind}{reason}")
+
+
+def _unidentified(data: bytes) -> str:
+    """Why Pillow could make nothing of a file, for people."""
+    kind = formats.kind(io.BytesIO(data))
+    if kind is None:
+        return f"not an image, or cut off in its header: it begins with {data[:8]!r}"
+    try:
+        return f"{kind.name} of a kind that is not read: {formats.layout(kind, data)}"
+    except (ValueError, struct.error):
+        return f"{kind.name} that is damaged or cut off in its header"
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -449,31 +513,49 @@ def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarra
 
 
 def encode(
-    rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int, settings: Mapping[str, Any] | None = None
+    rgb: np.ndarray,
+    alpha: np.ndarray | None,
+    format: str,
+    quality: int,
+    settings: Mapping[str, Any] | None = None,
+    bits: int = 16,
 ) -> bytes:
     """(H,W,3), and alpha (H,W) of the same type where the format holds it, as the bytes of a file.
 
-    uint8, or uint16 for DEEP formats. `format` is a key of WRITABLE; `quality` 1..100 is for JPEG, WebP and AVIF, the
-    others are lossless; `settings` are more arguments for what Pillow writes (not JPEG, PNG and TIFF). JPEG is 4:2:0:
-    the chroma was predicted at a few hundred pixels and upsampled, so full resolution would only store more bytes of
-    the same. Raises ValueError for another format or for sizes the format cannot hold.
+    uint8, or uint16 for the formats of BITS, which then hold `bits` a channel or as many as they can. `format` is a key
+    of WRITABLE; `quality` 1..100 is for JPEG, WebP, AVIF, HEIF and JXL, the others are lossless; `settings` are more
+    arguments for what is not JPEG, PNG or TIFF: what Pillow's save() takes. JPEG is 4:2:0: the chroma was predicted at
+    a few hundred pixels and upsampled, so full resolution would only store more bytes of the same. Raises ValueError
+    for another format, one whose library is not installed, or for sizes the format cannot hold.
     """
     if format not in WRITABLE:
         raise ValueError(f"format {format}: expected one of {', '.join(WRITABLE)}")
-    if rgb.dtype != np.uint8 and format not in DEEP:
+    if rgb.dtype != np.uint8 and format not in BITS:
         raise ValueError(f"{rgb.dtype} pixels cannot be written as {format}: expected uint8")
-    planes = np.dstack([rgb, alpha]) if alpha is not None and format in WITH_ALPHA else rgb
+    if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
+        raise ValueError(f"format {format} {lacks}")
+    planes = np.dstack([rgb, alpha]) if alpha is not None and format in WITH_ALPHA else np.ascontiguousarray(rgb)
     try:
-        if format == "JPEG":
-            return simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420")
-        if format in DEEP:  # OpenCV: PNG six times faster than Pillow's default, a little larger; and 16-bit colors
-            order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
-            return cv2.imencode(WRITABLE[format], cv2.cvtColor(planes, order), DEEP[format])[1].tobytes()
-        file = io.BytesIO()
-        lossy = {"quality": quality} if format in ("WEBP", "AVIF") else {}
-        Image.fromarray(planes).save(file, format, **lossy, **(settings or {}))
+        return _encoded(planes, format, quality, dict(settings or {}), bits)
     except Exception as error:  # encoders refuse sizes with errors of many types
         raise ValueError(f"{rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written as {format}: {error}") from error
+
+
+def _encoded(planes: np.ndarray, format: str, quality: int, settings: dict[str, Any], bits: int) -> bytes:
+    if format == "JPEG":
+        return simplejpeg.encode_jpeg(planes, quality, "RGB", "420")
+    if format in OPENCV:  # PNG six times faster than Pillow's default, a little larger
+        order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        return cv2.imencode(WRITABLE[format], cv2.cvtColor(planes, order), OPENCV[format])[1].tobytes()
+    if format == "AVIF" and planes.dtype == np.uint16:
+        return avif.encode(planes, quality, 10 if bits <= 10 else 12, settings)
+    if format == "HEIF":
+        return heif.encode(planes, quality, 10 if bits <= 10 else 12, settings)
+    if format == "JXL":
+        return jxl.encode(planes, quality, settings.pop("lossless", False), settings)
+    file = io.BytesIO()
+    lossy = {"quality": quality} if format in ("WEBP", "AVIF") else {}
+    Image.fromarray(planes).save(file, format, **lossy, **settings)
     return file.getvalue()
 
 

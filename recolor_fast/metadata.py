@@ -68,6 +68,8 @@ HOLDS = {  # what `insert` and `settings` can put into which format
     "TIFF": {"exif", "xmp", "iptc", "dpi"},
     "WEBP": {"exif", "xmp"},
     "AVIF": {"exif", "xmp"},
+    "HEIF": {"exif", "xmp"},
+    "JXL": {"exif", "xmp"},
     "BMP": {"dpi"},
     "JPEG2000": {"xmp"},
 }
@@ -152,6 +154,13 @@ def of_boxes(data: bytes) -> Metadata:
         elif kind in parts.COPIED_BOXES:
             more.append((kind, content))
     return _with(Metadata(xmp=found), "JPEG2000", more)
+
+
+def of_file(data: bytes) -> Metadata:
+    """Metadata of a JPEG's or TIFF's bytes, none of other files."""
+    if data.startswith(jpeg.SOI):
+        return of_jpeg(jpeg.head(data))
+    return _of_tiff(data, Metadata())
 
 
 def orientation(found: Metadata) -> int:
@@ -316,9 +325,9 @@ def resources_of_tiff(data: bytes) -> bytes:
 
 def settings(found: Metadata, format: str) -> dict[str, Any]:
     """What Pillow's save() needs to write the metadata into formats that `insert` leaves to it."""
-    if format not in ("WEBP", "AVIF", "BMP"):
+    if format not in ("WEBP", "AVIF", "HEIF", "JXL", "BMP"):
         return {}
-    return {name: getattr(found, name) for name in HOLDS[format] if getattr(found, name)}
+    return {name: getattr(found, name) for name in sorted(HOLDS[format]) if getattr(found, name)}
 
 
 def insert(data: bytes, found: Metadata, format: str) -> tuple[bytes, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import cut_jpeg, decoders, inventory, provenance, samples
+from recolor_fast.photographs import avif, cut_jpeg, decoders, inventory, provenance, samples
 from recolor_fast.photographs.samples import Raster
 
 COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
@@ -50,7 +50,9 @@ class Picture(NamedTuple):
     original: bytes = b""
     """The file itself where it is a gray JPEG whose samples, turned, are `gray`."""
     lossless: bool = False
-    """Whether it is a lossless WebP, and so to be written as one where it becomes WebP again."""
+    """Whether it is a lossless WebP or JPEG XL, and so to be written as one where it becomes that again."""
+    bits: int = 16
+    """Of a channel of the file, where `gray` is uint16."""
     things: tuple[inventory.Thing, ...] = ()
     """What the file holds beside the picture."""
 
@@ -111,7 +113,7 @@ def _mended(data: bytes, max_pixels: int, judge: bool, error: images.UnreadableI
 
 
 def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
-    picture = _fast_jpeg(data, max_pixels, judge)
+    picture = _fast_jpeg(data, max_pixels, judge) or _by_library(data, max_pixels, judge)
     if picture:
         return picture
     with images.opened(data, max_pixels) as image:
@@ -134,8 +136,32 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
             metadata.of_image(data, image),
             stored,
             lossless=image.format == "WEBP" and _is_lossless_webp(data),
+            bits=avif.bits(data) if image.format == "AVIF" else 16,
             things=inventory.of(data, images.file_format(image)),
         )
+
+
+def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
+    """A file that an optional library reads; None where Pillow should try."""
+    more = images.decoded(data, max_pixels)
+    if more is None:
+        return None
+    pixels, alpha, notes = _to_srgb(more.raster, more.profile)
+    turn = more.raster.orientation or 1
+    colored = pixels.ndim == 3 and (is_color(pixels) if judge else None)
+    jpeg_inside = more.carrier.startswith(jpeg.SOI)
+    found = metadata.of_file(more.carrier) if more.carrier else Metadata(exif=more.exif, xmp=more.xmp)
+    return Picture(
+        images.upright(images.gray(pixels) if pixels.ndim == 3 else pixels, turn),
+        None if alpha is None else images.upright(alpha, turn),
+        more.format,
+        colored,
+        more.raster.notes + notes + tuple(f"{LOSS}{what}" for what in more.losses),
+        found,
+        lossless=more.lossless,
+        bits=more.bits,
+        things=inventory.of(more.carrier, "JPEG") if jpeg_inside else inventory.of(data, more.format),
+    )
 
 
 def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
@@ -398,19 +424,22 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
     found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
     found = _saying(found, writing, format)
     gray, alpha = picture.gray, picture.alpha
-    if gray.dtype != np.uint8 and format not in images.DEEP:
+    most = images.BITS.get(format, 8)
+    if gray.dtype != np.uint8 and picture.bits > most:
+        notes += (f"{LOSS}{picture.bits} bits a channel became {most}, what {format} holds here",)
+    if gray.dtype != np.uint8 and most == 8:
         gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
-        notes += (f"{LOSS}16 bits a channel became 8, what {format} holds here",)
     if alpha is not None and format not in images.WITH_ALPHA:
         notes += (f"{LOSS}transparency dropped, {format} has none",)
-    elif alpha is not None and format == "AVIF":
-        notes += (f"{LOSS}transparency is kept about, AVIF writes it with a loss",)
+    elif alpha is not None and format in ("AVIF", "HEIF"):
+        notes += (f"{LOSS}transparency is kept about, {format} writes it with a loss",)
     if format == "JPEG":
         data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look), writing.quality)
     else:
         rgb = chroma.merge(gray, cbcr, writing.look)
-        lossless = {"lossless": True} if picture.lossless and format == "WEBP" else {}
-        data = images.encode(rgb, alpha, format, writing.quality, metadata.settings(found, format) | lossless)
+        lossless = {"lossless": True} if picture.lossless and format == picture.format else {}
+        given = metadata.settings(found, format) | lossless
+        data = images.encode(rgb, alpha, format, writing.quality, given, picture.bits)
     data, more = metadata.insert(data, found, format)
     return data, notes + more
 

@@ -21,9 +21,17 @@ options
 presets
 photographs.samples
 photographs.tiff
+photographs.avif
 photographs.decoders
 jpeg
 photographs.cut_jpeg
+photographs.directories
+photographs.formats
+photographs.opened
+photographs.heif
+photographs.jxl
+photographs.raw
+photographs.libraries
 images
 chroma
 photographs.parts

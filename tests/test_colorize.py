@@ -195,7 +195,12 @@ def test_bad_images_are_named_and_the_others_done(photos: Path, model: Path, tmp
     assert tree(out) == ["a.jpg", "a.png", "sub/deep/b.png"]
     printed = capsys.readouterr().err
     assert "3 colored, 1 skipped (1 not an image), 4 failed" in printed
-    for words in ("empty.jpg: the file is empty", "half.jpg: truncated", "dangling.png: No such", "page.png: not an"):
+    for words in (
+        "empty.jpg: the file is empty",
+        "half.jpg: truncated",
+        "dangling.png: No such",
+        "page.png: a web page",
+    ):
         assert words in printed
     assert "notes.txt" not in printed
 

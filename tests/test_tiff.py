@@ -354,7 +354,6 @@ GRAY = noise("uint8").tobytes()
         (made([GRAY * 3], 8, 2, count=3, t258=(5, 6, 5)), "3 samples of 5, 6, 5 bits"),
         (made([GRAY * 8], 64, 1), "1 sample of 64 bits"),
         (made([GRAY * 8], 64, 1, t339=(5,)), "complex"),
-        (made([GRAY], 8, 32803), "a camera's raw data"),
         (made([GRAY * 5], 8, 5, count=5, t332=(2,)), "inks, 5 samples of 8 bits"),
         (made([GRAY], 8, 4), "a transparency mask, 1 sample of 8 bits"),
         (made([GRAY], 8, 1, t259=(5,), t317=(7,)), "predictor 7"),

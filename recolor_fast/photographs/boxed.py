@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from recolor_fast import metadata
-from recolor_fast.photographs import containers, parts, things
+from recolor_fast.photographs import containers, heif, jxl, parts, things
 from recolor_fast.photographs.things import Thing
 
 
@@ -61,7 +61,7 @@ def _codestream(data: bytes) -> Iterator[Thing]:
 
 
 def of_media(data: bytes) -> Iterator[Thing]:
-    """An AVIF's or a HEIF's boxes and items; EXIF and XMP as Pillow reads them."""
+    """An AVIF's boxes and items; EXIF and XMP as Pillow reads them."""
     end = 0
     for kind, content, stop in containers.boxes(data):
         end = stop
@@ -72,6 +72,20 @@ def of_media(data: bytes) -> Iterator[Thing]:
         exif, packet = image.info.get("exif"), image.info.get("xmp")
     yield from things.of_exif((exif or b"").removeprefix(metadata.EXIF))
     yield from things.of_xmp(packet or b"")
+
+
+def of_heif(data: bytes) -> Iterator[Thing]:
+    """A HEIF's EXIF and XMP; heif.opened tells what else there is, which no copy has."""
+    exif, packet = heif.blocks(data)
+    yield from things.of_exif(exif)
+    yield from things.of_xmp(packet)
+
+
+def of_jxl(data: bytes) -> Iterator[Thing]:
+    """A JPEG XL's EXIF and XMP; jxl.opened tells what else there is, which no copy has."""
+    exif, packet, _ = jxl.blocks(data)
+    yield from things.of_exif(exif)
+    yield from things.of_xmp(packet)
 
 
 def _items(content: bytes) -> Iterator[Thing]:

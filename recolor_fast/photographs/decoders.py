@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from recolor_fast.photographs import samples, tiff
+from recolor_fast.photographs import avif, samples, tiff
 from recolor_fast.photographs.samples import Raster, UnreadableImage
 
 ERRORS = (Exception, SystemExit)  # what a decoder may raise over a file; the signals of a user are neither
@@ -15,7 +15,10 @@ def decode(data: bytes, image: Image.Image) -> Raster:
     if isinstance(image, tiff.File):
         return tiff.read(data)
     image.load()
-    return (_deep_png(data, image) if image.format == "PNG" else None) or of_pillow(image)
+    deep = _deep_png(data, image) if image.format == "PNG" else None
+    if image.format == "AVIF":
+        deep = avif.decode(data)
+    return deep or of_pillow(image)
 
 
 def of_pillow(image: Image.Image) -> Raster:

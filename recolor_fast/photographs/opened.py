@@ -1,0 +1,58 @@
+"""What the optional readers of photographs (HEIF, JPEG XL, camera RAW) hand over."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from recolor_fast.photographs.samples import Raster
+
+
+class Decoded(NamedTuple):
+    """A picture with what its file says of it."""
+
+    raster: Raster
+    """Its pixels; an orientation of None is 1: upright."""
+    profile: bytes = b""
+    """An ICC profile of the pixels; empty: sRGB."""
+    exif: bytes = b""
+    """A TIFF structure."""
+    xmp: bytes = b""
+    carrier: bytes = b""
+    """A JPEG or TIFF file that has the metadata instead of `exif` and `xmp`."""
+    losses: tuple[str, ...] = ()
+    """What of the file is not in here: "depth map dropped"."""
+    lossless: bool = False
+    """Whether the file stores these very pixels."""
+    format: str = ""
+    """A key of libraries.LIBRARIES."""
+    bits: int = 16
+    """Of a channel of the file."""
+
+
+class Opened(NamedTuple):
+    """A picture of which only the header has been read."""
+
+    width: int
+    """Pixels, upright."""
+    height: int
+    """Pixels."""
+    bits: int
+    """Of a channel."""
+    frames: int
+    """Pictures in the file; 1 where it does not say."""
+    decode: Callable[[], Decoded]
+    stored: int = 0
+    """Pixels that decoding takes memory for, where they are more than the picture's."""
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of each box at the top of an ISO base media file, until what is cut off."""
+    at = 0
+    while at + 8 <= len(data):
+        size, start = int.from_bytes(data[at : at + 4]), at + 8
+        if size == 1 and at + 16 <= len(data):
+            size, start = int.from_bytes(data[at + 8 : at + 16]), at + 16
+        stop = len(data) if size == 0 else at + size
+        if stop < start or stop > len(data):
+            return
+        yield data[at + 4 : at + 8], data[start:stop]
+        at = stop
