@@ -408,7 +408,7 @@ def _lost(picture: Picture, data: bytes, format: str, writing: Writing) -> tuple
     stale = inventory.stale(picture.things) if kept else []
     return (
         *([f"{LOSS}dropped {', '.join(names)}"] if names else []),
-        *([f"left out, true of the gray picture alone: {', '.join(stale)}"] if stale else []),
+        *([f"left out, true of the picture as it was: {', '.join(stale)}"] if stale else []),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from recolor_fast import images, jpeg, metadata, pictures
-from recolor_fast.photographs import inventory, tags
+from recolor_fast.photographs import boxed, inventory, tags
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet
 
@@ -138,7 +138,21 @@ def test_an_index_of_pictures_and_thumbnails_are_left_out_knowingly() -> None:
     thumbnail = b"JFXX\0\x10" + saved("JPEG")
     data = segment(jpeg.APP2, b"MPF\0whatever")(segment(jpeg.APP0, thumbnail)(saved("JPEG", icc_profile=SRGB)))
     notes = pictures.encode(pictures.read(data), CBCR, "JPEG")[1]
-    assert notes == ("left out, true of the gray picture alone: index of further pictures, thumbnail, color profile",)
+    assert notes == ("left out, true of the picture as it was: index of further pictures, thumbnail, color profile",)
+
+
+def test_a_map_for_brighter_screens_is_named_and_not_claimed() -> None:
+    claims = packet(
+        ' hdrgm:Version="1.0" dc:format="image/jpeg"', "<Container:Directory><rdf:Seq/></Container:Directory>"
+    )
+    data = segment(jpeg.APP1, metadata.XMP + claims)(saved("JPEG"))
+    data = segment(jpeg.APP2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0")(segment(jpeg.APP2, b"MPF\0whatever")(data))
+    out, losses = colored(data + saved("JPEG"))
+    assert losses == f"loss: dropped a picture behind the picture ({len(saved('JPEG')):,} bytes)"
+    for claim in (b"hdrgm:Version", b"Container:Directory", b"MPF\0", b"21496"):
+        assert claim in data
+        assert claim not in out
+    assert b'dc:format="image/jpeg"' in out
 
 
 SRGB = pictures.gray_profile()
@@ -364,6 +378,32 @@ def test_an_avif_with_more_than_its_picture() -> None:
     names = [thing.name for thing in inventory.of(out.getvalue(), "AVIF")]
     assert "XMP format" in names
     assert "tag 271 (Make)" in names
+
+
+def test_items_of_an_avif_or_heif() -> None:
+    def full(kind: bytes, content: bytes, version: int = 0) -> bytes:
+        return box(kind, bytes((version, 0, 0, 0)) + content)
+
+    def link(kind: bytes, source: int, *targets: int) -> bytes:
+        return box(kind, struct.pack(f">{2 + len(targets)}H", source, len(targets), *targets))
+
+    kinds = [b"grid", b"av01", b"av01", b"av01", b"av01", b"tmap", b"Exif", b"mime", b"mime"]
+    media = {8: b"application/rdf+xml\0", 9: b"text/plain\0"}
+    infe = [
+        full(b"infe", struct.pack(">HH4s", number, 0, kind) + b"\0" + media.get(number, b""), 2)
+        for number, kind in enumerate(kinds, 1)
+    ]
+    links = [link(b"dimg", 1, 2), link(b"auxl", 3, 1), link(b"thmb", 4, 1), link(b"auxl", 5, 1), link(b"dimg", 6, 1, 5)]
+    auxiliary = box(b"iprp", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0")
+    parts = [full(b"pitm", b"\0\1"), full(b"iinf", struct.pack(">H", len(infe)) + b"".join(infe))]
+    parts += [full(b"iref", b"".join(links)), auxiliary]
+    things = list(boxed._items(bytes(4) + b"".join(parts)))
+    assert [(thing.name, thing.kind) for thing in things] == [
+        ("thumbnail", "stale"),
+        ("an item av01 beside the picture", "content"),
+        ("an item tmap beside the picture", "content"),
+        ("an item mime text/plain beside the picture", "content"),
+    ]
 
 
 # --- anything ------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_png_texts_are_copied_verbatim_and_what_describes_old_pixels_is_not() ->
     late = chunk(b"tEXt", b"Late\0after the pixels")
     data = data[:33] + stale + data[33:at] + data[at:-12] + late + data[-12:]
     out, notes = pictures.encode(pictures.read(data), CBCR, "PNG")
-    assert notes == ("left out, true of the gray picture alone: background color, significant bits",)
+    assert notes == ("left out, true of the picture as it was: background color, significant bits",)
     for kind in (b"gAMA", b"bKGD", b"sBIT"):
         assert kind in data
         assert kind not in out

@@ -1,8 +1,10 @@
 """XMP: what is no longer true of a copy is cut out, all else stays byte for byte."""
 
+import struct
+
 import pytest
 
-from recolor_fast.photographs import xmp
+from recolor_fast.photographs import inventory, xmp
 
 SPACES = {
     "GCamera": "http://ns.google.com/photos/1.0/camera/",
@@ -83,6 +85,18 @@ def test_a_packet_that_cannot_be_parsed_stays_unless_it_speaks_of_more_pictures(
     assert xmp.true(entities.replace(b"GCamera", b"G").replace(b"ns.", b"n.")) != b""
     with pytest.raises(ValueError, match="entities"):
         xmp.properties(entities)
+
+
+def test_deep_nesting_ends_soon() -> None:
+    nested = f'<rdf:Description xmlns:rdf="{xmp.RDF}">'
+    deep = packet().replace(b"</rdf:RDF>", (nested * 20_000 + "</rdf:Description>" * 20_000).encode() + b"</rdf:RDF>")
+    assert xmp.true(deep) == deep
+    assert [thing.kind for thing in inventory.of(deep_png(deep), "PNG")] == ["content"]
+
+
+def deep_png(content: bytes) -> bytes:
+    body = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + content
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(body) - 4) + body + bytes(4)
 
 
 def test_properties_in_either_form() -> None:

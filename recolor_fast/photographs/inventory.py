@@ -22,7 +22,11 @@ def of(data: bytes, format: str) -> tuple[Thing, ...]:
     try:
         return tuple(READERS[format](bytes(data))) if format in READERS else ()
     except (ValueError, LookupError, OSError, RuntimeError, struct.error, zlib.error) as error:  # Pillow's, too
-        return (Thing(f"parts that cannot be told apart ({type(error).__name__})", "unknown", kind="content"),)
+        return (
+            Thing(
+                f"parts that cannot be told apart ({type(error).__name__})", "unknown", things.digest(data), "content"
+            ),
+        )
 
 
 def lost(before: Iterable[Thing], after: Iterable[Thing], kinds: Iterable[str] = LOSSES) -> list[str]:
@@ -52,7 +56,7 @@ def _jpeg(data: bytes) -> Iterator[Thing]:
         segments, behind = _jpeg_parts(data)
     except ValueError:
         segments, behind = jpeg.head(data), b""
-        yield Thing("whatever follows damage between its segments", "unknown", kind="content")
+        yield Thing("whatever follows damage between its segments", "unknown", things.digest(data), "content")
     exif, packet, resources = False, False, b""
     for marker, payload, _ in segments:
         if marker == jpeg.APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 12:

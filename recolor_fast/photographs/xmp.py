@@ -91,9 +91,14 @@ def _plain(element: ElementTree.Element) -> bytes:
 
 def _outer(root: ElementTree.Element) -> list[ElementTree.Element]:
     """The descriptions that are no value of a property of another."""
-    every = list(root.iter(f"{{{RDF}}}Description"))
-    inner = {one for outer in every for one in outer.iter(f"{{{RDF}}}Description") if one is not outer}
-    return [one for one in every if one not in inner]
+    found, left = [], [root]
+    while left:
+        one = left.pop()
+        if one.tag == f"{{{RDF}}}Description":
+            found.append(one)
+        else:
+            left.extend(reversed(one))
+    return found
 
 
 def _short(name: str) -> str:
