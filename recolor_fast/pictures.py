@@ -20,15 +20,12 @@ from PIL import Image, ImageCms
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
 from recolor_fast.photographs import avif, cut_jpeg, decoders, inventory, provenance, samples
+from recolor_fast.photographs.in_color import SIDE, is_color
 from recolor_fast.photographs.samples import Raster
 
-COLORED = 16.0  # levels of Cb, Cr off the tone: more is visible; noise and JPEG at quality 40 leave less
-COLORED_SHARE = 0.005  # of the pixels; 1 in 200
 EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off
-SAMPLES = 2**13
 LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
 ROWS = 0.9  # share of a JPEG's rows that have to be there where its end is missing
-SAMPLED = 64  # pixels: no side of the reduced JPEG that `is_color` looks at has fewer, if the picture has as many
 
 
 class Picture(NamedTuple):
@@ -41,7 +38,7 @@ class Picture(NamedTuple):
     format: str
     """Pillow's name of the file format: JPEG, PNG, ..."""
     is_color: bool | None
-    """Whether the file shows colors, see `is_color`; None where `read` was not asked."""
+    """Whether the file shows colors, see photographs.in_color; None where `read` was not asked."""
     notes: tuple[str, ...] = ()
     """What a user should be told."""
     metadata: Metadata = Metadata()
@@ -126,7 +123,8 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
         colored: bool | None = False
         if pixels.ndim == 3:
             gray = images.gray(pixels)
-            colored = is_color(pixels) if judge else None
+            seen = pixels if alpha is None else np.where((alpha == 0)[..., None], gray[..., None], pixels)
+            colored = is_color(seen) if judge else None  # what cannot be seen may have any color
         return Picture(
             images.upright(gray, turn),
             None if alpha is None else images.upright(alpha, turn),
@@ -194,7 +192,7 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
         gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
         colored: bool | None = None if space == "YCbCr" else False
         if judge and space == "YCbCr":
-            side = {"min_height": min(SAMPLED, height), "min_width": min(SAMPLED, width)}
+            side = {"min_height": min(2 * SIDE, height), "min_width": min(2 * SIDE, width)}
             colored = is_color(simplejpeg.decode_jpeg(data, "RGB", **side))
     except ValueError as error:
         if "Premature end" in str(error):
@@ -248,29 +246,6 @@ def _is_lossless_webp(data: bytes) -> bool:
             return kind == b"VP8L"
         at += 24 if kind == b"ANMF" else 8 + length + length % 2  # a frame's chunks come after its own 16 bytes
     return False
-
-
-# --- is it a color picture -----------------------------------------------------------------------------------------
-
-
-def is_color(rgb: np.ndarray) -> bool:
-    """Whether uint8 or uint16 (H,W,3) shows colors, and is not a black-and-white photograph, toned, yellowed or noisy.
-
-    Sepia, cyanotype, a scanner's tint: chroma that follows from the luminance is not counted, since such photographs
-    are what people want colored. So from each pixel's (Cb, Cr) the median of its sixteenth of the luminance range is
-    taken; the picture is color if more than COLORED_SHARE of the pixels remain farther than COLORED levels off. A color
-    photograph of a single hue passes for toned. At most about SAMPLES pixels, evenly spread, are looked at.
-    """
-    step = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / SAMPLES))
-    some = rgb[::step, ::step]
-    some = np.ascontiguousarray(some if some.dtype == np.uint8 else (some // 256).astype(np.uint8))
-    ycc = cv2.cvtColor(some, cv2.COLOR_RGB2YCrCb).reshape(-1, 3)
-    ycc = ycc[np.argsort(ycc[:, 0] // 16, kind="stable")]
-    pairs, borders = ycc[:, 1:].astype(np.float32), np.flatnonzero(np.diff(ycc[:, 0] // 16)) + 1
-    off = 0
-    for near in np.split(pairs, borders):
-        off += int((np.hypot(*(near - np.sort(near, axis=0)[len(near) // 2]).T) > COLORED).sum())
-    return off > COLORED_SHARE * len(pairs)
 
 
 # --- color profiles ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ memory
 signals
 options
 presets
+photographs.in_color
 photographs.samples
 photographs.tiff
 photographs.avif

@@ -1,0 +1,70 @@
+"""Is a picture in color, or a black-and-white photograph, whatever its paper, its tone and the years made of it?
+
+A print's color follows from its luminance: paper and toner have one curve from black to white. Fading, stains and the
+light over a scanner's glass change that curve slowly over the picture. What is left when both are subtracted is noise,
+in one direction at most; a color photograph leaves more. tests/test_in_color.py measures it on photographs.
+"""
+
+import cv2
+import numpy as np
+
+SIDE = 64  # pixels, geometric mean of the sides that a picture is averaged to: noise and fringes go
+MARGIN = 0.13  # of each side is also left out on trial: mounts and frames have colors of their own
+BLUR = 1.0  # pixels; what is finer is noise and chroma that a JPEG blurred across edges
+TONES = 16  # parts of the picture by luminance, equally many pixels each, that have a tone each
+SLOW = 0.25  # of a side: what changes over more than that is fading and light, not a thing in the picture
+STRONG = 7.6  # Lab units off the tone in the strongest hundredth of the pixels; prints had up to 7.0
+SPREAD = 0.9  # Lab units, standard deviation in the direction of least color; prints had up to 0.82
+
+
+def is_color(rgb: np.ndarray) -> bool:
+    """Whether uint8 or uint16 (H,W,3) of any size shows colors.
+
+    Not color are black-and-white photographs that are toned (sepia, cyanotype, selenium), yellowed, unevenly faded,
+    stained, written on, mounted or noisy. A color photograph whose color follows from its luminance, a gray thing on a
+    lawn or birds in the sky, cannot be told from a toned print and passes for one.
+    """
+    lab = _reduced(rgb)
+    height, width = lab.shape[:2]
+    top, left = round(MARGIN * height), round(MARGIN * width)
+    return shows_color(lab) and shows_color(lab[top : height - top, left : width - left])
+
+
+def shows_color(lab: np.ndarray) -> bool:
+    """The judgement on float32 CIELAB (H,W,3) of about SIDE pixels a side: too much color off the tone, or in too many
+    directions."""
+    strength, spread = off_tone(lab)
+    return strength > STRONG or spread > SPREAD
+
+
+def off_tone(lab: np.ndarray) -> tuple[float, float]:
+    """Of float32 CIELAB (H,W,3) without what follows from luminance or changes slowly: the distance from the tone that
+    a hundredth of the pixels exceeds, and the standard deviation in the direction of least color. Lab units."""
+    height, width = lab.shape[:2]
+    lab = cv2.GaussianBlur(cv2.medianBlur(lab, 3), (0, 0), BLUR)  # the median takes handwriting and scratches away
+    ab = lab[..., 1:] - _tone(lab)
+    ab -= cv2.GaussianBlur(ab, (0, 0), SLOW * np.sqrt(height * width))
+    strengths = np.hypot(ab[..., 0], ab[..., 1]).ravel()
+    beyond = len(strengths) - 1 - len(strengths) // 100
+    least = np.linalg.eigvalsh(np.cov(ab.reshape(-1, 2), rowvar=False, bias=True))[0]
+    return float(np.partition(strengths, beyond)[beyond]), float(np.sqrt(max(least, 0)))
+
+
+def _reduced(rgb: np.ndarray) -> np.ndarray:
+    """float32 CIELAB of a picture, averaged to about SIDE x SIDE pixels where it has more."""
+    height, width = rgb.shape[:2]
+    scale = SIDE / np.sqrt(height * width)
+    if scale < 1:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    white = np.float32(255 if rgb.dtype == np.uint8 else 65535)
+    return cv2.cvtColor(rgb / white, cv2.COLOR_RGB2LAB)
+
+
+def _tone(lab: np.ndarray) -> np.ndarray:
+    """The tone (H,W,2) of each pixel: medians of a and b of the pixels as light as it, interpolated between parts."""
+    pixels = lab.reshape(-1, 3)
+    count = min(TONES, max(1, len(pixels) // 16))
+    pixels = pixels[np.argsort(pixels[:, 0])][len(pixels) % count // 2 :][: len(pixels) // count * count]
+    lightness, a, b = np.median(pixels.reshape(count, -1, 3), axis=1).T
+    return np.dstack([np.interp(lab[..., 0], lightness, part) for part in (a, b)]).astype(np.float32)
