@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from recolor_fast import images, jpeg, metadata, pictures
-from recolor_fast.photographs import boxed, inventory, tags
+from recolor_fast.photographs import boxed, inventory, libraries, tags
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet
 
@@ -404,6 +404,24 @@ def test_items_of_an_avif_or_heif() -> None:
         ("an item tmap beside the picture", "content"),
         ("an item mime text/plain beside the picture", "content"),
     ]
+
+
+@pytest.mark.parametrize("format", ["HEIF", "JXL"])
+def test_what_libraries_read_is_looked_through_too(format: str) -> None:
+    if lacks := libraries.missing(format):
+        pytest.skip(lacks)
+    exif = metadata.Metadata(
+        exif=tags.block({271: (2, b"Maker\0")}), xmp=packet(' dc:format="a" GCamera:MotionPhoto="1"')
+    )
+    data = images.encode(np.dstack([GRAY] * 3), None, format, 90, metadata.settings(exif, format))
+    out, losses = colored(data)
+    assert losses == ""
+    assert b"Maker" in out
+    assert b"MotionPhoto=" in data
+    assert b"MotionPhoto=" not in out
+    assert "data behind the picture (5 bytes)" in colored(data + b"words")[1]
+    assert "box what" in colored(data + box(b"what", b"ever"))[1]
+    assert "box uuid" in colored(data + box(b"uuid", b"0123456789abcdef position"))[1]
 
 
 # --- anything ------------------------------------------------------------------------------------------------------

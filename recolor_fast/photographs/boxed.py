@@ -11,6 +11,11 @@ from recolor_fast import metadata
 from recolor_fast.photographs import containers, heif, jxl, parts, things
 from recolor_fast.photographs.things import Thing
 
+PICTURES = tuple(f"an item {kind}" for kind in "hvc1 hev1 avc1 av01 jpeg unci grid iovl iden tmap".split())
+JXL = frozenset(
+    b"JXL |ftyp|jxlc|jxlp|jxll|jxli|Exif|xml |brob|jbrd|jumb|jhgm".split(b"|")
+)  # known or told of elsewhere
+
 
 def of_jpeg2000(data: bytes) -> Iterator[Thing]:
     if data[:4] == b"\xff\x4f\xff\x51":
@@ -75,14 +80,30 @@ def of_media(data: bytes) -> Iterator[Thing]:
 
 
 def of_heif(data: bytes) -> Iterator[Thing]:
-    """A HEIF's EXIF and XMP; heif.opened tells what else there is, which no copy has."""
+    """A HEIF's EXIF and XMP, items that are no pictures and what is behind; heif.opened tells of the other pictures."""
+    end = 0
+    for kind, content, stop in containers.boxes(data):
+        end = stop
+        if kind == b"meta":
+            yield from (thing for thing in _items(content) if not thing.name.startswith(PICTURES))
+        elif kind != b"mpvd":
+            yield from _box(kind, content)
+    yield from things.behind(data[end:])
     exif, packet = heif.blocks(data)
     yield from things.of_exif(exif)
     yield from things.of_xmp(packet)
 
 
 def of_jxl(data: bytes) -> Iterator[Thing]:
-    """A JPEG XL's EXIF and XMP; jxl.opened tells what else there is, which no copy has."""
+    """A JPEG XL's EXIF, XMP and boxes, and what is behind them; jxl.opened tells what else there is."""
+    if data.startswith(jxl.CONTAINER):
+        end, seen = 0, set()
+        for kind, content, stop in containers.boxes(data):
+            end = stop
+            if kind not in JXL or (kind in (b"Exif", b"xml ") and kind in seen):
+                yield from _box(kind, content)
+            seen.add(kind)
+        yield from things.behind(data[end:])
     exif, packet, _ = jxl.blocks(data)
     yield from things.of_exif(exif)
     yield from things.of_xmp(packet)
