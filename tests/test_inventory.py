@@ -158,6 +158,14 @@ def test_a_map_for_brighter_screens_is_named_and_not_claimed() -> None:
 SRGB = pictures.gray_profile()
 
 
+def test_what_made_an_earlier_copy_is_no_loss() -> None:
+    made = {"colored_by": "recolor_fast 0"}
+    first, _ = colored(saved("JPEG"), made=made)
+    again, losses = colored(first, made=made | {"saturation": 2})
+    assert losses == ""
+    assert b"saturation" in again
+
+
 def test_a_second_block_of_a_kind_is_named() -> None:
     exif = Image.Exif()
     exif[271] = "Maker"

@@ -99,6 +99,9 @@ def tag_name(tag: int) -> str:
     return f"tag {tag}{name and f' ({name})'}"
 
 
+REWRITTEN = ("tiff/1.0/}Orientation", "recolor-fast:xmp:1}made")  # properties; the other one says what made the copy
+
+
 def of_xmp(packet: bytes) -> Iterator[Thing]:
     """The properties of an XMP packet that are true of a copy."""
     if not packet:
@@ -113,7 +116,7 @@ def of_xmp(packet: bytes) -> Iterator[Thing]:
         yield Thing("XMP, which is damaged and speaks of a video or pictures behind the picture", "XMP")
     for name, content in properties:
         short = name.rpartition("}")[2]
-        if not name.endswith("tiff/1.0/}Orientation"):
+        if not name.endswith(REWRITTEN):
             yield Thing(f"XMP {short}", f"XMP {name}", digest(content), group="XMP")
 
 
