@@ -10,8 +10,8 @@ colorfulness  Hasler and Suesstrunk's (signed), summed over the set, by the trut
 fringes       chroma error within 3 pixels of strong luminance edges, by that elsewhere
 
 `--faces`: photographs whose middle third is a face. Skin is its pixels of true hue 20 to 80 degrees and true chroma 8
-or more: hue (median error, degrees), pale (share of faces whose skin has less than half the truth's chroma), blue (share
-whose mean b there is below 0).
+or more. hue: median error, degrees; pale: share of faces whose skin has less than half the truth's chroma; blue: share
+whose mean b there is below 0.
 """
 
 import math
