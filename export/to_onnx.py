@@ -25,7 +25,7 @@ from onnxruntime import quantization
 from recolor_fast import chroma, images, proof, runs, runtime
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
-from recolor_fast.files import replacing
+from recolor_fast.files import print_path, replacing
 from recolor_fast.metrics import compare
 from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
@@ -188,11 +188,13 @@ def in_onnxruntime(path: Path) -> proof.Run:
     return runtime.load(path, "cpu").run
 
 
-def with_photographs(options: Options, data: str) -> Options:
-    """The options of a run with other photographs, where some are given."""
+def with_photographs(options: Options, data: str, option: str = "data") -> Options:
+    """The options of a run, with other photographs where `option` gives some. ValueError for a missing folder."""
     if not data:
-        return replace(options, loader="host")
-    return replace(options, loader="host", data=sources.resolve(data), per_class=None, val_per_class=None, classes=None)
+        advice = f"the run's photographs are not there any more: --{option} FOLDER takes others"
+        return replace(options, loader="host", data=sources.resolve(options.data, advice=advice))
+    data = sources.resolve(data, option)
+    return replace(options, loader="host", data=data, per_class=None, val_per_class=None, classes=None)
 
 
 def calibration(options: Options, count: int, graph: str) -> Iterator[np.ndarray]:
@@ -208,9 +210,9 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
     paths = proof.photographs(with_photographs(options, arguments.data), arguments.photographs)
+    seen = with_photographs(options, arguments.calibrate, "calibrate") if arguments.precision == "int8" else None
     model = export(options, generator, arguments.graph, arguments.precision, arguments.saturation)
-    if arguments.precision == "int8":
-        seen = with_photographs(options, arguments.calibrate)
+    if seen:
         count = arguments.calibration_photographs
         model = quantized(model, calibration(seen, count, arguments.graph))
     metadata = {
@@ -221,6 +223,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         "images": str(trained.images),
         "versions": json.dumps(versions()),
     }
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file:
         file.write(finish(model, metadata))
         file.flush()
@@ -331,7 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(out)
+    print_path(out)
     return 0
 
 

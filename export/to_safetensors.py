@@ -16,7 +16,7 @@ import tyro
 from safetensors.torch import save
 
 from recolor_fast import runs
-from recolor_fast.files import replacing
+from recolor_fast.files import print_path, replacing
 from recolor_fast.options import to_json
 
 
@@ -63,12 +63,13 @@ def main(argv: list[str] | None = None) -> int:
                 f"out {out}: expected a name that ends in .safetensors, of no file that exists (or --overwrite)"
             )
         trained = runs.trained(arguments.run, arguments.best)
+        out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as file:
             file.write(save(trained.generator.state_dict(), metadata(arguments.run, trained)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(out)
+    print_path(out)
     return 0
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from recolor_fast import images, proof, runtime
 from recolor_fast.data import loader
 from recolor_fast.environment import versions
-from recolor_fast.files import replacing
+from recolor_fast.files import print_path, replacing
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -203,10 +203,11 @@ def main(argv: list[str] | None = None) -> int:
     if excess := proof.excess(proof.Proof(**told["difference"]), artefact.precision):
         print(f"error: {excess}: not written", file=sys.stderr)
         return 1
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file, replacing(out.with_name(out.name + ".json")) as note:
         note.write(json.dumps(told, indent=2).encode())
         file.write(plan)
-    print(out)
+    print_path(out)
     return 0
 
 

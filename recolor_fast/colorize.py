@@ -442,9 +442,9 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
         raise folder.Verdict("skipped", folder.IN_COLOR)
     if settings.in_place and (verdict := _colored_in_place(job, data, plan)):
         raise verdict
-    options, gray = artefact.options, _eight(picture.gray)
+    gray = _eight(picture.gray)
     if artefact.graph == "chroma":
-        gray = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
+        gray = images.prepared(gray, artefact.options)
     return _Work(job, picture, gray, notes=tuple(picture.notes))
 
 

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -27,13 +27,15 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recolor_fast import chroma, colorize, images, metrics, plots, runs, runtime
+from recolor_fast import chroma, colored, images, metrics, plots, runs, runtime
 from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
-from recolor_fast.data import index, sources
+from recolor_fast.data import host, index, sources
 from recolor_fast.environment import environment
+from recolor_fast.files import legible, print_path
 from recolor_fast.metrics import METRICS, Columns, Judged
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import Options, to_json
+from recolor_fast.photographs.colorless import COLORLESS
 from recolor_fast.presets import PRESETS
 
 BASELINES = {  # what every colorizer should beat: the CIE Lab a and b of all pixels
@@ -76,6 +78,9 @@ class Arguments:
     """State_dict of torch-fidelity's Inception v3 (fid)."""
     shown: int = 6
     """Photographs in the side-by-side figure."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """End with an error where a file cannot be read, before anything is measured; otherwise that photograph is left out
+    for every system, and named."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write into a folder that holds something already."""
 
@@ -167,7 +172,9 @@ class Photograph(NamedTuple):
     truth: np.ndarray
     """uint8 (S,S,3)."""
     gray: np.ndarray
-    """uint8 (S,S), its Rec. 601 luminance."""
+    """uint8 (S,S), its Rec. 601 luminance, which every chroma is merged with."""
+    luma: np.ndarray
+    """uint8 (H,W), the luminance of the whole photograph, which a system's source is prepared from."""
 
 
 class Chosen(NamedTuple):
@@ -186,7 +193,7 @@ class Chosen(NamedTuple):
 
 
 def choose(arguments: Arguments) -> Chosen:
-    """The photographs to evaluate on. ValueError for data that cannot be used."""
+    """The photographs to evaluate on, each read once. ValueError for data that cannot be used."""
     data = sources.resolve(arguments.data)
     if data == "sample":
         files: Sequence[Path] = sources.sample()
@@ -201,8 +208,37 @@ def choose(arguments: Arguments) -> Chosen:
         held_out = own or arguments.val_per_class is not None
         files = parts.val if held_out else _evenly(dict.fromkeys((*parts.val, *parts.train)))
         split = "validation part" if held_out else "all photographs"
-    usable, unusable = index.usable(files[: arguments.limit] if arguments.limit else files)
+    usable, unusable = index.usable(files[: arguments.limit] if arguments.limit else files, "full")
+    _leave_out(unusable, arguments.strict)
     return Chosen(root, usable, unusable, split)
+
+
+def _leave_out(unusable: dict[Path, str], strict: bool, pictures: Mapping[Path, Path] = {}) -> None:  # read only
+    """Say which photographs are left out, or which of their `pictures` takes them along; ValueError if `strict`."""
+    for path, reason in unusable.items():
+        file = pictures.get(path, path)
+        if strict:
+            raise ValueError(f"{file}: {reason} ({len(unusable)} in all); without --strict they are left out")
+        also = "" if file == path else f", and {path} with it"
+        print(f"warning: {file} is left out{also}: {reason}", file=sys.stderr)
+
+
+def without_broken(chosen: Chosen, systems: Sequence["System"], strict: bool) -> Chosen:
+    """The photographs of which every folder among the systems has a picture that can be read; each is read once.
+
+    ValueError for a picture of other proportions than its photograph's, where a folder has none that can be read, and
+    where `strict` for the first that cannot.
+    """
+    for system in systems:
+        if system.pictures:
+            pictures = {path: system.pictures[path] for path in chosen.paths}
+            broken = colored.broken(pictures)
+            _leave_out(broken, strict, pictures)
+            paths = [path for path in chosen.paths if path not in broken]
+            colored.check_proportions({path: pictures[path] for path in paths})
+            reasons = {path: f"{system.name}'s {pictures[path].name}: {reason}" for path, reason in broken.items()}
+            chosen = chosen._replace(paths=paths, unusable=chosen.unusable | reasons)
+    return chosen
 
 
 def _evenly(paths: Iterable[Path]) -> list[Path]:
@@ -218,8 +254,9 @@ def _evenly(paths: Iterable[Path]) -> list[Path]:
 def read(path: Path, size: int) -> Photograph:
     """A file as the protocol's square. ValueError naming a file that cannot be decoded."""
     with index.naming(path):
-        truth = images.resize(images.read_rgb(path.read_bytes()), size, size)
-    return Photograph(truth, images.gray(truth))
+        rgb = images.read_rgb(images.read(path))
+    truth = images.resize(rgb, size, size)
+    return Photograph(truth, images.gray(truth), images.gray(rgb))
 
 
 def true_classes(chosen: Chosen) -> np.ndarray:
@@ -251,7 +288,7 @@ class System(NamedTuple):
     """run, artefact, folder or baseline."""
     color: Callable[[Path, Photograph], np.ndarray]
     """uint8 (S,S,3) for a photograph (and the file it is from)."""
-    own: Callable[[Photograph], dict[str, float]] = lambda photograph: {}
+    own: Callable[[Path], dict[str, float]] = lambda path: {}
     """Columns that only this kind of system has."""
     missing: dict[str, str] = {}  # noqa: RUF012  # read only
     """Why it has no others, by column."""
@@ -260,6 +297,8 @@ class System(NamedTuple):
     """Photographs seen in training."""
     folder: Path | None = None
     """Of a run."""
+    pictures: Mapping[Path, Path] = {}  # read only
+    """Of a folder: its picture of each photograph."""
 
 
 def baseline(name: str, ab: tuple[float, float]) -> System:
@@ -320,7 +359,7 @@ def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
     return System(
         name,
         "artefact",
-        lambda path, photograph: colorize.colorize(artefact, photograph.gray),
+        lambda path, photograph: chroma.merge(photograph.gray, artefact.chroma(photograph.luma)),
         missing=_no_padova("an artefact holds no critic: give its run folder"),
         options=artefact.options,
         images=int(seen) if seen.isdecimal() else None,
@@ -328,38 +367,14 @@ def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
 
 
 def _folder(name: str, folder: Path, chosen: Chosen) -> System:
-    """Pictures colored by anything, found by the photographs' paths; suffixes may differ."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    exact = {path.relative_to(folder).as_posix(): path for path in files}
-    stems = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
-
-    def find(path: Path) -> Path | None:
-        below = Path(chosen.name(path))
-        names = [below, Path(*below.parts[1:])] if below.parts[0].lower() in sources.VALIDATION else [below]
-        tried = [
-            found
-            for one in names
-            for found in (
-                exact.get(one.as_posix()),
-                stems.get(one.as_posix()),  # a.gif was colored to a.gif.png
-                stems.get(one.with_suffix("").as_posix()),
-            )
-        ]
-        return next((found for found in tried if found), None)
-
-    absent = [path for path in chosen.paths if find(path) is None]
-    if absent:
-        raise ValueError(
-            f"system {folder}: it has no picture for {chosen.name(absent[0])} (nor for {len(absent) - 1} more of "
-            f"{len(chosen.paths)}); expected one of the same path and name for every photograph, of any suffix"
-        )
+    """Pictures colored by anything, found by the photographs' paths."""
+    pictures = colored.find(folder, {path: chosen.name(path) for path in chosen.paths})
 
     def color(path: Path, photograph: Photograph) -> np.ndarray:
-        found = find(path)
-        assert found is not None
-        return read(found, len(photograph.gray)).truth
+        return read(pictures[path], len(photograph.gray)).truth
 
-    return System(name, "folder", color, missing=_no_padova("a folder of pictures holds no critic"))
+    missing = _no_padova("a folder of pictures holds no critic")
+    return System(name, "folder", color, missing=missing, pictures=pictures)
 
 
 def _run(name: str, folder: Path, device: torch.device) -> System:
@@ -368,7 +383,7 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
     graph = Chroma(generator, options.space).eval()
 
     def color(path: Path, photograph: Photograph) -> np.ndarray:
-        seen = prepared(photograph.gray, options)
+        seen = images.prepared(photograph.luma, options)
         with torch.no_grad():
             cbcr = graph(_batch(seen, device)).cpu().numpy()[0]
         return chroma.merge(photograph.gray, cbcr)
@@ -394,22 +409,9 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
     return base._replace(own=own, missing={} if takes_color else dict.fromkeys(SWAPPED, reason))
 
 
-def prepared(gray: np.ndarray, options: Options) -> np.ndarray:
-    """uint8 gray (H,W) as the run's generator sees it, uint8 (size,size)."""
-    return images.source(gray, options.size, options.equalize != "none", options.blur != "none")
-
-
-def target(truth: np.ndarray, options: Options) -> np.ndarray:
-    """uint8 RGB (H,W,3) as the run's target was prepared in training, uint8 (size,size,3)."""
-    truth = images.equalize(truth) if options.equalize == "both" else truth
-    truth = images.blur(truth) if options.blur == "both" else truth
-    return images.resize(truth, options.size, options.size)
-
-
 def _batch(image: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 (H,W) or (H,W,3) -> (1,C,H,W) on the device."""
-    planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
+    """uint8 (H,W) -> (1,1,H,W) on the device."""
+    return torch.from_numpy(image)[None, None].to(device)
 
 
 def _padova_columns(
@@ -418,10 +420,10 @@ def _padova_columns(
     options: Options,
     device: torch.device,
     takes_color: bool,
-    photograph: Photograph,
+    path: Path,
 ) -> dict[str, float]:
-    gray = _batch(prepared(photograph.gray, options), device)
-    rgb = _batch(target(photograph.truth, options), device)
+    """Of a photograph as the loader gives it to train on."""
+    gray, rgb = (part[None].to(device) for part in host.decode(path, options.size, options.equalize, options.blur))
     pairs = {PADOVA: (to_unit(gray), SPACES[options.space].encode(to_rgb01(rgb)))}
     if takes_color:
         pairs[SWAPPED] = (to_unit(rgb), to_unit(gray).expand(-1, 3, -1, -1))
@@ -448,7 +450,7 @@ def measure(
             columns = metrics.measure(stacked)
             for judge in judges:
                 columns |= judge(stacked)
-            own = [{}, *(system.own(photograph) for system in systems)]
+            own = [{}, *(system.own(path) for system in systems)]
             for place, name in enumerate(rows):
                 rows[name].append({column: values[place] for column, values in columns.items()} | own[place])
     return {
@@ -469,9 +471,11 @@ class Results(NamedTuple):
 def combine(columns: dict[str, Columns], labels: np.ndarray) -> dict[str, Columns]:
     """`columns` with those of the truth beside each system's as truth/..., and what the classifier's classes say."""
     truth = columns["truth"]
+    shares = ("chroma", "colorfulness") if _colorless(truth) else ()  # of nothing there are none
+    beside = {f"truth/{column}": values for column, values in truth.items() if column not in shares}
     combined = {}
     for name, own in columns.items():
-        combined[name] = dict(own) | {f"truth/{column}": values for column, values in truth.items()}
+        combined[name] = dict(own) | beside
         if "class" in own:
             combined[name]["top1_agreement"] = (own["class"] == truth["class"]).astype(float)
             if (labels >= 0).any():
@@ -482,12 +486,19 @@ def combine(columns: dict[str, Columns], labels: np.ndarray) -> dict[str, Column
     return combined
 
 
+def _colorless(truth: Columns) -> bool:
+    return "chroma" in truth and float(truth["chroma"].mean()) < COLORLESS
+
+
 def summarize(
     columns: dict[str, Columns], systems: list[System], judged: dict[str, Judged], seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Every metric of every system, and those of the truth that need no other picture."""
     reasons = {name: one.reason for name, one in judged.items()}
+    share = f"the truth holds no color (mean Lab chroma below {COLORLESS:g}) that this could be a share of"
     missing = reasons | {
+        "truth/chroma": share,
+        "truth/colorfulness": share,
         "top1": reasons["class"] or "no photograph's folder or name has a wnid whose class is known",
         "top1_agreement": reasons["class"],
         "fid": reasons["inception"] or "it needs two photographs or more",
@@ -550,7 +561,7 @@ def caption(protocol: dict[str, Any]) -> str:
     found += [f"commit {protocol['commit'][:10]}"] if protocol["commit"] else []
     weights = [f"{name}: {origin}" for name, origin in protocol["weights"].items() if origin]
     seen = [f"{name} {one['images']}" for name, one in protocol["systems"].items() if one["images"] is not None]
-    return (
+    return legible(
         f"{protocol['photographs']} photographs of {protocol['data']} ({protocol['split']}, files "
         f"{protocol['files'][:10]}), {protocol['size']}x{protocol['size']} pixels, seed {protocol['seed']}; "
         + (f"photographs seen in training: {', '.join(seen)}; " if seen else "")
@@ -624,7 +635,7 @@ def _is_of(system: System, presets: Iterable[str]) -> bool:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(legible(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _shown(found: dict[str, Any]) -> str:
@@ -727,9 +738,8 @@ def evaluate(arguments: Arguments) -> Path:
     check(arguments)
     device = torch.device("cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu")
     chosen = choose(arguments)
-    for path, reason in chosen.unusable.items():
-        print(f"warning: {path} is left out: {reason}", file=sys.stderr)
     systems = open_systems(arguments, chosen, device)
+    chosen = without_broken(chosen, systems, arguments.strict)
     for system in systems:
         if chosen.split == "all photographs" and system.options and system.options.data == str(chosen.root.resolve()):
             print(f"warning: {system.name} was trained on photographs of {chosen.root} too", file=sys.stderr)
@@ -789,7 +799,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing is kept: start again, into another folder or with --overwrite", file=sys.stderr)
         return 130
-    print(out)
+    print_path(out)
     return 0
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -112,6 +113,22 @@ def _naming(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise NotKept(f"its {what} cannot be kept ({error.strerror}): give an output") from error
+
+
+def legible(name: object) -> str:
+    """A file's name, or any text, as one line that every encoding, font and table takes.
+
+    What cannot be printed (a line break, a byte that is no UTF-8, an invisible mark) is escaped: \\n, \\udce9.
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name))
+
+
+def print_path(path: Path) -> None:
+    """A path as a line on stdout, byte for byte what the file system calls it, be that text or not."""
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
 
 
 def holds_program(path: Path) -> bool:

@@ -24,6 +24,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.files import replacing
+from recolor_fast.options import Options
 from recolor_fast.photographs import avif, cut_jpeg, decoders, formats, heif, jxl, libraries, samples, tiff
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.opened import Decoded
@@ -222,8 +223,9 @@ def why(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def check(data: bytes, max_pixels: int = MAX_PIXELS, strict: bool = False) -> None:
-    """Raise UnreadableImage where a file's bytes are no usable image of up to `max_pixels`.
+def check(data: bytes, max_pixels: int = MAX_PIXELS, strict: bool = False) -> np.ndarray | None:
+    """Raise UnreadableImage where a file's bytes are no usable image of up to `max_pixels`; its pixels, as `read_rgb`
+    gives them, where they had to be decoded for that, else None.
 
     A JPEG has its headers parsed and its end marker looked for, which costs next to nothing and does not find bit rot
     in its pixels; any other file is decoded. `strict` decodes JPEGs too (at an eighth of their sides, in gray) and
@@ -232,11 +234,11 @@ def check(data: bytes, max_pixels: int = MAX_PIXELS, strict: bool = False) -> No
     is valid, if wrong. What is odd outside the coded data (a broken color profile, whatever follows the end marker) is
     no fault; with stray bytes between the headers, the coded data are not looked at strictly.
     """
-    if plain_jpeg(data, max_pixels) is None:
-        read_rgb(data)
+    pixels = read_rgb(data) if plain_jpeg(data, max_pixels) is None else None
     header = jpeg_header(data) if strict else None
     if header is not None and header.width * header.height <= max_pixels:
         _check_scans(data)
+    return pixels
 
 
 # Of libjpeg's warnings (jerror.h) those that tell of entropy-coded data, between sound headers.
@@ -507,6 +509,11 @@ def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarra
     if blur:
         gray = _blurred(gray)
     return resize(gray, size, size)
+
+
+def prepared(gray: np.ndarray, options: Options) -> np.ndarray:
+    """What the generator of a run of these options sees of uint8 gray (H,W), by `source`: uint8 (size, size)."""
+    return source(gray, options.size, options.equalize != "none", options.blur != "none")
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A photograph gives columns: numbers, and histogram counts, of one picture beside
 METRICS: a function of the columns' means over the photographs. So an interval is the same function of resampled means.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from recolor_fast.color import to_lab, to_rgb01, to_unit
 from recolor_fast.download import Pinned, reachable
 from recolor_fast.losses.features import LPIPS, PRETRAINED, build_lpips, cached, missing, pretrained, read_weights
+from recolor_fast.photographs.colorless import COLORLESS
 
 Columns = dict[str, np.ndarray]
 Judge = Callable[[Tensor], Columns]
@@ -46,7 +48,7 @@ def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[
     """Metrics over pairs of RGB photographs, uint8 (H,W,3):
 
     - ab_rmse: root mean square error of a and b, CIE Lab units; ab_rmse/gray: the same for no color at all;
-    - chroma: mean Lab chroma divided by the truth's (1 is as colorful, 0 is gray);
+    - chroma: mean Lab chroma divided by the truth's (1 is as colorful, 0 is gray); NaN where the truth holds no color;
     - psnr: dB on RGB, peak 255, of the mean square error over all photographs.
 
     ValueError where there is no photograph.
@@ -66,7 +68,7 @@ def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[
     return {
         "ab_rmse": (squares / count) ** 0.5,
         "ab_rmse/gray": (grays / count) ** 0.5,
-        "chroma": chromas / max(truths, 1e-9),
+        "chroma": chromas / truths if truths / count >= COLORLESS else math.nan,
         "psnr": -10 * float(np.log10(max(errors / count, 1e-10))),
     }
 

@@ -31,6 +31,9 @@ class Options:
     check: Literal["header", "full"] = "header"
     """How files are checked before training: header (format, header and end marker of a JPEG; other formats decoded),
     or full (every file decoded, which finds most rot). What was found is kept in the cache until a file changes."""
+    gray_photographs: Literal["leave-out", "keep"] = "leave-out"
+    """Photographs that hold no color (mean Lab chroma below 2), which teach gray: leave-out, or keep. They are counted
+    and said either way."""
     size: int = 256
     """Side of the square the networks see, pixels: unet and nearest take 64, 128, 256 and 512, other generators any
     multiple of 32 from 64 to 1024."""
@@ -135,7 +138,7 @@ class Options:
     """Adam's step size, both networks."""
     decay: float = 0.0
     """Share of the run, at its end, over which the learning rate falls linearly to 0 (pix2pix: 0.5); 0: it stays.
-    A run whose rate falls cannot be made longer or shorter by resume: `start` another one from it."""
+    A run whose rate falls cannot be made longer or shorter by resume with the same decay: `start` another from it."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.999
@@ -288,9 +291,11 @@ class Options:
 
 CHOSEN_BY_DEVICE = frozenset("compile fused_critic cuda_graph channels_last loader cache".split())  # where "auto"
 CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is resumed; the rest is what is trained
-    "check skip_nonfinite images device compile_backend deterministic lpips_weights feature_weights encoder_weights "
-    "runs name resume changed_files save_every keep log_every samples dry_run".split()
+    "data check gray_photographs learning_rate decay skip_nonfinite images device compile_backend deterministic "
+    "lpips_weights feature_weights encoder_weights runs name resume changed_files save_every keep log_every samples "
+    "dry_run".split()
 )
+BEFORE = {"gray_photographs": "keep"}  # what an option did before there was one, in files that do not name it
 
 
 def to_json(options: Options) -> str:
@@ -301,11 +306,13 @@ def to_json(options: Options) -> str:
 def from_dict(values: dict[str, Any]) -> Options:
     """Inverse of `dataclasses.asdict`, also after a round trip through JSON (lists for tuples).
 
-    Raises ValueError naming any key that is no option.
+    A key that is missing has its default, or what was done before there was one (BEFORE). Raises ValueError naming any
+    key that is no option.
     """
     unknown = sorted(set(values) - {field.name for field in fields(Options)})
     if unknown:
         raise ValueError(
             f"unknown options {', '.join(unknown)}: the file was written by another version of recolor_fast"
         )
-    return Options(**values | {"terms": tuple((name, float(weight)) for name, weight in values.get("terms", ()))})
+    terms = tuple((name, float(weight)) for name, weight in values.get("terms", ()))
+    return Options(**BEFORE | values | {"terms": terms})

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from recolor_fast.files import replacing
+from recolor_fast.files import legible, replacing
 
 GAP = 4
 MARGIN = 12  # around what has a caption
@@ -47,6 +47,7 @@ def sheet(
 
     `names` stand left of the rows, if given. `caption` is below the sheet, and in the file as its Description.
     """
+    caption, names = legible(caption), [legible(name) for name in names]
     height, width = rows[0][0].image.shape[:2]
     scale = max(1, math.ceil(192 / width))  # whole pixels: nothing is smoothed
     font, small = ImageFont.load_default(18), ImageFont.load_default(14)
@@ -79,7 +80,7 @@ def _paste(
     """Draw titles (`size` pixels high, above `top`) and cells, `labels` pixels below each for its label."""
     draw = ImageDraw.Draw(picture)
     height, width = (scale * side for side in rows[0][0].image.shape[:2])
-    for x, title in enumerate(titles):
+    for x, title in enumerate(map(legible, titles)):
         font = _fitting(title, size, width)
         draw.text((left + x * (width + GAP) + 2, top - size - 4), title, fill="black", font=font)
     for y, row in enumerate(rows):
@@ -87,9 +88,9 @@ def _paste(
             place = (left + x * (width + GAP), top + y * (height + labels + GAP))
             image = Image.fromarray(cell.image).convert("RGB")
             picture.paste(image.resize((width, height), Image.Resampling.NEAREST), place)
-            if cell.label:
-                font = _fitting(cell.label, 14, width)
-                draw.text((place[0] + 2, place[1] + height + 1), cell.label, fill="black", font=font)
+            if label := legible(cell.label):
+                font = _fitting(label, 14, width)
+                draw.text((place[0] + 2, place[1] + height + 1), label, fill="black", font=font)
 
 
 def _fitting(text: str, size: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -131,7 +132,7 @@ def losses(path: Path, curves: dict[str, Curve], ylabel: str, caption: str) -> N
     for axis, (name, curve) in zip(axes, curves.items()):
         axis.plot(curve.images, curve.loss, color="tab:blue", alpha=0.35, linewidth=1, label="as logged")
         axis.plot(curve.images, smoothed(curve.loss), color="tab:blue", linewidth=2, label="smoothed")
-        axis.set(title=name, xlabel="photographs seen", ylabel=ylabel)
+        axis.set(title=_plain(name), xlabel="photographs seen", ylabel=ylabel)
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     for axis in axes[len(curves) :]:
@@ -167,13 +168,18 @@ def histograms(
                 look = {"color": "black", "linewidth": 2.5}
             else:
                 look = {"color": f"C{(index - 1) % 10}", "linestyle": STYLES[(index - 1) // 10 % 4], "linewidth": 1.5}
-            axis.step(edges, drawn, where="post", label=name, **look)
+            axis.step(edges, drawn, where="post", label=_plain(name), **look)
         axis.set(title="ab"[plane], xlabel=f"{'ab'[plane]}, Lab units", ylabel="ln(pixels per photograph)")
         axis.set_xlim(edges[0], edges[-1])
         axis.set_ylim(bottom=floor)
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     _save(figure, path, caption, handles, labels)
+
+
+def _plain(name: str) -> str:
+    """A name as matplotlib draws it literally: no formula between dollars, and no label that a leading _ hides."""
+    return ("" if name[:1] != "_" else " ") + legible(name).replace("$", r"\$")
 
 
 def _figure(columns: int, rows: int, height: float):
@@ -187,6 +193,7 @@ def _figure(columns: int, rows: int, height: float):
 def _save(figure, path: Path, caption: str, handles: list, labels: list[str]) -> None:
     """Legend below the panels, so that it covers no curve; caption below it, and in the file as its Description."""
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+    caption = legible(caption)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as opened:

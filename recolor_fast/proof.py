@@ -69,8 +69,7 @@ def view(rgb: np.ndarray, options: Options, graph: str) -> View:
     if graph == "image":
         return View(rgb[None], ())
     luma = images.gray(rgb)
-    prepared = images.source(luma, options.size, options.equalize != "none", options.blur != "none")
-    return View(prepared[None, None], [luma])
+    return View(images.prepared(luma, options)[None, None], [luma])
 
 
 def views(paths: Sequence[Path], options: Options, graph: str) -> Iterator[View]:

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"  # in a run folder: held by who trains in it
+PASSING = frozenset("runs name resume changed_files dry_run".split())  # options that say how one session is started
 PREFIX = "recolor_fast."  # of the metadata of a .safetensors file, as of an artefact's
 
 
@@ -213,12 +214,36 @@ def check_same(folder: Path, options: Options) -> None:
     for field in fields(Options):
         old, new = getattr(stored, field.name), getattr(options, field.name)
         if old != new and field.name not in CHOSEN_PER_SESSION:
-            raise ValueError(f"{folder} was trained with {field.name} {old!r}, not {new!r}: start another run for that")
-    if options.decay and options.images != stored.images:
+            raise ValueError(
+                f"{folder} was trained with {field.name} {old!r}, not {new!r}, which --resume cannot change: start "
+                f"another run for that, with --start {folder} from its weights"
+            )
+    if options.decay and options.decay == stored.decay and options.images != stored.images:
         raise ValueError(
             f"{folder}: its learning rate falls to 0 at {stored.images} photographs (decay {options.decay:g}), "
-            f"so {options.images} would be another training: expected {stored.images}, or --start another run from it"
+            f"so {options.images} would be another training: expected {stored.images}, another --decay as well, or "
+            "--start another run from it"
         )
+
+
+def note_changes(run: Path, options: Options, seen: int) -> None:
+    """Add a line to a run's changes.jsonl where options differ from its options.json, which they are to replace.
+
+    It says from how many photographs `seen` on, and what each changed option was before and is now.
+    """
+    if not (run / "options.json").is_file():
+        return
+    before, now = asdict(stored_options(run)), asdict(options)
+    changed = {name: [before[name], now[name]] for name in now if now[name] != before[name] and name not in PASSING}
+    if changed:
+        path = run / "changes.jsonl"
+        told = path.read_text() if path.is_file() else ""
+        write_text(path, f"{told}{json.dumps({'images': seen, 'changed': changed})}\n")
+
+
+def moved(paths: Iterable[Path], data: str, before: str) -> list[Path]:
+    """Files of the folder `data` as they were called when that was the folder `before`."""
+    return [Path(before, path.relative_to(data)) if path.is_relative_to(data) else path for path in paths]
 
 
 def digest(*groups: Iterable[Path]) -> str:

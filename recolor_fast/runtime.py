@@ -103,8 +103,7 @@ class Artefact(NamedTuple):
         if self.graph == "image":
             small = images.reduced(gray, images.reduction(gray.shape[1], gray.shape[0], options.size))
             return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None])[0])
-        seen = images.source(gray, options.size, options.equalize != "none", options.blur != "none")
-        return self.run(seen[None, None])[0]
+        return self.run(images.prepared(gray, options)[None, None])[0]
 
 
 def shipped(graph: str = "chroma") -> Path:

@@ -27,11 +27,14 @@ from tqdm import tqdm
 
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
 from recolor_fast.data import index, loader, sources
+from recolor_fast.data.sources import EXPECTED
 from recolor_fast.environment import deterministic, environment
+from recolor_fast.files import legible, print_path
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
+from recolor_fast.photographs.colorless import COLORLESS
 from recolor_fast.presets import DEFAULT, PRESETS
 from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest
@@ -64,10 +67,11 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     return tyro.cli(Options, default=default, args=argv, prog="python -m recolor_fast.train"), folder
 
 
-def resolve(options: Options) -> Options:
+def resolve(options: Options, resumed: Path | None = None) -> Options:
     """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that cannot be had.
 
-    ValueError for names that no table holds, and for data, weights or a device that cannot be used.
+    ValueError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
+    run `resumed` it says how to go on where they have moved.
     """
     check_names(options)
     device = options.device
@@ -77,7 +81,8 @@ def resolve(options: Options) -> Options:
         raise ValueError(
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
-    data = sources.resolve(options.data)
+    advice = f"if the photographs of {resumed} have moved, --data FOLDER says where they are" if resumed else EXPECTED
+    data = sources.resolve(options.data, advice=advice)
     if data in AUTO_SPLIT:
         per_class, val_per_class = AUTO_SPLIT[data]
         per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
@@ -97,19 +102,53 @@ class Photographs(NamedTuple):
     train: list[Path]
     val: list[Path]
     unusable: dict[Path, str]
+    """What is left out, and why."""
 
 
 def choose(options: Options) -> Photographs:
-    """The usable photographs to train and validate on. ValueError where there is none to train on."""
+    """The usable photographs to train and validate on, those without color left out or kept as the options say.
+
+    ValueError where there is none to train on.
+    """
     split = sources.photographs(options)
-    train, unusable = index.usable(split.train, options.check)
+    looked = index.look(split.train, options.check)
+    train, unusable = _in_color(looked, options)
+    if not train:
+        raise ValueError(
+            f"data {options.data}: none of its {len(looked.good)} photographs to train on holds color (mean Lab chroma "
+            f"below {COLORLESS:g}); give photographs in color, or --gray-photographs keep to train on these"
+        )
+    gray = dict(looked.gray)
     try:
-        val, unusable_val = index.usable(split.val, options.check)
+        looked = index.look(split.val, options.check)
+        val, unusable_val = _in_color(looked, options)
+        gray |= looked.gray
+        reason = "" if val else f"none of the {len(looked.good)} photographs to validate on holds color"
     except ValueError as error:
-        print(f"warning: validating on a photograph trained on: {error}", file=sys.stderr)
-        strict = options.check == "full"
-        val, unusable_val = train[:1], {path: str(images.fault(path, strict=strict)) for path in split.val}
+        strict, reason = options.check == "full", str(error)
+        val, unusable_val = [], {path: str(images.fault(path, strict=strict)) for path in split.val}
+    if not val:
+        print(f"warning: validating on a photograph trained on: {reason}", file=sys.stderr)
+        val = train[:1]
+    if gray:
+        what = {
+            "leave-out": "and are left out; --gray-photographs keep trains on them",
+            "keep": "and teach gray; --gray-photographs leave-out trains without them",
+        }
+        print(
+            f"warning: {len(gray)} of {len({*split.train, *split.val})} photographs hold no color (mean Lab chroma "
+            f"below {COLORLESS:g}) {what[options.gray_photographs]}",
+            file=sys.stderr,
+        )
     return Photographs(train, val[:VALIDATE], unusable | unusable_val)
+
+
+def _in_color(looked: index.Looked, options: Options) -> tuple[list[Path], dict[Path, str]]:
+    """The photographs that are used, and why others are not."""
+    if options.gray_photographs == "keep":
+        return looked.good, looked.unusable
+    reasons = {path: f"no color: mean Lab chroma {chroma:.2f}" for path, chroma in looked.gray.items()}
+    return [path for path in looked.good if path not in reasons], looked.unusable | reasons
 
 
 def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], list[np.ndarray], list[np.ndarray]]:
@@ -227,9 +266,10 @@ def _train(
     _load(step, options, folder, photographs, progress)
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
+    runs.note_changes(folder, options, progress.begun)
     runs.write_text(folder / "options.json", to_json(options) + "\n")
     runs.write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
-    lines = [f"{path}: {reason}\n" for path, reason in photographs.unusable.items()]
+    lines = [f"{legible(path)}: {reason}\n" for path, reason in photographs.unusable.items()]
     (folder / "unusable.txt").unlink(missing_ok=True)
     if lines:
         runs.write_text(folder / "unusable.txt", "".join(lines))
@@ -263,7 +303,8 @@ def _train(
             plots.grid(folder / "samples" / f"{progress.images:09d}.png", columns)
         validation.add({"images": progress.images, **numbers})
         error, gray = numbers["ab_rmse"], numbers["ab_rmse/gray"]
-        chroma = f"chroma {numbers['chroma']:.2f} of the truth"
+        ratio = numbers["chroma"]
+        chroma = "the truth holds no color" if math.isnan(ratio) else f"chroma {ratio:.2f} of the truth"
         bar.write(f"{progress.images} photographs: ab error {error:.2f} (gray {gray:.2f}), {chroma}", file=sys.stderr)
 
     parts: dict[str, Tensor] = {}
@@ -322,8 +363,10 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
         return
     path, state = checkpoint.newest(folder / "checkpoints", step.device)
     try:
-        if state["files"] != runs.digest(photographs.train, photographs.val):
-            changed = runs.check_files(folder, photographs.train, photographs.val) or f"{path.name} is of others"
+        before = json.loads(state["options"])["data"]  # they may lie elsewhere now: their names below it count
+        train, val = (runs.moved(paths, options.data, before) for paths in (photographs.train, photographs.val))
+        if state["files"] != runs.digest(train, val):
+            changed = runs.check_files(folder, train, val) or f"{path.name} is of others"
             if options.changed_files == "refuse":
                 raise ValueError(
                     f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "
@@ -388,7 +431,7 @@ def _run(argv: list[str]) -> int:
     try:
         with stoppable() as signals:
             options, resumed = parse(argv)
-            options = resolve(options)
+            options = resolve(options, resumed)
             if resumed:
                 options = in_stored_pieces(options, runs.stored_options(resumed))
                 runs.check_same(resumed, options)
@@ -399,7 +442,7 @@ def _run(argv: list[str]) -> int:
                     runs.start(options)
                 print(to_json(options))
                 return 0
-            print(train(options, resumed, signals))
+            print_path(train(options, resumed, signals))
             return 0
     except Stopped as stop:
         print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)

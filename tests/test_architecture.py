@@ -56,6 +56,7 @@ colorize
 study
 environment
 data.sources
+photographs.colorless
 data.checked
 data.index
 data.dali
@@ -83,6 +84,7 @@ runs
 metrics
 plots
 proof
+colored
 evaluate
 demo
 train

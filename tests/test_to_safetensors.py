@@ -75,7 +75,7 @@ def test_a_file_that_exists_is_replaced_only_when_asked(run, tmp_path, capsys):
         (["{run}", "--out", "{folder}/a.pt"], "ends in .safetensors"),
         (["{folder}"], "holds no checkpoint"),
         (["{folder}/a.txt"], "expected a run folder"),
-        (["{run}", "--out", "{folder}/none/a.safetensors"], "No such file"),
+        (["{run}", "--out", "{folder}/a.txt/a.safetensors"], "File exists"),
     ],
 )
 def test_what_cannot_be_written_is_one_error(run, tmp_path, arguments, reason, capsys):

@@ -44,7 +44,8 @@ def memory(paths: Sequence[Path], check: str) -> Generator[tuple[Mapping[Key, st
     """What is known of `paths` from earlier, and a dictionary for what is new, which is kept when the block ends.
 
     Both have the reason why a file is no usable image, or None where it is one. `check` is "header" or "full"; what
-    passed the full check has passed the other. Warns, and goes on with nothing known, where the file cannot be used.
+    passed the full check has passed the other. Or it is "chroma", and both have a number, as text. Warns, and goes on
+    with nothing known, where the file cannot be used.
     """
     known: dict[Key, str | None] | None = None
     fresh: dict[Key, str | None] = {}
@@ -66,9 +67,9 @@ def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]
             return
         for path in paths:
             rows = database.execute(
-                "SELECT state, reason FROM checked WHERE path = ? AND version = ? AND day BETWEEN ? AND ?"
-                " AND (level = ? OR (level = 'full' AND reason IS NULL))",
-                (_name(path), VERSION, today - DAYS, today, check),
+                "SELECT state, reason FROM checked WHERE path = ?2 AND version = ?3 AND day BETWEEN ?4 AND ?5"
+                " AND (level = ?1 OR (?1 = 'header' AND level = 'full' AND reason IS NULL))",
+                (check, _name(path), VERSION, today - DAYS, today),
             )
             for found, reason in rows:
                 yield (path, found), reason

@@ -5,6 +5,7 @@ Every file is looked at once, cheaply, and those that will not do are listed wit
 after that is replaced by another photograph, as the run is worth more than the file.
 """
 
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -13,12 +14,13 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
 from recolor_fast import images
 from recolor_fast.data import checked
+from recolor_fast.photographs import colorless
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,6 +37,17 @@ class Unusable(ValueError):
         self.reason = reason
 
 
+class Looked(NamedTuple):
+    """What files turn out to be."""
+
+    good: list[Path]
+    """Those that hold a usable image, in the given order."""
+    unusable: dict[Path, str]
+    """The reason for each of the others."""
+    gray: dict[Path, float]
+    """The mean Lab chroma of each of `good` that holds no color (colorless.py), where that was asked for."""
+
+
 def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) -> tuple[list[Path], dict[Path, str]]:
     """The files of `paths` that hold a usable image, in the given order, and the reason for each of the others.
 
@@ -44,41 +57,63 @@ def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) 
     (checked.py). The progress bar is on stderr, and silent where that is no terminal. Raises ValueError where no file
     is usable.
     """
+    return look(paths, check, colors=False, progress=progress)[:2]
+
+
+def look(paths: Sequence[Path], check: str = "header", colors: bool = True, progress: bool = True) -> Looked:
+    """As `usable`, and with `colors` also which of the files hold none; that of a JPEG which cannot be decoded after
+    all is not known, and it counts as in color."""
     if check not in CHECKS:
         raise ValueError(f"check {check!r}: expected one of {', '.join(CHECKS)}")
-    with checked.memory(paths, check) as (known, fresh):
+    with (
+        checked.memory(paths, check) as (known, fresh),
+        checked.memory(paths if colors else [], "chroma") as (known_chroma, fresh_chroma),
+    ):
 
-        def fault(path: Path) -> str | None:
-            state = checked.state(path)
-            if (path, state) in known:
-                return known[path, state]
-            reason = None
+        def one(path: Path) -> tuple[str | None, float]:
+            """Why a file is unusable, if it is, and its mean chroma, NaN where that is not known."""
+            key = path, checked.state(path)
+            chroma = float(known_chroma.get(key) or math.nan)
+            if key in known and (known[key] or not colors or key in known_chroma):
+                return known[key], chroma
             try:
-                images.check(images.read(path), strict=check == "full")
+                data = images.read(path)
+                pixels = None if key in known else images.check(data, strict=check == "full")
             except (OSError, ValueError) as error:
                 reason = images.why(error)
-                if not isinstance(error, images.UnreadableImage) or isinstance(error.__cause__, MemoryError):
-                    return reason  # nothing that its content has to do with
-            if state:
-                fresh[path, state] = reason
-            return reason
+                of_content = isinstance(error, images.UnreadableImage) and not isinstance(error.__cause__, MemoryError)
+                if of_content and key[1]:
+                    fresh[key] = reason
+                return reason, math.nan
+            if key[1] and key not in known:
+                fresh[key] = None
+            if not colors:
+                return None, math.nan
+            try:
+                chroma = colorless.judged(data, pixels)
+            except (images.UnreadableImage, MemoryError):
+                return None, math.nan
+            if key[1]:
+                fresh_chroma[key] = repr(chroma)
+            return None, chroma
 
         with tqdm(
-            in_order(fault, paths, 8 * images.threads()),
+            in_order(one, paths, 8 * images.threads()),
             "checking files",
             len(paths),
             unit="img",
             disable=None if progress else True,
             file=sys.stderr,
             leave=False,
-        ) as faults:
-            found = list(zip(paths, faults))
-    good = [path for path, reason in found if reason is None]
-    reasons = {path: reason for path, reason in found if reason is not None}
+        ) as results:
+            looked = list(zip(paths, results))
+    good = [path for path, (reason, _) in looked if reason is None]
+    reasons = {path: reason for path, (reason, _) in looked if reason is not None}
     if not good:
         first = "; ".join(f"{path}: {reason}" for path, reason in islice(reasons.items(), 3))
         raise ValueError(f"none of {len(paths)} files is a usable image: {first or 'no file was given'}")
-    return good, reasons
+    gray = {path: chroma for path, (_, chroma) in looked if chroma < colorless.COLORLESS}
+    return Looked(good, reasons, gray)
 
 
 @contextmanager

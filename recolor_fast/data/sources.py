@@ -33,6 +33,7 @@ IMAGENETTE = "imagenette2-320"  # the folder in that archive: short side 320 pix
 VALIDATION = ("val", "valid", "validation", "test")  # names of a folder of validation photographs, first one wins
 LARGEST_VALIDATION = 150  # photographs, where one in ten is validated on
 DAY = 24 * 3600  # seconds
+EXPECTED = "expected a folder of images, auto, imagenette or sample"
 
 
 class Split(NamedTuple):
@@ -42,11 +43,12 @@ class Split(NamedTuple):
     val: tuple[Path, ...]
 
 
-def resolve(data: str) -> str:
+def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
     """The value of `options.data` with "auto" replaced by what can be had, "imagenette" or "sample".
 
     Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
-    on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist.
+    on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist, with
+    the name of the `option` that it was given by and the `advice`.
     """
     if data == "auto":
         if cached() or reachable(ARCHIVE.url):
@@ -59,7 +61,7 @@ def resolve(data: str) -> str:
         return "sample"
     if data not in ("imagenette", "sample") and not Path(data).is_dir():
         what = "is a file" if Path(data).exists() else "does not exist"
-        raise ValueError(f"data {data}: the folder {what}; expected a folder of images, auto, imagenette or sample")
+        raise ValueError(f"{option} {data}: the folder {what}; {advice}")
     return data
 
 
@@ -234,7 +236,8 @@ def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
         raise ValueError(f"classes {options.classes}: {folder} has {len(classes)} (folders with images)")
     shuffled = {}
     for name, paths in sorted(classes.items())[: options.classes]:
-        order = np.random.default_rng((options.seed, zlib.crc32(name.encode()))).permutation(len(paths))
+        named = zlib.crc32(name.encode(errors="surrogatepass"))  # a folder's name need not be valid text
+        order = np.random.default_rng((options.seed, named)).permutation(len(paths))
         shuffled[name] = [paths[i] for i in order]
     return shuffled
 

@@ -1,0 +1,75 @@
+"""A folder of pictures colored by anything: which of them is of which photograph, and whether they can be measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from recolor_fast import images
+from recolor_fast.data import index, sources
+
+
+def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
+    """The picture in `folder` of each photograph, by its path below the data's folder; suffixes may differ.
+
+    ValueError where one has none.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    exact = {path.relative_to(folder).as_posix(): path for path in files}
+    stems = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+    def of(name: str) -> Path | None:
+        below = Path(name)
+        names = [below, Path(*below.parts[1:])] if below.parts[0].lower() in sources.VALIDATION else [below]
+        tried = [
+            path
+            for one in names
+            for path in (
+                exact.get(one.as_posix()),
+                stems.get(one.as_posix()),  # a.gif was colored to a.gif.png
+                stems.get(one.with_suffix("").as_posix()),
+            )
+        ]
+        return next((path for path in tried if path), None)
+
+    pictures = {path: of(name) for path, name in photographs.items()}
+    absent = [photographs[path] for path, picture in pictures.items() if picture is None]
+    if absent:
+        raise ValueError(
+            f"system {folder}: it has no picture for {absent[0]} (nor for {len(absent) - 1} more of "
+            f"{len(photographs)}); expected one of the same path and name for every photograph, of any suffix"
+        )
+    return {path: picture for path, picture in pictures.items() if picture}
+
+
+def broken(pictures: Mapping[Path, Path]) -> dict[Path, str]:
+    """Every picture is read: of each photograph whose one cannot be, why. ValueError where none can be."""
+    reasons = index.usable([*pictures.values()], "full")[1]
+    return {path: reasons[picture] for path, picture in pictures.items() if picture in reasons}
+
+
+def check_proportions(pictures: Mapping[Path, Path]) -> None:
+    """ValueError naming a picture that is not as wide and high as its photograph, or smaller or larger alike.
+
+    Both are made the same square to be compared, which would hide that one is turned, cropped or squeezed.
+    """
+    odd = [pair for pair in pictures.items() if not _alike(*map(_sides, pair))]
+    if odd:
+        (path, picture), (width, height), (wide, high) = odd[0], *map(_sides, odd[0])
+        raise ValueError(
+            f"{picture}: {wide}x{high} pixels where its photograph {path} has {width}x{height} ({len(odd)} of "
+            f"{len(pictures)} pictures differ so): expected the whole photograph in its own proportions, at any size"
+        )
+
+
+def _sides(path: Path) -> tuple[int, int]:
+    """Width and height, pixels, of a usable image as it stands upright."""
+    with open(path, "rb") as file:
+        header = images.header(file)
+    if header and header.width:
+        return header.width, header.height
+    height, width = images.read_rgb(images.read(path)).shape[:2]
+    return width, height
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether sides are in the same proportion, but for a pixel of rounding."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
