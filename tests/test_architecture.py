@@ -26,6 +26,7 @@ photographs.avif
 photographs.decoders
 jpeg
 photographs.cut_jpeg
+photographs.containers
 photographs.directories
 photographs.formats
 photographs.opened
@@ -37,7 +38,6 @@ images
 chroma
 photographs.parts
 photographs.tags
-photographs.containers
 photographs.exif
 photographs.xmp
 metadata

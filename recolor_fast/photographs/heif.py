@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from recolor_fast.photographs.opened import Decoded, Opened, boxes
+from recolor_fast.photographs.containers import boxes
+from recolor_fast.photographs.opened import Decoded, Opened
 from recolor_fast.photographs.samples import Raster, levels, unmultiplied
 
 DEPTHS = (8, 10, 12)  # bits a channel that are written
@@ -90,7 +91,7 @@ def _losses(data: bytes, info: dict[str, Any], count: int) -> Iterator[str]:
         yield f"{next((what for end, what in _AUXILIARY.items() if name.endswith(end)), name)} dropped"
     for block in info.get("metadata") or ():
         yield f"metadata of type {block.get('type')} dropped"
-    for kind, content in boxes(data):
+    for kind, content, _ in boxes(data):
         if kind == b"meta" and b"tmap" in content:
             yield "HDR gain map dropped"
         if kind not in _OWN:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from recolor_fast.photographs.opened import Decoded, Opened, boxes
+from recolor_fast.photographs.containers import boxes
+from recolor_fast.photographs.opened import Decoded, Opened
 from recolor_fast.photographs.samples import Raster, levels
 
 CONTAINER, BARE = b"\x00\x00\x00\x0cJXL \r\n\x87\n", b"\xff\x0a"
@@ -34,7 +35,7 @@ def header(data: bytes) -> Header:
     """That of a file. Raises ValueError where it is cut off or none."""
     stream = data if data.startswith(BARE) else b""
     if data.startswith(CONTAINER):
-        parts = ((kind, content) for kind, content in boxes(data) if kind in (b"jxlc", b"jxlp"))
+        parts = ((kind, content) for kind, content, _ in boxes(data) if kind in (b"jxlc", b"jxlp"))
         kind, content = next(parts, (b"", b""))
         stream = content[4:] if kind == b"jxlp" else content
     if not stream.startswith(BARE):
@@ -188,7 +189,7 @@ def blocks(data: bytes) -> tuple[bytes, bytes, tuple[str, ...]]:
     """EXIF, XMP and what else a container has. The codestream's orientation counts, not that of EXIF (annex D)."""
     known: dict[bytes, bytes] = {}
     losses = []
-    for kind, content in boxes(data) if data.startswith(CONTAINER) else ():
+    for kind, content, _ in boxes(data) if data.startswith(CONTAINER) else ():
         if kind == b"brob":
             try:
                 kind, content = content[:4], _unpacked(content[4:])

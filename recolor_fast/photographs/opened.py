@@ -1,6 +1,6 @@
 """What the optional readers of photographs (HEIF, JPEG XL, camera RAW) hand over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from recolor_fast.photographs.samples import Raster
@@ -42,17 +42,3 @@ class Opened(NamedTuple):
     decode: Callable[[], Decoded]
     stored: int = 0
     """Pixels that decoding takes memory for, where they are more than the picture's."""
-
-
-def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each box at the top of an ISO base media file, until what is cut off."""
-    at = 0
-    while at + 8 <= len(data):
-        size, start = int.from_bytes(data[at : at + 4]), at + 8
-        if size == 1 and at + 16 <= len(data):
-            size, start = int.from_bytes(data[at + 8 : at + 16]), at + 16
-        stop = len(data) if size == 0 else at + size
-        if stop < start or stop > len(data):
-            return
-        yield data[at + 4 : at + 8], data[start:stop]
-        at = stop
