@@ -108,10 +108,7 @@ def test_it_is_written_as_a_deep_tiff_with_what_the_camera_noted(
     arguments = ["--model", str(model), "--provider", "cpu"]
     assert colorize.main([str(folder), str(out), *arguments]) == 0
     assert f"2 x {raw.DEVELOPED}" in capsys.readouterr().err
-    assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) == [
-        "IMG_1.DNG.tif",
-        "b.tif.tif",
-    ]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["IMG_1.DNG.tif", "b.tif.tif"]
     written = pictures.read((out / "IMG_1.DNG.tif").read_bytes())
     assert (written.format, written.gray.dtype) == ("TIFF", np.uint16)
     assert distance(written.gray, pictures.read(dng(linear())).gray) <= 257

@@ -33,11 +33,7 @@ class Header(NamedTuple):
 
 def header(data: bytes) -> Header:
     """That of a file. Raises ValueError where it is cut off or none."""
-    stream = data if data.startswith(BARE) else b""
-    if data.startswith(CONTAINER):
-        parts = ((kind, content) for kind, content, _ in boxes(data) if kind in (b"jxlc", b"jxlp"))
-        kind, content = next(parts, (b"", b""))
-        stream = content[4:] if kind == b"jxlp" else content
+    stream = codestream(data)
     if not stream.startswith(BARE):
         raise ValueError("truncated: no JPEG XL codestream in it")
     bits = _Bits(stream[2:4096])
@@ -64,6 +60,14 @@ def header(data: bytes) -> Header:
     if orientation >= 5:
         width, height = height, width
     return Header(width, height, depth, animated, lossy)
+
+
+def codestream(data: bytes) -> bytes:
+    """A file's codestream, of its container's one or several boxes; empty where there is none."""
+    if not data.startswith(CONTAINER):
+        return data if data.startswith(BARE) else b""
+    skip = {b"jxlc": 0, b"jxlp": 4}  # the latter begins with its number
+    return b"".join(content[skip[kind] :] for kind, content, _ in boxes(data) if kind in skip)
 
 
 class _Bits:
@@ -147,7 +151,7 @@ def opened(data: bytes) -> Opened:
 
     def decode() -> Decoded:
         try:
-            is_jpeg, info, content, profile, _ = pillow_jxl.Decoder(num_threads=0)(data)
+            is_jpeg, info, content, profile, _ = pillow_jxl.Decoder(num_threads=0)(_of_pixels(data))
         except RuntimeError as error:  # it says to build the library anew
             raise ValueError("its data are damaged or cut off") from error
         if is_jpeg:  # it was made from one, which is in it bit for bit
@@ -175,6 +179,12 @@ def opened(data: bytes) -> Opened:
         )
 
     return Opened(head.width, head.height, head.bits, 1, decode)
+
+
+def _of_pixels(data: bytes) -> bytes:
+    """What pixels are made of: the codestream, whose metadata may be damaged; a JPEG inside needs all."""
+    inside = data.startswith(CONTAINER) and any(kind == b"jbrd" for kind, _, _ in boxes(data))
+    return data if inside else codestream(data)
 
 
 def _of_jpeg(content: bytes) -> Decoded:
