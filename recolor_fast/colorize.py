@@ -12,7 +12,6 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -278,7 +277,7 @@ def color(
     """
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
-    plan = _plan(settings)._replace(made=made(artefact, settings), since=time.time_ns(), kept={} if following else None)
+    plan = _plan(settings)._replace(made=made(artefact, settings), begun=begun, kept={} if following else None)
     lists, fetching, putting = provenance.Lists(), fetch or _fetch, put or _put
     stages, limits = _stages(
         artefact,
@@ -389,7 +388,7 @@ def _stages(
         if work.job.replay:
             verdict = folder.done(work.job, plan, in_color=partial(_in_color, plan=plan))
             raise verdict or folder.Verdict("skipped", folder.DONE)
-        writing = usual._replace(made=provenance.written(plan.made, work.job.format))
+        writing = usual._replace(made=folder.making(work.job, plan))
         data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
         notes = tuple(dict.fromkeys([*work.notes, *notes]))
         losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
@@ -454,7 +453,7 @@ def _colored_in_place(job: folder.Job, data: bytes, plan: folder.Plan) -> folder
     With `overwrite` colors that are none of the photograph's own, as its tag says, are made anew if differently.
     """
     made, has_color = provenance.of(data), tinted(data)
-    differs = provenance.differences(made, provenance.written(plan.made, job.format)) if made else []
+    differs = provenance.differences(made, folder.making(job, plan)) if made else []
     if differs and not plan.overwrite:
         return folder.Verdict(
             "failed", f"colored before, differently: {', '.join(differs)}; --overwrite colors it anew"
@@ -493,7 +492,7 @@ def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> tuple[str, ...]:
         raise _changed(_colored_in_place(job, images.read(job.source), plan))
     if not plan.in_place and not provenance.of(data):
         try:
-            provenance.enlist(job.target, data, provenance.written(plan.made, job.format))
+            provenance.enlist(job.target, data, folder.making(job, plan))
         except OSError as error:
             notes = (f"what made it could not be noted in {provenance.LIST}: {folder.reason(error)}",)
     new = not (plan.overwrite or plan.in_place or folder.replaced(job, plan))

@@ -142,7 +142,7 @@ def holds_program(path: Path) -> bool:
 
 def is_part(path: str | Path) -> bool:
     """Whether a file is by its name one that `replacing` left behind when it was killed."""
-    return re.fullmatch(r"\.[0-9a-f]{32}\.part", Path(path).name) is not None
+    return re.fullmatch(r"\.[0-9a-f]{32}\.part", os.path.basename(path)) is not None
 
 
 def cache_folder() -> Path:

@@ -25,6 +25,7 @@ FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     **dict.fromkeys((".heif", ".hif"), "HEIF"),
 }
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
+LONGEST = 255  # bytes of a file's name, nearly everywhere
 COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds
 MEANWHILE = "done meanwhile by another run"
 COPIED = "its output is a copy of the input and is taken as done; --overwrite colors it"
@@ -104,8 +105,8 @@ class Plan(NamedTuple):
     keep_times: bool = False
     made: provenance.Made = {}  # noqa: RUF012 - replaced, never changed
     """What makes the outputs, but for their format."""
-    since: int = 0
-    """When the run began, nanoseconds: with `overwrite`, what was made the same way since is another run's work."""
+    begun: Claims | None = None
+    """Claims of the run. With `overwrite`, what was made the same way since it began is another run's work."""
     kept: dict[Path, tuple[State, State]] | None = None
     """Where files are followed: state of input and output of each that this run has made or found done. When the input
     changes and the output has not, it is made anew unasked."""
@@ -215,6 +216,11 @@ def _judged(
         return no("skipped", kind.name if kind else NO_IMAGE)
     header = header or images.Header("", 0, 0)
     target, format = output_of(one.target, header.format, plan.format, one.named)
+    if len(os.fsencode(target.name)) > LONGEST:
+        why = (
+            f"its output's name {target.name[:20]}...{target.name[-20:]} would be {len(os.fsencode(target.name))} bytes"
+        )
+        return no("failed", f"{why}, expected {LONGEST} at most: rename it", target)
     if plan.in_place:
         if source.is_symlink():
             return no("skipped", "a link: give the file it leads to")
@@ -299,7 +305,7 @@ def done(
     made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
     if made is None:
         return Verdict("skipped", DONE, (COPIED if _is_copy(job, data) else UNKNOWN,))
-    wanted = provenance.written(plan.made, job.format)
+    wanted = making(job, plan)
     differs = provenance.differences(made, wanted)
     if made.get("input") == provenance.ANY and wanted.get("input") == provenance.GRAY and in_color(job.source):
         differs.append("from an input in color, which is left alone now")
@@ -309,6 +315,12 @@ def done(
         why = f"its output {job.target} was made differently: {', '.join(differs)}; --overwrite makes it anew"
         return Verdict("failed", why)
     return Verdict("skipped", DONE)
+
+
+def making(job: Job, plan: Plan) -> provenance.Made:
+    """What makes a job's output: but in place, where it is gone, also the size of its input, which tells of another."""
+    size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
+    return {**provenance.written(plan.made, job.format), **size}
 
 
 def replaced(job: Job, plan: Plan) -> bool:
@@ -324,13 +336,15 @@ def _meanwhile(job: Job, plan: Plan, lists: provenance.Lists) -> Verdict | None:
     assert job.target is not None
     try:
         status = job.target.stat()
-        new = status.st_ctime_ns >= max(plan.since, job.source.stat().st_mtime_ns)  # st_mtime may be the input's
-        if not new or not stat.S_ISREG(status.st_mode):
+        since = max(plan.begun.since, job.source.stat().st_mtime_ns) if plan.begun else None
+        if (
+            since is None or status.st_ctime_ns < since or not stat.S_ISREG(status.st_mode)
+        ):  # st_mtime may be the input's
             return None
         data = images.read(job.target)
     except OSError:
         return None
-    made, wanted = provenance.of(data) or lists.of(job.target, data), provenance.written(plan.made, job.format)
+    made, wanted = provenance.of(data) or lists.of(job.target, data), making(job, plan)
     same = made and made.get("input") == wanted.get("input") and not provenance.differences(made, wanted)
     return Verdict("skipped", MEANWHILE) if same else None
 

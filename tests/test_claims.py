@@ -53,6 +53,23 @@ def test_what_another_process_has_begun_is_free_when_it_is_done_or_dies(tmp_path
     assert not (folder / claims.FILE).exists()
 
 
+def test_who_joins_a_run_counts_from_its_begin_and_who_finds_what_a_killed_one_left_from_now(tmp_path: Path) -> None:
+    with other(tmp_path, "a") as process:
+        process.stdout.readline()
+        os.utime(tmp_path / claims.FILE, (1e9, 1e9))
+        joining = Claims(tmp_path, threading.Event())
+        assert joining.take("b")
+        assert joining.since == 10**18
+        process.kill()
+    joining.close()
+    (tmp_path / claims.FILE).touch()
+    os.utime(tmp_path / claims.FILE, (1e9, 1e9))
+    alone = Claims(tmp_path, threading.Event())
+    assert alone.take("b")
+    assert alone.since > 10**18
+    alone.close()
+
+
 def test_work_of_others_comes_last_when_they_are_done(tmp_path: Path) -> None:
     mine = Claims(tmp_path, threading.Event())
     with other(tmp_path, "b") as process:

@@ -377,6 +377,7 @@ def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_
         "metadata": "keep",
         "temporal": False,
         "format": "JPEG",
+        "input_bytes": (photos / "a.jpg").stat().st_size,
     }
     assert run(photos, tmp_path / "out", "--lossless-luma", model=model) == 0
     assert "3 done before" in capsys.readouterr().err
@@ -411,6 +412,19 @@ def test_a_recolored_picture_is_not_done_for_who_leaves_color_alone(
     told = capsys.readouterr().err
     assert "3 skipped (3 done before), 1 failed" in told
     assert "red.png was made differently: from an input in color, which is left alone now" in told
+
+
+def test_an_output_of_another_input_is_named_also_if_that_is_older(
+    photos: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    assert run(photos, tmp_path / "out", model=model) == 0
+    size = (photos / "a.png").stat().st_size
+    draw(photos / "a.png", 50, 33, compress_level=0)
+    os.utime(photos / "a.png", (1e9, 1e9))
+    assert run(photos, tmp_path / "out", model=model) == 3
+    told = capsys.readouterr().err
+    assert "2 skipped (2 done before), 1 failed" in told
+    assert f"from an input of {size} bytes, now {(photos / 'a.png').stat().st_size}" in told
 
 
 # --- usage ---------------------------------------------------------------------------------------------------------
@@ -821,16 +835,38 @@ def test_watch_takes_a_replaced_input_and_leaves_what_others_changed(photos: Pat
 # --- several runs at once ------------------------------------------------------------------------------------------
 
 
+TOGETHER = """
+import sys
+from recolor_fast import colorize
+print("ready", flush=True)
+sys.stdin.readline()
+sys.exit(colorize.main(sys.argv[1:]))
+"""
+
+
+def together(*arguments: object, model: Path) -> tuple[list[int], list[list[dict[str, object]]], list[str]]:
+    """Two runs of a command that begin at the same time: their exit codes, records and what they told."""
+    command = [sys.executable, "-c", TOGETHER, *map(str, arguments), "--json", "--model", str(model)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    runs = [subprocess.Popen([*command, "--provider", "cpu"], text=True, cwd=ROOT, **pipes) for _ in range(2)]
+    for process in runs:
+        assert process.stdout.readline() == "ready\n"
+    for process in runs:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=120) for process in runs]
+    records = [[json.loads(line) for line in stdout.splitlines()] for stdout, _ in told]
+    return [process.returncode for process in runs], records, [stderr for _, stderr in told]
+
+
 @pytest.mark.parametrize("more", [(), ("--overwrite", "--format", "bmp"), ("--temporal",)])
 def test_two_runs_into_one_folder_share_the_work(more: tuple[str, ...], model: Path, tmp_path: Path) -> None:
     source, out = many(tmp_path / "in", 60), tmp_path / "out"
     (source / "sub").mkdir()
     for number in range(30, 60):
         (source / f"{number}.jpg").rename(source / "sub" / f"{number}.jpg")
-    runs = [start(source, out, "--json", *more, model=model) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in runs]
-    assert [process.returncode for process in runs] == [0, 0], told
-    records = [[json.loads(line) for line in stdout.splitlines()] for stdout, _ in told]
+    codes, records, told = together(source, out, *more, model=model)
+    assert codes == [0, 0], told
     colored = [{record["input"] for record in each if record["status"] == "ok"} for each in records]
     assert colored[0].isdisjoint(colored[1])  # none is colored twice
     assert len(colored[0] | colored[1]) == 60
@@ -884,10 +920,9 @@ def test_an_output_that_comes_meanwhile_is_done_if_it_is_the_same_and_else_named
 
 def test_two_runs_in_place(model: Path, tmp_path: Path) -> None:
     source = many(tmp_path / "in", 30)
-    runs = [start(source, "--in-place", "--json", model=model) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in runs]
-    assert [process.returncode for process in runs] == [0, 0], told
-    assert sum(stdout.count('"ok"') for stdout, _ in told) == 30
+    codes, records, told = together(source, "--in-place", model=model)
+    assert codes == [0, 0], told
+    assert sum(record["status"] == "ok" for each in records for record in each) == 30
     assert tree(source) == sorted(f"{number}.jpg" for number in range(30))
     assert all(provenance.of(path.read_bytes()) for path in source.iterdir())
 

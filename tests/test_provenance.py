@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -151,6 +152,8 @@ def test_differences_are_named_and_what_one_does_not_say_is_not_compared() -> No
     assert model.startswith("by the model a <model>")
     assert model.endswith("(01234567), now other (fedcba98)")
     assert saturation == "saturation 1, now 1.5"
+    sizes = provenance.differences({"input_bytes": 5}, {"input_bytes": 6})
+    assert sizes == ["from an input of 5 bytes, now 6"]
     settings = MADE | {"quality": 95, "lossless_luma": True}
     assert provenance.written(settings, "PNG") == MADE | {"format": "PNG"}
     assert provenance.written(settings, "WEBP") == MADE | {"format": "WEBP", "quality": 95}
@@ -177,6 +180,19 @@ def test_the_list_of_a_folder(tmp_path: Path) -> None:
     assert lists.of(path, b"three") is None
     assert lists.of(path, b"one") == MADE
     assert provenance.Lists().of(path, b"one") == MADE
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_a_list_that_is_a_link_or_a_fifo_is_not_written_to_or_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "else").write_text("somebody's\n")
+    (tmp_path / provenance.LIST).symlink_to(tmp_path / "else")
+    for _ in range(2):
+        with pytest.raises(OSError):  # noqa: PT011 - its number is the system's
+            provenance.enlist(tmp_path / "a.bmp", b"one", MADE)
+        assert provenance.Lists().of(tmp_path / "a.bmp", b"one") is None
+        (tmp_path / provenance.LIST).unlink()
+        os.mkfifo(tmp_path / provenance.LIST)
+    assert (tmp_path / "else").read_text() == "somebody's\n"
 
 
 def test_sixteen_bits_and_transparency_are_tagged() -> None:

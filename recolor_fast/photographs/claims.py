@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import threading
+import time
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ FILE = ".recolor_fast.lock"
 SECONDS = 0.2  # between two looks at what another run has begun
 
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+_LOCK, _UNLOCK = (_fcntl.LOCK_EX | _fcntl.LOCK_NB, _fcntl.LOCK_UN) if _fcntl else (0, 0)
 _T = TypeVar("_T")
 
 
@@ -31,6 +33,8 @@ class Claims:
         self.folder, self.enough = folder, enough
         self.missed: set[Hashable] | None = set() if following else None
         """Where work comes without end: keys of what another run has begun, to come again."""
+        self.since = time.time_ns()
+        """When this run began, or the one that it found at work: nanoseconds."""
         self._handle: int | None = None
         self._held: dict[str, int] = {}
 
@@ -55,23 +59,35 @@ class Claims:
     def _locked(self, name: str, lock: bool) -> bool:
         """Lock or unlock the byte of a name; False where another run has locked it."""
         at = int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "big") >> 2
+        if self._handle is None:
+            self._open()
+        return self._handle is None or self._try(_LOCK if lock else _UNLOCK, 1, at)
+
+    def _open(self) -> None:
+        if not self.folder or not _fcntl:
+            return
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            if self._try(_LOCK):  # all of it: no other run is at work
+                os.utime(self._handle)
+                self._try(_UNLOCK)
+            self.since = os.fstat(self._handle).st_mtime_ns  # by the clock of its file system
+
+    def _try(self, how: int, length: int = 0, at: int = 0) -> bool:
         try:
-            if self._handle is None and self.folder and _fcntl:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT, 0o666)
-            if self._handle is not None:
-                _fcntl.lockf(self._handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB if lock else _fcntl.LOCK_UN, 1, at)
+            _fcntl.lockf(self._handle, how, length, at)
         except OSError as error:
-            return error.errno not in (errno.EACCES, errno.EAGAIN) or self._handle is None
+            return error.errno not in (errno.EACCES, errno.EAGAIN)  # else there are no locks here
         return True
 
     def close(self) -> None:
         """Release everything, and remove the file if no other run has begun anything."""
         if self._handle is None or not self.folder:
             return
-        with suppress(OSError):
-            _fcntl.lockf(self._handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB)  # all of it
-            os.unlink(self.folder / FILE)
+        if self._try(_LOCK):
+            with suppress(OSError):
+                os.unlink(self.folder / FILE)
         os.close(self._handle)
         self._handle = None
 

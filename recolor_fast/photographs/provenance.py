@@ -5,11 +5,14 @@ what. What cannot carry it (formats without XMP, pictures written without metada
 has a line in LIST, in its folder, found by the file's SHA-256: a file that was changed since has none.
 """
 
+import errno
 import hashlib
 import html
 import json
 import os
 import re
+import stat
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,16 +65,14 @@ def written(made: Made, format: str) -> Made:
 def differences(made: Made, wanted: Made) -> list[str]:
     """In what a picture was made differently than is wanted now; what one of the two does not say is not compared."""
     names = [name for name in wanted if name in made and name not in UNCOMPARED and made[name] != wanted[name]]
-    return [
-        f"by the model {made.get('model')} ({str(made[name])[:8]}), now {wanted.get('model')} ({wanted[name][:8]})"
-        if name == "sha256"
-        else f"{name} {_shown(made[name])}, now {_shown(wanted[name])}"
-        for name in names
-    ]
+    return [_difference(name, made, wanted) for name in names]
 
 
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _difference(name: str, made: Made, wanted: Made) -> str:
+    old, new = (f"{value:g}" if isinstance(value, float) else str(value) for value in (made[name], wanted[name]))
+    if name == "sha256":
+        return f"by the model {made.get('model')} ({old[:8]}), now {wanted.get('model')} ({new[:8]})"
+    return f"from an input of {old} bytes, now {new}" if name == "input_bytes" else f"{name} {old}, now {new}"
 
 
 # --- in the file ---------------------------------------------------------------------------------------------------
@@ -138,25 +139,34 @@ def enlist(path: Path, data: bytes, made: Made) -> None:
     One line, appended in one piece: several runs may do so at the same time.
     """
     line = json.dumps({"file": path.name, "sha256": _digest(data), "made": made}) + "\n"
-    handle = os.open(path.with_name(LIST), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    handle = _opened(path.with_name(LIST), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(handle, line.encode())
     finally:
         os.close(handle)
 
 
+def _opened(place: Path, how: int) -> int:
+    """A regular file's handle: no link's, which may lead anywhere, and no FIFO's, which waits. Raises OSError."""
+    handle = os.open(place, how | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(place))
+    return handle
+
+
 class Lists:
     """The lists of the folders that are asked for, each read once as far as it goes, then what was added since."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, dict[str, Made]]] = {}
+        self._known: dict[Path, tuple[int, dict[str, str]]] = {}  # how far, and by digest what made it, as JSON
 
     def of(self, path: Path, data: bytes) -> Made | None:
         """What the list in a file's folder says made these bytes; None where it says nothing or cannot be read."""
         place = path.with_name(LIST)
         at, entries = self._known.get(place, (0, {}))
         try:
-            with open(place, "rb") as file:
+            with open(_opened(place, os.O_RDONLY), "rb") as file:
                 if at > os.fstat(file.fileno()).st_size:
                     at, entries = 0, {}  # another one
                 file.seek(at)
@@ -169,11 +179,11 @@ class Lists:
             at += len(line)
             try:
                 entry = json.loads(line)
-                entries[entry["sha256"]] = dict(entry["made"])
+                entries[entry["sha256"]] = sys.intern(json.dumps(entry["made"]))  # mostly the same
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue  # a line that two machines wrote at once, say
         self._known[place] = at, entries
-        return entries.get(_digest(data)) if entries else None
+        return _parsed(entries.get(_digest(data), "")) if entries else None
 
 
 def _digest(data: bytes) -> str:

@@ -107,12 +107,9 @@ def _walk(source: Path, target: Path, output: str | None, globs: Globs) -> Itera
             continue
         folders = []
         for entry in listed:
-            path = here / entry.name
-            is_folder = os.path.isdir(path)  # where Path's own methods, and those of entries, may raise
-            if is_folder and outside and identity(path) == outside:
+            path, is_folder = here / entry.name, _is_folder(entry)
+            if is_folder is None or (is_folder and outside and identity(path) == outside):
                 continue
-            if not (is_folder or os.path.isfile(path)) and os.path.exists(path):
-                continue  # a FIFO, socket or device: opening one may wait for ever
             wanted, left = included, ""
             if not files.is_part(path):  # what an interrupted run left behind is told of
                 name = _plain(entry.name)
@@ -128,6 +125,21 @@ def _walk(source: Path, target: Path, output: str | None, globs: Globs) -> Itera
             else:
                 folders.append((path, there / entry.name, line, wanted))
         waiting += reversed(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    """Whether an entry is a folder, or leads to one; a file or a link to nowhere is none.
+
+    None for FIFOs, sockets and devices: opening one may wait for ever.
+    """
+    if not entry.is_symlink():
+        try:
+            if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
+                return entry.is_dir(follow_symlinks=False)
+        except OSError:  # gone since, or its kind is not in the list and not to be had
+            pass
+    is_folder = os.path.isdir(entry.path)  # where methods of entries and paths may raise
+    return is_folder if is_folder or os.path.isfile(entry.path) or not os.path.exists(entry.path) else None
 
 
 def _left_out(name: str, line: str, globs: Globs) -> str:
