@@ -3,6 +3,8 @@
 import struct
 from typing import Any, NamedTuple
 
+import numpy as np
+
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 274, 34665, 34853, 40965
 POINTERS = {EXIF_IFD: "EXIF", GPS_IFD: "GPS", INTEROPERABILITY_IFD: "interoperability"}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -28,6 +30,14 @@ class Layout(NamedTuple):
         return self.order + ("Q" if self.big else "I")
 
 
+LAYOUTS = {
+    b"II*\0": Layout("<", False),
+    b"MM\0*": Layout(">", False),
+    b"II+\0": Layout("<", True),
+    b"MM\0+": Layout(">", True),
+}
+
+
 class Entry(NamedTuple):
     """One entry of a directory."""
 
@@ -51,11 +61,10 @@ class Directory(NamedTuple):
 
 def layout(block: bytes) -> Layout:
     """Raises ValueError for what is no TIFF structure."""
-    head = bytes(block[:4])
-    for order, magic in (("<", b"II"), (">", b"MM")):
-        if head[:2] == magic and head[2:] in (struct.pack(order + "H", 42), struct.pack(order + "H", 43)):
-            return Layout(order, head[2:] == struct.pack(order + "H", 43))
-    raise ValueError(f"a block that begins with {head!r}: expected a TIFF structure")
+    found = LAYOUTS.get(bytes(block[:4]))
+    if found is None:
+        raise ValueError(f"a block that begins with {bytes(block[:4])!r}: expected a TIFF structure")
+    return found
 
 
 def first(block: bytes) -> int:
@@ -112,11 +121,10 @@ def tree(block: bytes, at: int = 0, depth: int = 0) -> Tree:
 
 def little(block: bytes, entry: Entry) -> bytes:
     """An entry's value in little-endian order."""
-    value = bytes(block[entry.start : entry.stop])
-    if layout(block).order == "<":
+    value, word = bytes(block[entry.start : entry.stop]), WORDS[entry.kind]
+    if word == 1 or layout(block).order == "<":
         return value
-    word = WORDS[entry.kind]
-    return b"".join(value[at : at + word][::-1] for at in range(0, len(value), word))
+    return np.frombuffer(value, f"u{word}").byteswap().tobytes()
 
 
 def emit(tree: Tree, at: int) -> bytes:

@@ -27,7 +27,8 @@ class Thing(NamedTuple):
 
 
 def digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).digest()
+    """Equal for equal content: the content itself where it is short, else longer than that ever is."""
+    return content if len(content) <= 32 else blake2b(content, digest_size=33).digest()
 
 
 def by_row(row: parts.Row | None, name: str, key: str, content: bytes, group: str = "") -> Iterator[Thing]:
