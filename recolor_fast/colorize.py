@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
 from recolor_fast.files import inherit, replacing
-from recolor_fast.photographs import claims, provenance, walk
+from recolor_fast.photographs import claims, libraries, pages, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
@@ -44,10 +44,11 @@ class Settings(NamedTuple):
     """How pictures are colored and written."""
 
     quality: int = 95
-    """Quality of JPEG, WebP and AVIF files, 1 to 100; other formats lose nothing."""
+    """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
     format: str = ""
-    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, JPEG2000, PPM, QOI, SGI or TGA. A file of
-    another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own, PNG where that is not written."""
+    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
+    file of another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own; TIFF of a camera's raw
+    file, PNG of others that are not written."""
     metadata: Literal["keep", "drop"] = "keep"
     """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
     hidden list in its folder does where they cannot."""
@@ -68,6 +69,8 @@ class Settings(NamedTuple):
     written back whole (GIF, several frames, a video behind the picture, a file of several names) fails, named."""
     keep_times: tyro.conf.FlagCreatePairsOff[bool] = False
     """Give outputs the times of their inputs: last read, last written."""
+    pages: Literal["first", "all"] = "first"
+    """Of a TIFF of several pages: color the first alone, as a note then says, or all, written as a TIFF of as many."""
     temporal: tyro.conf.FlagCreatePairsOff[bool] = False
     """The images of a folder are frames of a film, in natural order: steady their colors."""
     max_pixels: int = images.MAX_PIXELS
@@ -136,6 +139,8 @@ class _Work(NamedTuple):
     data: bytes = b""
     """The file to write."""
     notes: tuple[str, ...] = ()
+    more: tuple["_Work", ...] = ()
+    """The file's further pages, where they are colored too."""
 
 
 class Colorizer:
@@ -220,6 +225,10 @@ def checked(settings: Settings) -> Settings:
     format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
     if format and format not in images.WRITABLE:
         raise ValueError(f"format {settings.format}: expected one of {', '.join(images.WRITABLE)}")
+    if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
+        raise ValueError(f"format {format} {lacks}")
+    if settings.temporal and settings.pages == "all":
+        raise ValueError("temporal with pages all: a film's frames are files; use one of the two")
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
         raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
@@ -336,7 +345,7 @@ def _count(threads: int | None) -> int:
 
 
 def _cost(job: folder.Job) -> float:
-    return 0 if job.verdict else job.width * job.height + job.size / 4
+    return 0 if job.verdict else job.width * job.height * job.pages + job.size / 4
 
 
 @contextmanager
@@ -374,7 +383,10 @@ def _stages(
         return _decode(artefact, *given, settings, plan)
 
     def infer(works: list[_Work]) -> list[_Work]:
-        return [work._replace(cbcr=cbcr) for work, cbcr in zip(works, _predict(artefact, works))]
+        flat = [page for work in works for page in (work, *work.more)]
+        parts = [flat[at : at + batch] for at in range(0, len(flat), batch)]
+        done = iter([page._replace(cbcr=cbcr) for part in parts for page, cbcr in zip(part, _predict(artefact, part))])
+        return [next(done)._replace(more=tuple(next(done) for _ in work.more)) for work in works]
 
     def steady(work: _Work) -> _Work:
         sequence = work.job.source.parent
@@ -389,8 +401,9 @@ def _stages(
             verdict = folder.done(work.job, plan, in_color=partial(_in_color, plan=plan))
             raise verdict or folder.Verdict("skipped", folder.DONE)
         writing = usual._replace(made=folder.making(work.job, plan))
-        data, notes = pictures.encode(work.picture, work.cbcr, work.job.format, writing)
-        notes = tuple(dict.fromkeys([*work.notes, *notes]))
+        written = [pictures.encode(page.picture, page.cbcr, work.job.format, writing) for page in (work, *work.more)]
+        data = pages.joined([one for one, _ in written]) if work.more else written[0][0]
+        notes = tuple(dict.fromkeys([*work.notes, *(note for _, more in written for note in more)]))
         losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
         if settings.in_place and losses:
             raise folder.Verdict("failed", f"in place there would be a loss: {'; '.join(losses)}: give an output")
@@ -434,8 +447,28 @@ def _in_color(path: Path, plan: folder.Plan) -> bool:
 
 def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
     """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
-    if settings.in_place and (frames := images.frames(data)) > 1:
-        raise folder.Verdict("failed", f"in place {frames - 1} of its {frames} frames would be lost: give an output")
+    parts = pages.split(data) if job.pages > 1 and settings.pages == "all" else [data]
+    if settings.in_place and (frames := images.frames(data)) > len(parts):
+        lost = frames - len(parts)
+        raise folder.Verdict("failed", f"in place {lost} of its {frames} frames would be lost: give an output")
+    works, verdicts = [], []
+    for part in parts:
+        try:
+            works.append(_page(artefact, job, part, settings, plan))
+        except folder.Verdict as verdict:
+            verdicts.append(verdict)
+    if verdicts and works:
+        raise folder.Verdict("failed", f"{len(verdicts)} of its {len(parts)} pages: {verdicts[0]}; split the file")
+    if verdicts:
+        raise verdicts[0]
+    every = [f"all {len(works)} pages"] if len(works) > 1 else []
+    notes = dict.fromkeys([*every, *(note for work in works for note in work.notes)])
+    things = pages.held([work.picture.things for work in works])
+    works = [work._replace(picture=work.picture._replace(things=held)) for work, held in zip(works, things)]
+    return works[0]._replace(more=tuple(works[1:]), notes=tuple(notes))
+
+
+def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
     picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color, strict=settings.strict)
     if settings.skip_color and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)

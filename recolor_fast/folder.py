@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
-from recolor_fast.photographs import formats, provenance
+from recolor_fast.photographs import formats, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
 from recolor_fast.photographs.walk import Found, State, identity, state
 
@@ -89,6 +89,8 @@ class Job(NamedTuple):
     """When the file was last read, before that was now, and written: nanoseconds; None where it is not a file."""
     state: State = ()
     """Of the source, before it was read."""
+    pages: int = 1
+    """Of the source, a TIFF."""
     claim: str = ""
     """Name by which several runs into one folder claim it, or its sequence."""
 
@@ -103,6 +105,7 @@ class Plan(NamedTuple):
     temporal: bool = False
     max_pixels: int = images.MAX_PIXELS
     keep_times: bool = False
+    pages: Literal["first", "all"] = "first"
     made: provenance.Made = {}  # noqa: RUF012 - replaced, never changed
     """What makes the outputs, but for their format."""
     begun: Claims | None = None
@@ -210,6 +213,7 @@ def _judged(
             status = os.fstat(file.fileno())  # first: reading sets times, and a plugin of Pillow may close the file
             kind = formats.kind(file)
             header = images.header(file, trust_suffix=meant)
+            count = pages.count(file) if header and header.format == "TIFF" else 1
     except OSError as error:
         return no("failed", reason(error))
     if header is None and not meant:
@@ -232,7 +236,10 @@ def _judged(
     elif identity(target) in inputs:
         return no("failed", f"its output {target} is itself an input: give another output", target)
     times = status.st_atime_ns, status.st_mtime_ns
-    return Job(source, target, format, header.width, header.height, status.st_size, times=times)
+    job = Job(source, target, format, header.width, header.height, status.st_size, times=times, pages=count)
+    if count > 1 and plan.pages == "all" and format != "TIFF":
+        return no("failed", f"its {count} pages cannot be written as {format}: give --pages first, or TIFF", target)
+    return job
 
 
 def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path, str]:
@@ -318,9 +325,11 @@ def done(
 
 
 def making(job: Job, plan: Plan) -> provenance.Made:
-    """What makes a job's output: but in place, where it is gone, also the size of its input, which tells of another."""
+    """What makes a job's output: but in place, where it is gone, also the size of its input, which tells of another,
+    and of a TIFF of several pages whether all are in it."""
     size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
-    return {**provenance.written(plan.made, job.format), **size}
+    several = {"pages": plan.pages} if job.pages > 1 else {}
+    return {**provenance.written(plan.made, job.format), **size, **several}
 
 
 def replaced(job: Job, plan: Plan) -> bool:

@@ -42,6 +42,7 @@ photographs.exif
 photographs.xmp
 metadata
 photographs.things
+photographs.pages
 photographs.boxed
 photographs.inventory
 photographs.provenance

@@ -252,7 +252,7 @@ def test_pages_as_tifffile_has_them(order: str, big: bool) -> None:
             writer.write(page, photometric="minisblack", contiguous=False, metadata=None)
         writer.write(np.zeros((2, 3), np.uint8), photometric="minisblack", subfiletype=1, metadata=None)
     data = file.getvalue()
-    found = directories.pages(data)
+    found = directories.pages(io.BytesIO(data))
     assert [page.number(directories.HEIGHT) for page in found] == [5, 6, 7]  # not the reduced copy
     for number, page in enumerate(found):
         with tifffile.TiffFile(io.BytesIO(directories.alone(data, page))) as alone:
@@ -261,7 +261,7 @@ def test_pages_as_tifffile_has_them(order: str, big: bool) -> None:
 
 def test_broken_directories_end_the_chain() -> None:
     whole = tiff((262, 3, 2), next=8)
-    assert len(directories.pages(whole)) == 1
+    assert len(directories.pages(io.BytesIO(whole))) == 1
     for data in (whole[:9], b"II*\0", b"II*\0" + struct.pack("<I", 10**6)):
         with pytest.raises((ValueError, struct.error)):
-            directories.pages(data)
+            directories.pages(io.BytesIO(data))

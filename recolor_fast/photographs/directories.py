@@ -3,7 +3,6 @@
 What raw photographs, EXIF and multi-page scans have in common (TIFF 6.0, section 2; BigTIFF's 64-bit offsets).
 """
 
-import io
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -130,8 +129,8 @@ def alone(data: bytes, directory: Directory) -> bytes:
     return bytes(page)
 
 
-def pages(data: bytes) -> list[Directory]:
-    """The pages of a TIFF's bytes: its directories but those of reduced copies and masks (NewSubfileType 1 and 4).
+def pages(file: BinaryIO) -> list[Directory]:
+    """The pages of a TIFF: its directories but those of reduced copies and masks (NewSubfileType 1 and 4).
     The first always counts. Raises ValueError or struct.error where there is none."""
-    found = list(chain(io.BytesIO(data)))
+    found = list(chain(file))
     return [page for number, page in enumerate(found) if not number or not page.number(SUBFILE) & 0b101]
