@@ -50,6 +50,7 @@ except ModuleNotFoundError as missing:
 
 from recolor_fast import images
 from recolor_fast.files import replacing
+from recolor_fast.photographs import walk
 
 OK, USAGE, INTERRUPTED = 0, 2, 130  # exit codes
 TRUTH = "truth"
@@ -208,11 +209,14 @@ def versions() -> dict[str, str]:
 
 
 def photographs(folder: Path) -> dict[str, Path]:
-    """Image files below a folder by relative path without suffix. ValueError where two have the same."""
+    """Image files below a folder by relative path without suffix, but hidden ones and what systems leave there.
+
+    ValueError where two have the same.
+    """
     if not folder.is_dir():
         raise ValueError(f"folder {folder}: expected a folder of images")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(one.source for one in walk.find([str(folder)], None) if not one.left):
         if path.suffix.lower() not in images.SUFFIXES or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()

@@ -182,6 +182,13 @@ def test_what_is_sent_does_not_tell_where_a_picture_comes_from(path, client):
         assert len(content) == 54 + 24 * 32 * 3
 
 
+def test_what_systems_leave_in_a_folder_is_no_photograph(tmp_path):
+    for name in ("a.jpg", "sub/b.png", "._a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_S.jpg", ".thumbnails/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(study.photographs(tmp_path)) == {"a", "sub/b"}
+
+
 def test_versions_of_a_photograph_have_one_size_never_above_the_smallest():
     assert study.shown_size([(300, 400), (150, 200)], 256) == (150, 200)
     assert study.shown_size([(300, 400), (150, 200)], 128) == (96, 128)
