@@ -517,8 +517,12 @@ def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> tuple[str, ...]:
     """Put a job's output in its place, whole, in a folder that is made where missing; returns notes. Raises OSError."""
     assert job.target is not None
     notes: tuple[str, ...] = ()
-    if not job.target.parent.is_dir():
+    try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise folder.Verdict(
+            "failed", f"its folder {job.target.parent} cannot be made: a file is in its place"
+        ) from None
     if os.path.exists(job.target) and not os.path.isfile(job.target):
         raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
     if plan.in_place and job.state != walk.state(job.source):

@@ -216,7 +216,7 @@ def test_an_output_that_cannot_be_written_is_a_failure(photos: Path, model: Path
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("a file where a folder has to be")
     assert run(photos, tmp_path / "out", model=model) == 3
-    assert "b.png: " in capsys.readouterr().err
+    assert "deep cannot be made: a file is in its place" in capsys.readouterr().err
     assert tree(tmp_path / "out") == ["a.jpg", "a.png", "sub"]
 
 
