@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import avif, cut_jpeg, decoders, inventory, provenance, samples
+from recolor_fast.photographs import avif, cut_jpeg, decoders, inventory, jpeg2000, provenance, samples
 from recolor_fast.photographs.in_color import SIDE, is_color
 from recolor_fast.photographs.samples import Raster
 
@@ -116,6 +116,8 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
     with images.opened(data, max_pixels) as image:
         stored = images.orientation(image)
         profile = image.info.get("icc_profile") or b""
+        if image.format == "JPEG2000":
+            profile = jpeg2000.profile(data)
         raster = decoders.decode(data, image)
         turn = raster.orientation or images.orientation(image)
         pixels, alpha, notes = _to_srgb(raster, profile)
@@ -227,14 +229,13 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
 
 
 def _shallowed(data: bytes, image: Image.Image) -> tuple[str, ...]:
-    """A note where Pillow has made 8 bits of deeper colors: PPM by its maximum, JPEG 2000 by its SIZ marker."""
+    """A note where Pillow has made 8 bits of deeper samples: PPM by its maximum, SGI by its bytes a channel."""
     bits = 8
     if image.format == "PPM" and (maximum := re.match(rb"P[36](?:\s|#[^\n]*\n)+\d+\s+\d+\s+(\d{1,5})\s", data)):
         bits = int(maximum[1]).bit_length()
-    if image.format == "JPEG2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0 and len(data) > at + 42:
-        bits = (data[at + 42] & 0x7F) + 1  # Ssiz of the first component (ISO 15444-1, A.5.1)
-    shallow = bits > 8 and image.mode in ("RGB", "RGBA", "LA", "YCbCr")
-    return (f"{LOSS}{bits} bits a channel became 8, as {image.format} files are read",) if shallow else ()
+    if image.format == "SGI":
+        bits = 8 * data[3]
+    return (f"{LOSS}{bits} bits a channel became 8, as {image.format} files are read",) if bits > 8 else ()
 
 
 def _is_lossless_webp(data: bytes) -> bool:

@@ -23,6 +23,7 @@ photographs.in_color
 photographs.samples
 photographs.tiff
 photographs.avif
+photographs.jpeg2000
 photographs.decoders
 jpeg
 photographs.cut_jpeg

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from recolor_fast.photographs import avif, samples, tiff
+from recolor_fast.photographs import avif, jpeg2000, samples, tiff
 from recolor_fast.photographs.samples import Raster, UnreadableImage
 
 ERRORS = (Exception, SystemExit)  # what a decoder may raise over a file; the signals of a user are neither
@@ -14,11 +14,15 @@ def decode(data: bytes, image: Image.Image) -> Raster:
     """The pixels of a file that `image` has opened. Raises UnreadableImage and whatever the decoder runs into."""
     if isinstance(image, tiff.File):
         return tiff.read(data)
+    if image.format == "JPEG2000":
+        return _jpeg2000(data, image)
     image.load()
-    deep = _deep_png(data, image) if image.format == "PNG" else None
-    if image.format == "AVIF":
-        deep = avif.decode(data)
-    return deep or of_pillow(image)
+    if image.format == "PNG":
+        return _deep_png(data, image) or of_pillow(_with_clear_gray(data, image))
+    raster = (avif.decode(data) if image.format == "AVIF" else None) or of_pillow(image)
+    if image.format == "TGA" and not data[17] & 15 and raster.alpha is not None and not raster.alpha.any():
+        return raster._replace(alpha=None)  # it says that no bits are alpha, and there is nothing in them
+    return raster
 
 
 def of_pillow(image: Image.Image) -> Raster:
@@ -38,6 +42,26 @@ def of_pillow(image: Image.Image) -> Raster:
         planes = np.asarray(image.convert("LA" if is_gray else "RGBA"))
         return Raster(np.ascontiguousarray(planes[..., 0] if is_gray else planes[..., :3]), planes[..., -1].copy())
     return Raster(np.array(image.convert("L" if is_gray else "RGB")))
+
+
+def _jpeg2000(data: bytes, image: Image.Image) -> Raster:
+    jpeg2000.check(data)
+    deep = jpeg2000.deep(data)
+    if deep is not None:
+        return deep
+    image.load()
+    if image.mode == "P":
+        colors = jpeg2000.palette(data)[np.asarray(image)]
+        return Raster(np.ascontiguousarray(colors[..., :3]), colors[..., 3].copy() if colors.shape[2] == 4 else None)
+    return jpeg2000.widened(of_pillow(image), data)
+
+
+def _with_clear_gray(data: bytes, image: Image.Image) -> Image.Image:
+    """A PNG's image whose transparent gray is as deep as its pixels: Pillow spreads those of 2 and 4 bits alone."""
+    clear, bits = image.info.get("transparency"), data[24]
+    if data[25] == 0 and bits in (2, 4) and isinstance(clear, int) and image.mode == "L":
+        image.info["transparency"] = clear * 255 // (2**bits - 1)
+    return image
 
 
 def _deep_png(data: bytes, image: Image.Image) -> Raster | None:
