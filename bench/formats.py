@@ -1,9 +1,9 @@
-"""Are pixels read right? Files of every kind through colorize, held to a second decoder: python bench/formats.py FOLDER...
+"""Are pixels read right? Files of every kind, held to a second decoder: python bench/formats.py FOLDER...
 
-Each file under the folders is colored by `colorize --json --format PNG --saturation 0`, so that what is written is the luminance
-that was read, and compared with what a decoder that is not the one in use reads: tifffile and imagecodecs, OpenCV,
-where none of them knows a format, Pillow. Three numbers: equal within LEVELS, refused, wrong (each is named). Equal:
-all but 1 in 1000 of the pixels that are not transparent. Unsure: no second decoder reads it.
+Each file under the folders is colored by `colorize --json --format PNG --saturation 0`, so that what is written is the
+luminance that was read, and compared with what a decoder reads that is not the one in use: tifffile and imagecodecs,
+OpenCV or, where none of them knows a format, Pillow. Numbers: equal within LEVELS (all but 1 in 1000 of the pixels
+that are not transparent), refused, wrong (each is named), no image, unsure (no second decoder reads it).
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imagecodecs
@@ -66,7 +67,7 @@ def judged(record: dict) -> tuple[str, str]:
     """equal, wrong, refused, no image or unsure, and why."""
     if record["status"] != "ok":
         return "no image" if record["reason"] == "not an image" else "refused", record["reason"]
-    written = cv2.imread(record["output"], cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    written: Any = cv2.imread(record["output"], cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     mine = written[..., 1] * (255 / np.iinfo(written.dtype).max)
     data = Path(record["input"]).read_bytes()
     other, alpha, name = second(data)
@@ -86,7 +87,7 @@ def judged(record: dict) -> tuple[str, str]:
 
 def second(data: bytes) -> tuple[np.ndarray | None, np.ndarray | None, str]:
     """Upright luminance (H,W), 0..255, alpha or None, and the decoder's name; None and why where none reads it."""
-    first: list[Callable[[bytes], np.ndarray]] = []
+    first: list[Callable[[bytes], Read]] = []
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         first = [of_tifffile]
     elif data[:3] == b"\xff\xd8\xff":
@@ -99,6 +100,8 @@ def second(data: bytes) -> tuple[np.ndarray | None, np.ndarray | None, str]:
         first = [of_codec(imagecodecs.webp_decode)]
     elif data[4:12] in (b"ftypavif", b"ftypavis"):
         first = [of_codec(imagecodecs.avif_decode)]
+    elif data[:2] == b"BM":
+        first = [of_codec(imagecodecs.bmp_decode)]
     elif data[:4] == b"qoif":
         first = [of_codec(imagecodecs.qoi_decode)]
     elif data[:4] == b"GIF8":
@@ -106,7 +109,8 @@ def second(data: bytes) -> tuple[np.ndarray | None, np.ndarray | None, str]:
     why = "no second decoder"
     for decoder in (*first, of_opencv, of_pillow):
         try:
-            return *decoder(data), decoder.__name__.removeprefix("of_")
+            gray, alpha = decoder(data)
+            return gray, alpha, decoder.__name__.removeprefix("of_")
         except Exception as error:
             why = f"{decoder.__name__}: {' '.join(str(error).split())[:100]}"
     return None, None, why
@@ -172,9 +176,12 @@ def of_codec(decode: Callable[[bytes], np.ndarray]) -> Callable[[bytes], Read]:
 
 
 def of_gray_jpeg(data: bytes) -> Read:
-    """libjpeg's luminance, where a JPEG is gray or YCbCr and without a profile."""
+    """libjpeg's luminance, where a JPEG is gray or YCbCr and without a profile of other colors than sRGB's."""
     with Image.open(io.BytesIO(data)) as image:
-        if image.mode not in ("L", "RGB") or image.info.get("icc_profile") or image.info.get("adobe_transform") == 0:
+        profile = image.info.get("icc_profile")
+        ramp = np.dstack(np.meshgrid(*[np.arange(0.0, 256, 51)] * 2))[..., [0, 1, 1]]
+        other = profile is not None and with_profile(ramp, profile) is not ramp
+        if image.mode not in ("L", "RGB") or other or image.info.get("adobe_transform") == 0:
             return of_pillow(data)
     return of_samples(imagecodecs.jpeg8_decode(data, outcolorspace="GRAYSCALE"), 255, data)
 
@@ -197,20 +204,25 @@ def of_pillow(data: bytes) -> Read:
         if image.mode.startswith("I") or image.mode == "F":
             raise ValueError(f"mode {image.mode}")
         profile = image.info.get("icc_profile")
-        image = ImageOps.exif_transpose(image)
-        alpha = np.asarray(image.convert("RGBA"))[..., 3] if image.has_transparency_data else None
-        if image.mode == "CMYK" and profile:
+        upright: Any = ImageOps.exif_transpose(image)
+        alpha = np.asarray(upright.convert("RGBA"))[..., 3] if upright.has_transparency_data else None
+        if upright.mode == "CMYK" and profile:
             rgb = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+                upright, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
             return np.asarray(rgb) @ WEIGHTS, None
-        colors = np.asarray(image.convert("RGBA"))[..., :3].astype(float)
+        if upright.mode == "LAB":
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            upright = ImageCms.profileToProfile(upright, lab, srgb, outputMode="RGB")
+        colors = np.asarray(upright.convert("RGBA"))[..., :3].astype(float)
     return (with_profile(colors, profile) if profile else colors) @ WEIGHTS, alpha
 
 
 def of_tifffile(data: bytes) -> Read:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
+        page: Any = file.pages.first
+        if page.compression in (2, 3, 4):
+            raise ValueError("CCITT, of which OpenCV's libtiff reads more")
         values = page.asarray()
         tags = page.tags
     photometric, bits = page.photometric.name, page.bitspersample
@@ -223,7 +235,10 @@ def of_tifffile(data: bytes) -> Read:
     if values.dtype.kind == "b":
         top = 1.0
     if values.dtype.kind == "f":
-        top = 1.0 if np.quantile(values[np.isfinite(values)], 0.99) <= 1 else 255.0
+        high = np.quantile(values[np.isfinite(values)], 0.99)
+        if high > 255 or values.min() < 0:
+            raise ValueError("floats that say no white")
+        top = 1.0 if high <= 1 else 255.0
         values = np.nan_to_num(values)
     if values.dtype.kind == "i" and values.min() >= 0:
         top = 65535.0 if values.dtype.itemsize > 2 and values.max() <= 65535 else 2.0 ** (bits - 1) - 1
@@ -246,8 +261,9 @@ def of_tifffile(data: bytes) -> Read:
     elif photometric == "SEPARATED":
         colors = (255 - colors[..., :3]) * (255 - colors[..., 3:]) / 255
     elif photometric == "YCBCR" and page.compression.name not in ("JPEG", "OJPEG"):
-        y, cb, cr = np.moveaxis(colors - (0, 128, 128), -1, 0)
-        colors = np.clip(np.dstack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb]), 0, 255)
+        raise ValueError("coefficients of its own, which OpenCV's libtiff knows")
+    elif photometric == "CIELAB":
+        return of_pillow(data)
     elif photometric not in ("RGB", "MINISBLACK", "MINISWHITE", "YCBCR"):
         raise ValueError(photometric)
     if photometric == "MINISWHITE":

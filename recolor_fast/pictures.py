@@ -97,7 +97,8 @@ def _mended(data: bytes, max_pixels: int, judge: bool, error: images.UnreadableI
         mended = cut_jpeg.mended(data)
     except decoders.ERRORS:
         raise error from None
-    if mended is None:
+    header = images.header(io.BytesIO(data))
+    if mended is None or header is None or header.format != "JPEG":  # what another format holds is no JPEG cut off
         raise error
     if mended.share < ROWS:
         raise images.UnreadableImage(f"{error}; {mended.share:.0%} of its rows are there, expected {ROWS:.0%} or more")

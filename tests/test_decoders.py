@@ -161,6 +161,14 @@ def test_png(kind: int, bits: int, interlaced: bool, transparent: bool) -> None:
     assert_read(data, share, alpha, (kind, bits))
 
 
+def test_a_moving_png_of_16_bits_is_its_first_picture() -> None:
+    values = drawn(16, 3)
+    size = struct.pack(">II", WIDTH, HEIGHT)
+    control = (b"fcTL", struct.pack(">I", 0) + size + struct.pack(">IIHHBB", 0, 0, 1, 1, 2, 1))
+    data = png(values, 16, RGB, False, (b"acTL", struct.pack(">II", 1, 0)), control)
+    assert_read(data, values / 65535, None, "moving")
+
+
 # --- JPEG 2000 -----------------------------------------------------------------------------------------------------
 
 

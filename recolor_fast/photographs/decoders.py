@@ -68,7 +68,7 @@ def _deep_png(data: bytes, image: Image.Image) -> Raster | None:
     """A 16-bit PNG of RGB, gray with alpha or RGBA, of which Pillow holds 8 bits; None for others."""
     if data[24:25] != b"\x10" or data[25:26] not in (b"\2", b"\4", b"\6"):  # bit depth and color type
         return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(_unmoved(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
         raise UnreadableImage("damaged or unsupported: OpenCV does not read this 16-bit PNG")
     alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
@@ -77,3 +77,14 @@ def _deep_png(data: bytes, image: Image.Image) -> Raster | None:
     if isinstance(clear, tuple):  # one color of the file is transparent
         alpha = np.where((colors == clear).all(axis=-1), 0, 65535).astype(np.uint16)
     return Raster(colors, alpha)
+
+
+def _unmoved(png: bytes) -> bytes:
+    """A PNG without its animation, of which OpenCV would give a frame as it is blended into nothing."""
+    kept, at = [png[:8]], 8
+    while at + 12 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] not in (b"acTL", b"fcTL", b"fdAT"):
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)

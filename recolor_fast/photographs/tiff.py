@@ -19,7 +19,7 @@ from recolor_fast.photographs.samples import Raster, UnreadableImage
 
 HEADERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}  # byte order by the first four bytes
 PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, Deflate, PackBits, Deflate, LZMA, Zstandard: of bytes
-PREDICTED = PACKED - {1, 32773}  # with the others the tag for it means nothing
+PREDICTED = PACKED - {1, 32773}  # with these two, libtiff leaves a predictor out of account and others do not
 BILEVEL = {2, 3, 4}  # CCITT: of black and white rows
 JPEG, WEBP = 7, 50001  # of pictures of 8 bits, which a file of its own would hold
 NAMES = {  # of compressions that are not read, or not everywhere
@@ -46,7 +46,7 @@ COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # samples by photomet
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INK, YCBCR, LAB, ICC_LAB = COLORS
 OTHERS = {4: "a transparency mask", 10: "ITU Lab", 32803: "a camera's raw data", 32844: "LogL", 32845: "LogLuv"}
 KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of SampleFormat
-DEPTHS = {"u": range(1, 33), "i": (8, 16, 32), "f": (16, 32, 64)}
+DEPTHS = {"u": (*range(1, 33), 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 ORIENTATION = 274
 BLOCK = 2**26  # bytes that are decompressed at once
 
@@ -197,7 +197,7 @@ def layout(tags: ImageFileDirectory_v2) -> Layout:
     count = _one(tags, 277, 1)
     bits, formats = (set(_many(tags, tag)[:count] or (1,)) for tag in (258, 339))
     height, width = _one(tags, 257, 0), _one(tags, 256, 0)
-    tiled = bool(_many(tags, 324))
+    tiled = bool(_many(tags, 322))
     return Layout(
         width=width,
         height=height,
@@ -207,11 +207,11 @@ def layout(tags: ImageFileDirectory_v2) -> Layout:
         kind=KINDS.get(formats.pop(), "") if len(formats) == 1 else "",
         order=HEADERS[tags.prefix + (b"*\0" if tags.prefix == b"II" else b"\0*")],
         compression=_one(tags, 259, 1),
-        predictor=_one(tags, 317, 1) if _one(tags, 259, 1) in PREDICTED else 1,
+        predictor=_one(tags, 317, 1),
         planar=_one(tags, 284, 1) == 2 and count > 1,
         tile=(_one(tags, 323, 0), _one(tags, 322, 0)) if tiled else None,
         rows=min(_one(tags, 278, height), height),
-        segments=tuple(zip(_many(tags, 324), _many(tags, 325))) if tiled else _strips(tags),
+        segments=tuple(zip(_many(tags, 324), _many(tags, 325))) or _strips(tags),  # old tiles use the tags of strips
         extra=_many(tags, 338) or None,
         fill=_one(tags, 266, 1),
         options={tag: _one(tags, tag, 0) for tag in (292, 293) if _many(tags, tag)},
@@ -289,9 +289,13 @@ def _hindrance(where: Layout, tags: ImageFileDirectory_v2) -> str:
         return f"Lab, {samples_of}"
     if where.photometric == INK and (_one(tags, 332, 1) != 1 or where.kind != "u" or where.bits not in (8, 16)):
         return f"inks, {samples_of}"
+    if where.bits == 24 and where.order == "<":  # libtiff turns their bytes around, others do not
+        return f"{samples_of}, lowest byte first"
     predictable = {1: True, 2: where.bits in (8, 16, 32, 64), 3: where.kind == "f"}
-    if where.compression in PREDICTED and not predictable.get(where.predictor, False):
+    if where.compression in PACKED and not predictable.get(where.predictor, False):
         return f"predictor {where.predictor}, {samples_of}"
+    if where.compression in PACKED - PREDICTED and where.predictor != 1:
+        return f"predictor {where.predictor} without the compression it is for"
     return ""
 
 
@@ -428,8 +432,7 @@ def _differences_undone(packed: np.ndarray, where: Layout, width: int, count: in
         values = np.ascontiguousarray(turned).view(f">f{size}")
     elif size == 3:
         parts = packed.reshape(len(packed), -1, 3).astype(np.uint32)
-        low, high = (0, 2) if where.order == "<" else (2, 0)
-        values = parts[..., low] | parts[..., 1] << 8 | parts[..., high] << 16
+        values = parts[..., 2] | parts[..., 1] << 8 | parts[..., 0] << 16
     else:
         values = np.ascontiguousarray(packed).view(f"{where.order}u{size}")
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
