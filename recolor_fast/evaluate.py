@@ -741,8 +741,9 @@ def evaluate(arguments: Arguments) -> Path:
     systems = open_systems(arguments, chosen, device)
     chosen = without_broken(chosen, systems, arguments.strict)
     for system in systems:
-        if chosen.split == "all photographs" and system.options and system.options.data == str(chosen.root.resolve()):
-            print(f"warning: {system.name} was trained on photographs of {chosen.root} too", file=sys.stderr)
+        if system.folder and (count := runs.trained_on(system.folder, chosen.paths)):
+            of = f"{count} of {len(chosen.paths)} photographs"
+            print(f"warning: {of} have the names of those {system.name} was trained on", file=sys.stderr)
     judged = {
         **metrics.lpips_judges(arguments.lpips_weights, device),
         "class": metrics.classifier_judge(arguments.classifier_weights, device),

@@ -258,6 +258,15 @@ def write_files(run: Path, train: Iterable[Path], val: Iterable[Path]) -> None:
     write_text(run / "photographs.json", json.dumps(groups, indent=0) + "\n")
 
 
+def trained_on(run: Path, paths: Iterable[Path]) -> int:
+    """How many files have the name and class of one that a run trains on, wherever they lie; 0 without a list."""
+    try:
+        names = set(json.loads((run / "photographs.json").read_text())["train"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return 0
+    return sum(name in names for name in _names(paths))
+
+
 def check_files(run: Path, train: Iterable[Path], val: Iterable[Path]) -> str:
     """What has changed since `write_files`, in words; empty where nothing has.
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from export import to_onnx
-from recolor_fast import runs, train
+from recolor_fast import evaluate, metrics, runs, train
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
@@ -78,6 +78,22 @@ def test_a_started_run_whose_photographs_and_start_are_gone_goes_on(tmp_path):
     (tmp_path / "first").rename(tmp_path / "elsewhere")
     run(tmp_path / "b", tmp_path, *WORDS, "--resume")
     assert newest(tmp_path / "r")["images"] == 12
+
+
+@pytest.mark.parametrize("layout", ["classes", "split"])
+def test_evaluation_says_which_photographs_a_run_was_trained_on(tmp_path, capsys, monkeypatch, layout):
+    """By their names, so also where they lie elsewhere now; not of those it validated on."""
+    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    data = photographs(tmp_path / "a", layout)
+    run(data, tmp_path, *WORDS, "--images", 2)
+    data.rename(tmp_path / "b")
+    capsys.readouterr()
+    words = ["--data", str(tmp_path / "b"), "--size", "32", "--out", str(tmp_path / "e")]
+    assert evaluate.main([str(tmp_path / "r"), *words]) == 0
+    warned = "warning: 9 of 10 photographs have the names of those r was trained on" in capsys.readouterr().err
+    assert warned == (layout == "classes")
+    assert runs.trained_on(tmp_path / "none", [Path("a/b.jpg")]) == 0
 
 
 def test_the_learning_rate_may_be_another_one_from_here_on(tmp_path):
