@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from recolor_fast import colorize, images, pictures
-from recolor_fast.data import index
+from recolor_fast.data import checked, index
 from recolor_fast.photographs import directories, formats, libraries
 from tests import artefacts
 
@@ -227,6 +227,13 @@ def test_without_its_library_a_photograph_is_named_with_what_to_install(
     if format in images.WRITABLE:
         with pytest.raises(ValueError, match=f"pip install {package}"):
             images.encode(np.zeros((4, 4, 3), np.uint8), None, format, 90)
+
+
+def test_what_was_found_without_a_library_is_found_anew_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert libraries.versions() in checked.VERSION
+    with_them = libraries.versions()
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    assert libraries.versions() == "0 0 0" != with_them
 
 
 def test_libraries_are_the_extras() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from recolor_fast import colorize, images, metadata, pictures
+from recolor_fast.data import host, index, sources
 from recolor_fast.photographs import avif
 from tests import artefacts
 
@@ -245,3 +246,22 @@ def test_bombs_are_refused_before_they_are_decoded() -> None:
     lie = data[:at] + struct.pack(">II", 30, 20) + data[at + 8 :]
     with pytest.raises(images.UnreadableImage, match="size"):
         pictures.read(lie)
+
+
+def test_training_reads_what_coloring_does(tmp_path: Path) -> None:
+    """HEIF, JPEG XL and AVIF of 10 bits are photographs to train on, listed by their names and read as RGB."""
+    rgb = scene(70, 90)
+    for name, format in (("a.heic", "HEIF"), ("b.jxl", "JXL"), ("c.hif", "HEIF")):
+        (tmp_path / name).write_bytes(images.encode(rgb, None, format, 95))
+    (tmp_path / "d.avif").write_bytes(images.encode(scene(70, 90, 65535), None, "AVIF", 95, bits=10))
+    (tmp_path / "e.heic").write_bytes(images.encode(rgb, None, "HEIF", 95)[:-50])
+    paths = sorted(tmp_path.iterdir())
+    assert all(sources._is_image(path) for path in paths)
+    good, bad = index.usable(paths, progress=False)
+    assert [path.name for path in good] == ["a.heic", "b.jxl", "c.hif", "d.avif"]
+    assert "a HEIC photograph: damaged" in bad[tmp_path / "e.heic"]
+    for path in good:
+        gray, color = host.decode(path, 64, "source", "source")
+        assert (gray.shape[-2:], color.shape[-2:]) == ((64, 64), (64, 64))
+        shown = images.read_rgb(path.read_bytes())
+        assert np.abs(shown.astype(int) - rgb).mean() < 4

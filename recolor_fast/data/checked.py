@@ -17,9 +17,10 @@ import PIL
 import simplejpeg
 
 from recolor_fast.files import cache_folder, private_folder
+from recolor_fast.photographs import libraries
 
 # The number stands for what images.check does: it is raised when that changes.
-VERSION = f"2 {PIL.__version__} {cv2.__version__} {simplejpeg.__version__}"
+VERSION = f"3 {PIL.__version__} {cv2.__version__} {simplejpeg.__version__} {libraries.versions()}"
 DAYS = 90  # so long after a check it is made again: the table does not grow for ever, and a disk may rot in silence
 SETTLED = 2 * 10**9  # nanoseconds: a file changed later than so long ago may change again within the same time stamp
 WAIT = 5.0  # seconds for another process to finish writing, which takes a fraction of one

@@ -1,6 +1,7 @@
 """The optional libraries that read further formats of photographs, in one table; imported when a file needs them."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ def missing(format: str) -> str:
     """What is to be installed for a format of LIBRARIES, empty where that is there."""
     library = LIBRARIES[format]
     return "" if find_spec(library.module) else f"needs {library.package}: pip install {library.package}"
+
+
+def versions() -> str:
+    """Those of the libraries, 0 for one that is not installed: what is read changes with them."""
+    return " ".join(version(one.package) if find_spec(one.module) else "0" for one in LIBRARIES.values())
 
 
 def refusal(kind: Kind | None) -> str:
