@@ -42,4 +42,4 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 EXTRAS_train = train
-EXTRAS_dev = train,serve,dev
+EXTRAS_dev = train,serve,formats,dev
