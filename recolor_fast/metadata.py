@@ -8,7 +8,6 @@ What nobody knows travels as it is within its format. What is never copied, and 
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,7 +25,6 @@ EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
     b"ICC_PROFILE\0",
 )  # how the payloads of a JPEG's APP1, APP1, APP1, APP13, APP2 and APP2 begin
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-RAW_PROFILES = ("exif", "APP1", "xmp", "icc", "icm")  # ImageMagick's; others are texts like any
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of a JPEG 2000's box
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 OWN_TAGS = (XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG)  # those with a field of their own
@@ -138,7 +136,7 @@ def _of_png(data: bytes, found: Metadata) -> Metadata:
     for kind, content in containers.chunks(data):
         behind |= kind == b"IDAT"
         if kind in PNG_TEXTS:
-            texts += [(kind, content)] if is_text(content) else []
+            texts += [(kind, content)] if containers.is_text(content) else []
         elif kind not in (b"eXIf", b"pHYs") and parts.of_chunk(kind) is None:
             more += [] if turned and kind in parts.GEOMETRIC_CHUNKS else [(kind, content, behind)]
     return _with(found._replace(texts=tuple(texts)), "PNG", more)
@@ -217,13 +215,6 @@ def _raw_profile(info: dict[Any, Any], name: str) -> bytes:
     except ValueError:
         return b""
     return block.removeprefix(EXIF)
-
-
-def is_text(content: bytes) -> bool:
-    """Whether a text chunk is that, and not a block that has a field of its own or would be stale."""
-    return not content.startswith(
-        (b"XML:com.adobe.xmp\0", *(f"Raw profile type {kind}\0".encode() for kind in RAW_PROFILES))
-    )
 
 
 def _without_thumbnails(block: bytes) -> bytes:
@@ -327,6 +318,8 @@ def settings(found: Metadata, format: str) -> dict[str, Any]:
     """What Pillow's save() needs to write the metadata into formats that `insert` leaves to it."""
     if format not in ("WEBP", "AVIF", "HEIF", "JXL", "BMP"):
         return {}
+    if format == "BMP":
+        return {"dpi": found.dpi or (0, 0)}  # else Pillow says 96
     return {name: getattr(found, name) for name in sorted(HOLDS[format]) if getattr(found, name)}
 
 
@@ -337,7 +330,9 @@ def insert(data: bytes, found: Metadata, format: str) -> tuple[bytes, tuple[str,
         segments, notes = segments_of(found)
         return jpeg.splice(data, segments), notes
     if format == "PNG":
-        early, late = ([_chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1))
+        early, late = (
+            [containers.chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1)
+        )
         # behind the signature and IHDR; before IEND
         return b"".join([data[:33], *_png(found), *early, data[33:-12], *late, data[-12:]]), ()
     if format == "TIFF":
@@ -370,19 +365,17 @@ def segments_of(found: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
 def _png(found: Metadata) -> Iterator[bytes]:
     if found.dpi:
         x, y = (min(round(value / 0.0254), 2**31 - 1) for value in found.dpi)
-        yield _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+        yield containers.chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
     if found.exif:
-        yield _chunk(b"eXIf", found.exif)
+        yield containers.chunk(b"eXIf", found.exif)
     if found.xmp:
-        yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + found.xmp)
+        yield containers.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + found.xmp)
     for kind, content in found.texts:
-        yield _chunk(kind, content)
+        yield containers.chunk(kind, content)
     for comment in found.comments:
-        yield _chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment.decode(errors="replace").replace("\0", "").encode())
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        yield containers.chunk(
+            b"iTXt", b"Comment\0\0\0\0\0" + comment.decode(errors="replace").replace("\0", "").encode()
+        )
 
 
 def _tiff(data: bytes, found: Metadata, more: Iterable[tuple[int, int, bytes]]) -> bytes:

@@ -1,6 +1,10 @@
 """PNG chunks, boxes and Photoshop's image resources: what files and blocks are made of; standard library only."""
 
+import struct
+import zlib
 from collections.abc import Iterator
+
+RAW_PROFILES = ("exif", "APP1", "xmp", "icc", "icm")  # ImageMagick's; others are texts like any
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -12,6 +16,18 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG's chunk."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a text chunk is that, and not a block that has a field of its own or would be stale."""
+    return not content.startswith(
+        (b"XML:com.adobe.xmp\0", *(f"Raw profile type {kind}\0".encode() for kind in RAW_PROFILES))
+    )
 
 
 def boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes, int]]:

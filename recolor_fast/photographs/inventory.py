@@ -295,6 +295,31 @@ def _ico(data: bytes) -> Iterator[Thing]:
     yield from [Thing(f"{count - 1} further pictures", "sizes", kind="content")] if count > 1 else []
 
 
+def _icns(data: bytes) -> Iterator[Thing]:
+    at, count = 8, 0
+    while at + 8 <= len(data) and (length := int.from_bytes(data[at + 4 : at + 8], "big")) >= 8:
+        count += data[at : at + 4] not in (b"TOC ", b"icnV", b"name", b"info", b"s8mk", b"l8mk", b"h8mk", b"t8mk")
+        at += length
+    yield from [Thing(f"{count - 1} further pictures", "sizes", kind="content")] if count > 1 else []
+
+
+def _fits(data: bytes) -> Iterator[Thing]:
+    """A FITS file's cards but for those that say how its pixels are stored, and what follows these."""
+    cards: dict[str, str] = {}
+    for at in range(0, len(data) - 79, 80):
+        name, _, value = data[at : at + 80].decode("latin-1").partition("=")
+        name = (name if len(name) <= 8 else name[:8]).strip()
+        if name == "END":
+            break
+        cards[name] = value.partition("/")[0]
+    names = [name for name in cards if name and not re.fullmatch(r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|BSCALE|BZERO", name)]
+    yield from [Thing(f"header cards ({', '.join(names[:6])})", "cards", things.digest(data[:at]))] if names else []
+    size = abs(int(cards["BITPIX"])) // 8
+    for axis in range(1, int(cards["NAXIS"]) + 1):
+        size *= int(cards[f"NAXIS{axis}"])
+    yield from things.behind(data[-(-(at + 80) // 2880) * 2880 + size :])
+
+
 def _qoi(data: bytes) -> Iterator[Thing]:
     yield from things.behind(data[data.rfind(bytes(7) + b"\1") + 8 :])
 
@@ -316,4 +341,7 @@ READERS: dict[str, Callable[[bytes], Iterator[Thing]]] = {
     "QOI": _qoi,
     "PSD": _psd,
     "ICO": _ico,
+    "CUR": _ico,
+    "ICNS": _icns,
+    "FITS": _fits,
 }
