@@ -9,6 +9,8 @@ limit            libjpeg-turbo alone: each file read, decoded to luminance, enco
                  all processors. No folder tool that encodes luminance anew goes above it.
 no-op 1          python -m recolor_fast.colorize with a model that does nothing, on one processor.
 no-op            the same on all processors.
+judged           the same on prints of equal luminance in sepia, each judged first whether it is in color, as by default;
+                 the other rows recolor. The cost of judging is the difference to no-op.
 fp32, int8       the same with the generator's artefacts.
 
 `ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case.
@@ -164,9 +166,9 @@ def _limit(folder: Path, source: Path, target: Path) -> Row:
     return lambda: list(pool.map(one, sorted(source.iterdir()))).clear(), lambda: None
 
 
-def _ours(model: str, threads: int | None, folder: Path, source: Path, target: Path) -> Row:
+def _ours(model: str, threads: int | None, folder: Path, source: Path, target: Path, color: str = "recolor") -> Row:
     def go(colorizer: Colorizer) -> list:
-        records = colorizer.folder(source, target, overwrite=True, quality=QUALITY)
+        records = colorizer.folder(source, target, overwrite=True, quality=QUALITY, color=color)
         failed = [record.reason for record in records if record.status != "ok"]
         if failed:
             raise RuntimeError(f"{len(failed)} of {len(records)} failed: {failed[0]}")
@@ -180,11 +182,22 @@ def _ours(model: str, threads: int | None, folder: Path, source: Path, target: P
     return lambda: go(colorizer).clear(), alone
 
 
+def _judged(folder: Path, source: Path, target: Path) -> Row:
+    prints = source.with_name(f"{source.name} in sepia")
+    prints.mkdir()
+    for path in source.iterdir():
+        pixels = np.asarray(Image.open(path).convert("YCbCr")).copy()
+        pixels[..., 1:] = SEPIA
+        Image.fromarray(pixels, "YCbCr").save(prints / path.name, quality=QUALITY)
+    return _ours("no-op", None, folder, prints, target, "skip")
+
+
 ROWS: dict[str, Callable[[Path, Path, Path], Row]] = {
     "pillow no-op": partial(_pillow, False),
     "limit": _limit,
     "no-op 1": partial(_ours, "no-op", 1),
     "no-op": partial(_ours, "no-op", None),
+    "judged": _judged,
     "pillow + torch": partial(_pillow, True),
     "fp32": partial(_ours, "fp32", None),
     "int8": partial(_ours, "int8", None),

@@ -61,8 +61,11 @@ class Settings(NamedTuple):
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
     same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
+    color: Literal["skip", "copy", "recolor"] = "skip"
+    """What becomes of photographs in color: skip leaves them out, copy copies the whole file to OUT under its own name,
+    recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
     skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Leave out pictures that are in color already; toned and yellowed ones are colored."""
+    """The old name of --color skip."""
     in_place: tyro.conf.FlagCreatePairsOff[bool] = False
     """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
     second run changes nothing; so are links. Owner, mode, access list and extended attributes are kept; what cannot be
@@ -92,8 +95,10 @@ class Arguments(NamedTuple):
     A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format; with several IN, IN1/a.jpg becomes
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
     What was done before is skipped, so the same command goes on where it was stopped.
+    Photographs in color are left alone, see --color.
     Exit code: 0 done, 1 unexpected error, 2 wrong usage, 3 some images could not be read or written (the others are
-    done), 4 no usable model or provider, 128 and a signal's number where one stopped it (130, 143).
+    done) or the only file given is in color and was left alone, 4 no usable model or provider, 128 and a signal's
+    number where one stopped it (130, 143).
     """
 
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
@@ -141,6 +146,13 @@ class _Work(NamedTuple):
     notes: tuple[str, ...] = ()
     more: tuple["_Work", ...] = ()
     """The file's further pages, where they are colored too."""
+
+
+class _Copy(NamedTuple):
+    """A file on its way to be written as it is."""
+
+    job: folder.Job
+    data: bytes
 
 
 class Colorizer:
@@ -232,6 +244,14 @@ def checked(settings: Settings) -> Settings:
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
         raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
+    if settings.skip_color and settings.color != "skip":
+        raise ValueError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
+    if settings.in_place and settings.color != "skip":
+        raise ValueError(
+            f"in_place with color {settings.color}: what has any color is left alone in place; give an output instead"
+        )
+    if settings.color == "copy" and settings.metadata == "drop":
+        raise ValueError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
     globs(settings)
     return settings._replace(format=format)
 
@@ -309,7 +329,7 @@ def _plan(settings: Settings) -> folder.Plan:
 
 def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
     """What makes the outputs, as they will say: the model and the settings that change what is written."""
-    every = not (settings.skip_color or settings.in_place)
+    every = settings.color == "recolor"
     return {
         "colored_by": provenance.colored_by(),
         "model": artefact.name,
@@ -379,16 +399,21 @@ def _stages(
                 return job._replace(size=len(data), state=before), data
         raise folder.Verdict("failed", "it changes while it is being read: color it again once it is whole")
 
-    def decode(given: tuple[folder.Job, bytes]) -> _Work:
+    def decode(given: tuple[folder.Job, bytes]) -> _Work | _Copy:
         return _decode(artefact, *given, settings, plan)
 
-    def infer(works: list[_Work]) -> list[_Work]:
-        flat = [page for work in works for page in (work, *work.more)]
+    def infer(works: list[_Work | _Copy]) -> list[_Work | _Copy]:
+        flat = [page for work in works if isinstance(work, _Work) for page in (work, *work.more)]
         parts = [flat[at : at + batch] for at in range(0, len(flat), batch)]
         done = iter([page._replace(cbcr=cbcr) for part in parts for page, cbcr in zip(part, _predict(artefact, part))])
-        return [next(done)._replace(more=tuple(next(done) for _ in work.more)) for work in works]
+        return [
+            next(done)._replace(more=tuple(next(done) for _ in work.more)) if isinstance(work, _Work) else work
+            for work in works
+        ]
 
-    def steady(work: _Work) -> _Work:
+    def steady(work: _Work | _Copy) -> _Work | _Copy:
+        if isinstance(work, _Copy):
+            return work
         sequence = work.job.source.parent
         if sequence not in steadied:
             steadied.clear()  # frames come folder by folder
@@ -396,7 +421,9 @@ def _stages(
         small = cv2.resize(_eight(work.picture.gray), work.cbcr.shape[:0:-1], interpolation=cv2.INTER_AREA)
         return work._replace(cbcr=steadied[sequence](small, work.cbcr))
 
-    def encode(work: _Work) -> _Work:
+    def encode(work: _Work | _Copy) -> _Work | _Copy:
+        if isinstance(work, _Copy):
+            return work
         if work.job.replay:
             verdict = folder.done(work.job, plan, in_color=partial(_in_color, plan=plan))
             raise verdict or folder.Verdict("skipped", folder.DONE)
@@ -409,8 +436,10 @@ def _stages(
             raise folder.Verdict("failed", f"in place there would be a loss: {'; '.join(losses)}: give an output")
         return work._replace(data=data, notes=notes)
 
-    def write(work: _Work) -> folder.Record:
+    def write(work: _Work | _Copy) -> folder.Record:
         more = put(work.job, work.data)
+        if isinstance(work, _Copy):
+            return _blank(work.job)._replace(status="ok", reason=folder.COPIED, notes=more)
         height, width = work.picture.gray.shape
         return _blank(work.job)._replace(status="ok", width=width, height=height, notes=(*work.notes, *more))
 
@@ -445,7 +474,9 @@ def _in_color(path: Path, plan: folder.Plan) -> bool:
         return True
 
 
-def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
+def _decode(
+    artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan
+) -> _Work | _Copy:
     """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
     parts = pages.split(data) if job.pages > 1 and settings.pages == "all" else [data]
     if settings.in_place and (frames := images.frames(data)) > len(parts):
@@ -459,6 +490,8 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
             verdicts.append(verdict)
     if verdicts and works:
         raise folder.Verdict("failed", f"{len(verdicts)} of its {len(parts)} pages: {verdicts[0]}; split the file")
+    if verdicts and str(verdicts[0]) == folder.IN_COLOR and settings.color == "copy":
+        return _Copy(folder.as_copy(job, data, plan), data)
     if verdicts:
         raise verdicts[0]
     every = [f"all {len(works)} pages"] if len(works) > 1 else []
@@ -469,8 +502,9 @@ def _decode(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: 
 
 
 def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
-    picture = pictures.read(data, settings.max_pixels, judge=settings.skip_color, strict=settings.strict)
-    if settings.skip_color and picture.is_color:
+    judge = settings.color != "recolor" and not settings.in_place
+    picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
+    if judge and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)
     if settings.in_place and (verdict := _colored_in_place(job, data, plan)):
         raise verdict
@@ -527,7 +561,7 @@ def _put(job: folder.Job, data: bytes, plan: folder.Plan) -> tuple[str, ...]:
         raise folder.Verdict("failed", f"its output {job.target} is no regular file, so it is not replaced")
     if plan.in_place and job.state != walk.state(job.source):
         raise _changed(_colored_in_place(job, images.read(job.source), plan))
-    if not plan.in_place and not provenance.of(data):
+    if job.format and not plan.in_place and not provenance.of(data):
         try:
             provenance.enlist(job.target, data, folder.making(job, plan))
         except OSError as error:
@@ -636,7 +670,9 @@ def _run(arguments: Arguments) -> int:
             protected, total = walk.identities(found), len(found)
         jobs = _jobs(found, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
-    tally = _Tally()
+    if output == "-" and settings.color == "skip":
+        settings = settings._replace(color="copy")  # whoever reads stdout waits for a picture
+    tally = _Tally(settings, inputs, output)
     with ExitStack() as stack:
         if begun is not None:
             stack.enter_context(closing(begun))
@@ -683,6 +719,7 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
     header = images.header(BytesIO(data)) or images.Header("", 0, 0)
     target, format = folder.output_of(Path(output), header.format, settings.format, named=True)
     job = folder.Job(Path(source), None if output == "-" else target, format, header.width, header.height, len(data))
+    job = job._replace(whole=None if output == "-" else folder.whole(target, header.format, named=True))
     if source != "-":
         job = job._replace(times=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -704,16 +741,20 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
 
 
 class _Tally:
-    """What is told to people at the end."""
+    """What is told to people at the end, and the exit code."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None) -> None:
+        self.settings, self.to_stdout = settings, output == "-"
+        self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
         self.colored = 0
+        self.copied = 0
         self.skipped: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
 
     def add(self, record: folder.Record) -> None:
-        self.colored += record.status == "ok"
+        self.colored += record.status == "ok" and record.reason != folder.COPIED
+        self.copied += record.reason == folder.COPIED
         if record.status == "skipped":
             self.skipped[record.reason] += 1
         if record.status == "failed":
@@ -723,6 +764,11 @@ class _Tally:
     def tell(self) -> None:
         why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
         say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
+        became = "left alone" if self.settings.color == "skip" else "copied whole"
+        became = "passed through unchanged" if self.to_stdout else became
+        if count := self.copied + self.skipped[folder.IN_COLOR]:
+            advice = "" if self.settings.in_place else f"; --color recolor colors {'it' if count == 1 else 'them'}"
+            say(f"  {count} in color: {became}{advice}")
         for path, reason in self.failures:
             say(f"  {path}: {reason}")
         for note, count in self.notes.most_common(10):
@@ -730,7 +776,7 @@ class _Tally:
 
     @property
     def code(self) -> int:
-        return FAILED if self.failures else OK
+        return FAILED if self.failures or (self.alone and self.skipped[folder.IN_COLOR]) else OK
 
 
 def say(text: str) -> None:

@@ -24,11 +24,12 @@ FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     ".dib": "BMP",
     **dict.fromkeys((".heif", ".hif"), "HEIF"),
 }
-DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color already"  # why a file is skipped
+DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color"  # why a file is skipped
+COPIED = "in color, copied"  # the reason of a file that is ok, but not colored
 LONGEST = 255  # bytes of a file's name, nearly everywhere
 COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds
 MEANWHILE = "done meanwhile by another run"
-COPIED = "its output is a copy of the input and is taken as done; --overwrite colors it"
+A_COPY = "its output is a copy of the input and is taken as done; --overwrite colors it"
 UNKNOWN = "its output does not say what made it and is taken as done; --overwrite makes it anew"
 
 Status = Literal["ok", "skipped", "failed"]
@@ -42,7 +43,7 @@ class Record(NamedTuple):
     """File that was to be written; None for what is no image."""
     status: Status
     reason: str = ""
-    """Why it was skipped or failed; empty where it is ok."""
+    """Why it was skipped or failed; empty where it is ok and was colored, COPIED where it is ok and was copied."""
     width: int = 0
     """Pixels of the upright picture; 0 where not known."""
     height: int = 0
@@ -75,7 +76,8 @@ class Job(NamedTuple):
     source: Path
     target: Path | None
     format: str = ""
-    """Format to write, a key of images.WRITABLE; empty where reading the file will tell what is wrong with it."""
+    """Format to write, a key of images.WRITABLE; empty where the file is copied, or reading it will tell what is wrong
+    with it."""
     width: int = 0
     """Pixels as the file's header says, upright or not; 0 where it cannot be read."""
     height: int = 0
@@ -91,6 +93,8 @@ class Job(NamedTuple):
     """Of the source, before it was read."""
     pages: int = 1
     """Of the source, a TIFF."""
+    whole: Path | None = None
+    """Where the file itself goes if it is copied; None where it cannot."""
     claim: str = ""
     """Name by which several runs into one folder claim it, or its sequence."""
 
@@ -236,7 +240,10 @@ def _judged(
     elif identity(target) in inputs:
         return no("failed", f"its output {target} is itself an input: give another output", target)
     times = status.st_atime_ns, status.st_mtime_ns
-    job = Job(source, target, format, header.width, header.height, status.st_size, times=times, pages=count)
+    copy = None if plan.in_place else whole(one.target, header.format, one.named)
+    if copy and (identity(copy) in inputs or taken.get(key(copy), source) != source):
+        copy = None
+    job = Job(source, target, format, header.width, header.height, status.st_size, times=times, pages=count, whole=copy)
     if count > 1 and plan.pages == "all" and format != "TIFF":
         return no("failed", f"its {count} pages cannot be written as {format}: give --pages first, or TIFF", target)
     return job
@@ -254,6 +261,30 @@ def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path
         return target, format
     new = wanted or (format if format in images.WRITABLE else images.INSTEAD.get(format, "PNG"))
     return (target, new) if new == format or named else (target.with_name(target.name + images.WRITABLE[new]), new)
+
+
+def whole(target: Path, format: str, named: bool) -> Path | None:
+    """Where a file of `format` goes if it is copied: to its own name, or the one that the user gave where its suffix is
+    not another format's."""
+    return None if named and FORMATS.get(target.suffix.lower(), format) != format else target
+
+
+def as_copy(job: Job, data: bytes, plan: Plan) -> Job:
+    """A job as one that copies the file, whose bytes are given. Raises Verdict where that was done or is impossible."""
+    if job.target is None:
+        return job._replace(format="")
+    if job.whole is None:
+        raise Verdict(
+            "failed",
+            f"in color, and cannot be copied to {job.target}, as the suffix is not its own or the place is an input's: "
+            "give another output, or --color recolor",
+        )
+    copy = job._replace(target=job.whole, format="")
+    if os.path.lexists(job.whole) and not plan.overwrite and not replaced(copy, plan):
+        if os.path.isfile(job.whole) and images.read(job.whole) == data:
+            raise Verdict("skipped", DONE)
+        raise Verdict("failed", f"its output {job.whole} exists and is not this file; --overwrite replaces it")
+    return copy
 
 
 def keys(output: str | None) -> Callable[[Path], str]:
@@ -310,9 +341,12 @@ def done(
         why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
         return Verdict("failed", why)
     made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
-    if made is None:
-        return Verdict("skipped", DONE, (COPIED if _is_copy(job, data) else UNKNOWN,))
     wanted = making(job, plan)
+    if made is None:
+        copy = _is_copy(job, data)
+        if copy and wanted.get("input") == provenance.GRAY and in_color(job.source):
+            return Verdict("skipped", DONE)
+        return Verdict("skipped", DONE, (A_COPY if copy else UNKNOWN,))
     differs = provenance.differences(made, wanted)
     if made.get("input") == provenance.ANY and wanted.get("input") == provenance.GRAY and in_color(job.source):
         differs.append("from an input in color, which is left alone now")

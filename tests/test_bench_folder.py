@@ -7,7 +7,7 @@ from tests.benches import quick
 
 @pytest.mark.slow
 def test_the_folder_benchmark_prints_a_table_and_a_line_of_json():
-    names = ["pillow no-op", "limit", "no-op"]
+    names = ["pillow no-op", "limit", "no-op", "judged"]
     found, _ = quick("folder", "--rows", *names)
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == names
@@ -17,4 +17,5 @@ def test_the_folder_benchmark_prints_a_table_and_a_line_of_json():
         assert row["ratio"] == pytest.approx(rows["pillow no-op"]["ms"] / row["ms"])
         assert 0 < row["luma"] < 1  # what encoding loses: the picture is the same
     assert rows["no-op"]["of_bound"] > 0
+    assert rows["judged"]["of_bound"] > 0
     assert rows["limit"]["of_bound"] is None

@@ -28,8 +28,8 @@ from tests.photographs import shared
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = ("torch", "torchvision", "torchgen", "torchmetrics", "lpips", "skimage", "functorch", "nvidia", "triton")
 RANDOM = np.random.default_rng(0)
-RECOLOR: tuple[str, ...] = ()
-SKIP: tuple[str, ...] = ("--skip-color",)
+RECOLOR = ("--color", "recolor")
+SKIP = ("--color", "skip")
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ def test_outputs_that_do_not_say_what_made_them_count_as_done_with_a_note(
     told = capsys.readouterr().err
     assert "0 colored, 3 skipped (3 done before)" in told
     assert f"1 x {folder.UNKNOWN}" in told
-    assert f"2 x {folder.COPIED}" in told
+    assert f"2 x {folder.A_COPY}" in told
 
 
 def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
@@ -396,7 +396,7 @@ def test_in_place_colors_made_differently_are_named_and_made_anew_on_request(
     assert {name: (photos / name).read_bytes() for name in tree(photos)} == before
     assert run(photos, "--in-place", "--overwrite", model=model) == 0
     assert run(photos, "--in-place", "--overwrite", model=model) == 0
-    assert "3 skipped (3 in color already)" in capsys.readouterr().err
+    assert "3 skipped (3 in color)" in capsys.readouterr().err
     assert np.ptp(read(photos / "a.png").astype(int), axis=2).mean() > 5
 
 
@@ -472,7 +472,7 @@ def test_help_lists_every_option(capsys) -> None:
     text = capsys.readouterr().out
     for word in (
         "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
-        "--upsample --saturation --overwrite --skip-color --in-place --temporal --max-pixels --include "
+        "--upsample --saturation --overwrite --color --skip-color --in-place --temporal --max-pixels --include "
         "--exclude --watch --json"
     ).split():
         assert word in text
@@ -583,7 +583,7 @@ def test_skip_color_and_max_pixels(photos: Path, model: Path, tmp_path: Path, ca
     assert run(photos, tmp_path / "out", "--skip-color", "--max-pixels", 50 * 33, model=model) == 3
     assert tree(tmp_path / "out") == ["a.png", "sub/deep/b.png"]
     printed = capsys.readouterr().err
-    assert "2 colored, 1 skipped (1 in color already), 1 failed" in printed or "red.png: too many pixels" in printed
+    assert "2 colored, 1 skipped (1 in color), 1 failed" in printed or "red.png: too many pixels" in printed
     assert "a.jpg: too many pixels" in printed
 
 
@@ -620,7 +620,7 @@ def test_in_place_replaces_once(photos: Path, model: Path, tmp_path: Path, capsy
     colored = {name: (photos / name).read_bytes() for name in tree(photos)}
     assert np.ptp(read(photos / "a.png").astype(int), axis=2).mean() > 5
     assert run(photos, "--in-place", model=model) == 3
-    assert "0 colored, 4 skipped (3 in color already, 1 a link" in capsys.readouterr().err
+    assert "0 colored, 4 skipped (3 in color, 1 a link" in capsys.readouterr().err
     assert {name: (photos / name).read_bytes() for name in colored} == colored
 
 
@@ -1023,7 +1023,7 @@ def test_a_folder_of_odd_images(model: Path, tmp_path: Path) -> None:
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
-    command = [sys.executable, script, source, out, "--model", model, "--provider", "cpu", "--json"]
+    command = [sys.executable, script, source, out, *RECOLOR, "--model", model, "--provider", "cpu", "--json"]
     regular = {str(path) for path in source.rglob("*") if path.is_file()}
     statuses = []
     for _ in range(2):

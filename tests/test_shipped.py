@@ -97,7 +97,7 @@ def test_what_is_missing_is_named_and_what_to_do(tmp_path, monkeypatch, capsys):
 
 def test_the_command_uses_it_unless_told_otherwise_and_says_so(tmp_path, capsys):
     write_jpegs(tmp_path / "photos", 2, height=90, width=70)
-    photos, cpu = str(tmp_path / "photos"), ("--provider", "cpu")
+    photos, cpu = str(tmp_path / "photos"), ("--provider", "cpu", "--color", "recolor")
     assert colorize.main([photos, str(tmp_path / "ours"), *cpu]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines()[:2] == [
