@@ -9,8 +9,8 @@ limit            libjpeg-turbo alone: each file read, decoded to luminance, enco
                  all processors. No folder tool that encodes luminance anew goes above it.
 no-op 1          python -m recolor_fast.colorize with a model that does nothing, on one processor.
 no-op            the same on all processors.
-judged           the same on prints of equal luminance in sepia, each judged first whether it is in color, as by default;
-                 the other rows recolor. The cost of judging is the difference to no-op.
+judged           the same on prints of equal luminance in sepia, each judged first whether it is in color (the default):
+                 all others recolor. The cost of judging is the difference to no-op.
 fp32, int8       the same with the generator's artefacts.
 
 `ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case.

@@ -194,3 +194,14 @@ def test_from_python(family: Path, model: Path, tmp_path: Path) -> None:
     assert sorted(record.reason for record in found) == ["done before"] * 2 + [folder.COPIED] * 2
     rgb = pixels(2, 60, 80)
     assert np.array_equal(colorizer(rgb), colorizer(images.gray(rgb)))  # an array is always colored
+
+
+def test_pages_in_color_are_copied_together_or_not_at_all(model: Path, tmp_path: Path, capsys) -> None:
+    color = [Image.fromarray(pixels(number, 60, 80)) for number in (0, 2)]
+    for name, many in (("color", color), ("mixed", [color[0], color[1].convert("L").convert("RGB")])):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        many[0].save(tmp_path / "in" / f"{name}.tif", save_all=True, append_images=many[1:])
+    assert run(tmp_path / "in", tmp_path / "out", "--pages", "all", "--color", "copy", model=model) == 3
+    assert "mixed.tif: 1 of its 2 pages: in color; split the file" in capsys.readouterr().err
+    assert tree(tmp_path / "out") == ["color.tif"]
+    assert (tmp_path / "out" / "color.tif").read_bytes() == (tmp_path / "in" / "color.tif").read_bytes()
