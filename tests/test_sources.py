@@ -305,7 +305,7 @@ def test_what_is_no_photograph_is_left_out(tmp_path):
     (tmp_path / "notes").write_text("no image")
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "._001.jpg").touch()
-    write_classes(tmp_path, {".thumbnails": 2})
+    write_classes(tmp_path, {".thumbnails": 2, "@eaDir": 3, "#recycle": 2})
     split = sources.photographs(folder_options(tmp_path))
     assert sorted(names([*split.train, *split.val])) == ["001.jpg", "002.jpg", "no_suffix"]
 

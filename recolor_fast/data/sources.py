@@ -21,6 +21,7 @@ from recolor_fast import images
 from recolor_fast.download import Pinned, fetch, reachable
 from recolor_fast.files import cache_folder
 from recolor_fast.options import AUTO_SPLIT, Options
+from recolor_fast.photographs import walk
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """The natural color photographs among the files of scikit-image."""
@@ -243,7 +244,8 @@ def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, each once whatever links lead to it; hidden ones (.git, ._copy.jpg) are left out."""
+    """Every file below a folder, each once whatever links lead to it, but hidden ones (.git, ._copy.jpg) and what
+    systems leave there (@eaDir, #recycle)."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_say_skipped):
         real = os.path.realpath(place)
@@ -251,11 +253,11 @@ def _files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not walk.left_behind(name))
         for name in sorted(names):
             path = Path(place, name)
             real_file = os.path.realpath(path) if path.is_symlink() else os.path.join(real, name)
-            if not name.startswith(".") and real_file not in seen:
+            if not walk.left_behind(name) and real_file not in seen:
                 seen.add(real_file)
                 yield path
 

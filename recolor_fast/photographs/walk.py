@@ -146,8 +146,13 @@ def _left_out(name: str, line: str, globs: Globs) -> str:
     """Why a file or folder is left out whatever it is, by its plain name and path below IN; empty where it is not."""
     if _matches(globs.exclude, name, line):
         return EXCLUDED
-    reason = HIDDEN if name.startswith(".") else SYSTEM if _systems.match(name) else ""
+    reason = left_behind(name)
     return "" if reason and any(_says(pattern, name, line) for pattern in globs.include) else reason
+
+
+def left_behind(name: str) -> str:
+    """Why a file or folder of this name is no person's photograph or folder of them; empty where it may be."""
+    return HIDDEN if name.startswith(".") else SYSTEM if _systems.match(_plain(name)) else ""
 
 
 def _plain(name: str) -> str:
