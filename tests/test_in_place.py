@@ -11,7 +11,7 @@ from PIL import Image
 
 from recolor_fast import colorize, files
 from tests import artefacts
-from tests.test_inventory import GEO, VIDEO, chunk, saved, tiff
+from tests.test_inventory import GEO, VIDEO, chunk, random_part, saved, tiff
 
 LONG_AGO = (915_148_800_123_456_789, 926_000_000_987_654_321)  # nanoseconds
 
@@ -64,6 +64,32 @@ def test_what_would_be_lost_is_refused_by_name_and_left_byte_for_byte(tmp_path: 
     for name, (_, word) in contents.items():
         assert records[name]["status"] == "ok", records[name]
         assert any(word in note and note.startswith("loss: ") for note in records[name]["notes"]), name  # type: ignore[attr-defined]
+
+
+def test_random_parts_are_there_afterwards_or_the_file_is_untouched_and_they_are_named(
+    tmp_path: Path, model: Path, capsys
+) -> None:
+    random = np.random.default_rng(7)
+    suffixes = {"JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WEBP": "webp", "JPEG2000": "jp2", "AVIF": "avif"}
+    made = {}
+    for format, suffix in suffixes.items():
+        for number in range(8):
+            data, content, word = random_part(random, format)
+            if number == 0:
+                content, word = random.integers(1, 256, 50, dtype=np.uint8).tobytes(), "behind"
+                data += content
+            made[f"{number}.{suffix}"] = data, content, word
+    for name, (data, _, _) in made.items():
+        (tmp_path / name).write_bytes(data)
+    records = run(capsys, model, tmp_path, "--in-place")
+    for name, (data, content, word) in made.items():
+        if records[name]["status"] == "ok":
+            assert is_colored(tmp_path / name)
+            assert content in (tmp_path / name).read_bytes(), name
+        else:
+            assert word in str(records[name]["reason"]), name
+            assert (tmp_path / name).read_bytes() == data
+    assert {records[name]["status"] for name in made} == {"ok", "failed"}
 
 
 def test_a_geotiff_and_private_tags_survive_in_place(tmp_path: Path, model: Path, capsys) -> None:

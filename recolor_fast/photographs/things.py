@@ -48,7 +48,7 @@ def behind(content: bytes, what: str = "the picture") -> Iterator[Thing]:
     if not content.strip(b"\0"):
         return
     kinds = {b"\xff\xd8\xff": "a picture", b"\x89PNG": "a picture", b"PK\3\4": "an archive"}
-    kind = next((name for begins, name in kinds.items() if content.startswith(begins)), "")
+    kind = next((name for begins, name in kinds.items() if content.lstrip(b"\0").startswith(begins)), "")
     kind = kind or ("a video" if content[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") else "data")
     yield Thing(f"{kind} behind {what} ({len(content):,} bytes)", "behind", digest(content), "content")
 
@@ -128,9 +128,10 @@ def of_resources(block: bytes) -> Iterator[Thing]:
     except ValueError:
         yield Thing("image resources, which are damaged", "resources", digest(block), group="IPTC")
         return
+    group = "IPTC" if 1028 in (kind for kind, _ in found) else "Photoshop's resources"
     for kind, content in found:
         name = "IPTC" if kind == 1028 else f"Photoshop's resource {kind}"
-        yield from by_row(parts.RESOURCES.get(kind), name, f"resource {kind}", content, "IPTC")
+        yield from by_row(parts.RESOURCES.get(kind), name, f"resource {kind}", content, group)
 
 
 def of_comment(content: bytes) -> Thing:
