@@ -32,11 +32,14 @@ does 10 as well, in more and smaller calls. Several critic scales share the imag
 goes into each.
 
 With a loss scale, for float16, the three d / d scores are multiplied with it and so is every delta; g is divided by it
-before the norm. The tangents are not scaled, so every weight gradient is, once, and is divided at the end.
+before the norm, and every weight gradient at the end. The tangents would not be scaled, and u is small: it is shared by
+N photographs and by all their pixels. So a power of two of the mixed third's loss scale is u's instead: its deltas are
+divided and u is multiplied by it, exactly, and the weight gradients stay as they were.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -122,6 +125,7 @@ def critic_update(
         hidden = {name for scale in scales for layer in scale[:-1] for name in (layer.weight, layer.bias)}
         weights = {name: value.to(low) if name in hidden else value for name, value in parameters.items()}
 
+        moved = image.new_ones(()) if loss_scale is None else loss_scale.clamp(max=_share(options, image[:count]))
         parts = dict.fromkeys(("critic/real", "critic/fake"), image.new_zeros(()))
         states, deltas = [], []
         for scale, pair in zip(scales, pyramid):
@@ -131,8 +135,10 @@ def critic_update(
             at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
             # The value being linear, its gradient is the same at any scores.
             at_mixed = grad(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
-            at_scores = torch.cat((at_real, at_fake, at_mixed))
-            at_scores = at_scores if loss_scale is None else at_scores * loss_scale
+            if loss_scale is None:
+                at_scores = torch.cat((at_real, at_fake, at_mixed))
+            else:
+                at_scores = torch.cat((at_real * loss_scale, at_fake * loss_scale, at_mixed * (loss_scale / moved)))
             deltas.append(_backward(scale, weights, states[-1], at_scores))
             parts |= {"critic/real": parts["critic/real"] + real_part, "critic/fake": parts["critic/fake"] + fake_part}
 
@@ -144,17 +150,23 @@ def critic_update(
             at_scale = at_least_float32(_input_gradient(scale[0], by.to(low), weight, delta[0][2 * count :]))
             gradient = at_scale if gradient is None else at_scale + _unpool(gradient, by)
         assert gradient is not None
-        gradient = gradient if loss_scale is None else gradient / loss_scale
+        gradient = gradient if loss_scale is None else gradient / (loss_scale / moved)
         direction, parts["critic/penalty"] = grad_and_value(norm_penalty)(gradient)
 
         found: Parameters = {}
-        tangent = F.pad(options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
+        tangent = F.pad(moved * options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
         for index, scale in enumerate(scales):
             tangent = F.avg_pool2d(tangent, 2) if index else tangent
             found |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
         if loss_scale is not None:
             found = {name: gradient / loss_scale for name, gradient in found.items()}
         return parts, {name: found[name] for name in parameters}
+
+
+def _share(options: Options, image: Tensor) -> float:
+    """The power of two, 1 or more, that makes the elements of u some ||g| - 1| large: a batch of N images (N,C,H,W)."""
+    usual = 2 * options.gradient_penalty / (len(image) * math.sqrt(image[0].numel()))
+    return 2.0 ** max(0, round(-math.log2(usual)))
 
 
 def _forward(scale: list[Layer], weights: Parameters, pair: Tensor) -> list[Tensor]:
