@@ -64,6 +64,7 @@ CASES = [
     (b"IIRO\x08\x00\x00\x00", "a camera's raw photograph (Olympus ORF)"),
     (b"IIU\x00\x18\x00\x00\x00", "a camera's raw photograph (Panasonic RW2)"),
     (b"\x00MRM", "a camera's raw photograph (Minolta MRW)"),
+    (b"II*\x00\x08\x0a\x00\x00IIIICwaR", "a camera's raw photograph (Phase One IIQ)"),
     (b"FOVb", "a camera's raw photograph (Sigma X3F)"),
     (tiff((50706, 1, 1)), "a camera's raw photograph (DNG)"),
     (tiff((50706, 1, 1), order=">", at=6000), "a camera's raw photograph (DNG)"),  # its directory lies far behind

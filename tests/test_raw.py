@@ -147,6 +147,18 @@ def test_truncated_and_damaged_files_are_refused_or_read() -> None:
             assert images.read_rgb(bytes(bad)).shape[2] == 3
 
 
+def test_a_file_without_its_samples_is_truncated() -> None:
+    """Its directories are whole, and LibRaw reads nothing as black: a stub that a preview tool left, say."""
+    data = dng(linear(24, 32))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        places = {tag: file.pages[0].tags[tag].valueoffset for tag in (256, 257, 278, 279)}
+    stub = bytearray(data)
+    for tag, value in ((256, 3200), (257, 2400), (278, 2400)):
+        struct.pack_into("<H", stub, places[tag], value)
+    with pytest.raises(images.UnreadableImage, match="truncated"):
+        pictures.read(bytes(stub))
+
+
 def test_bombs_are_refused_before_they_are_developed() -> None:
     data = dng(linear(24, 32))
     with pytest.raises(images.UnreadableImage, match="too many pixels: 32 x 24, expected at most 700"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from recolor_fast.photographs.containers import boxes
 from recolor_fast.photographs.opened import Decoded, Opened
-from recolor_fast.photographs.samples import Raster, levels
+from recolor_fast.photographs.samples import Raster, levels, unmultiplied
 
 CONTAINER, BARE = b"\x00\x00\x00\x0cJXL \r\n\x87\n", b"\xff\x0a"
 _MOST_METADATA = 2**26  # bytes that a compressed block may become
@@ -29,6 +29,10 @@ class Header(NamedTuple):
     animated: bool
     lossy: bool
     """Whether its colors have gone through the lossy transform (XYB)."""
+    premultiplied: bool = False
+    """Whether alpha has been multiplied into the colors."""
+    ink: bool = False
+    """Whether it has a black channel: CMYK."""
 
 
 def header(data: bytes) -> Header:
@@ -39,6 +43,7 @@ def header(data: bytes) -> Header:
     bits = _Bits(stream[2:4096])
     height, width = _size(bits)
     orientation, animated, depth, lossy = 1, False, 8, True
+    extra: list[tuple[int, bool]] = []
     if not bits.take(1):  # all_default
         if bits.take(1):  # extra_fields
             orientation = bits.take(3) + 1
@@ -54,12 +59,13 @@ def header(data: bytes) -> Header:
                 bits.take(1)  # time codes
         depth = _depth(bits)
         bits.take(1)  # modular_16bit_buffers
-        for _ in range(bits.choice((0, 0), (0, 1), (4, 2), (12, 1))):
-            _extra_channel(bits)
+        extra = [_extra_channel(bits) for _ in range(bits.choice((0, 0), (0, 1), (4, 2), (12, 1)))]
         lossy = bool(bits.take(1))
     if orientation >= 5:
         width, height = height, width
-    return Header(width, height, depth, animated, lossy)
+    return Header(
+        width, height, depth, animated, lossy, (_ALPHA, True) in extra, any(kind == _BLACK for kind, _ in extra)
+    )
 
 
 def codestream(data: bytes) -> bytes:
@@ -123,21 +129,25 @@ def _depth(bits: _Bits) -> int:
     return bits.choice((0, 8), (0, 10), (0, 12), (6, 1))
 
 
-def _extra_channel(bits: _Bits) -> None:
-    if bits.take(1):  # alpha of 8 bits
-        return
+_ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5  # what extra channels are
+
+
+def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+    """What an extra channel is, and, of alpha, whether it has been multiplied into the colors."""
+    if bits.take(1):
+        return _ALPHA, False
     kind = bits.choice((0, 0), (0, 1), (4, 2), (6, 18))
     _depth(bits)
     bits.choice((0, 0), (0, 3), (0, 4), (3, 1))
     for _ in range(bits.choice((0, 0), (4, 0), (5, 16), (10, 48))):
         bits.take(8)
-    if kind == 0:
-        bits.take(1)
-    elif kind == 2:
+    multiplied = kind == _ALPHA and bool(bits.take(1))
+    if kind == _SPOT:
         for _ in range(4):
             bits.take(16)
-    elif kind == 5:
+    elif kind == _CFA:
         bits.choice((0, 1), (2, 0), (4, 3), (8, 19))
+    return kind, multiplied
 
 
 # --- pixels --------------------------------------------------------------------------------------------------------
@@ -148,6 +158,8 @@ def opened(data: bytes) -> Opened:
     import pillow_jxl
 
     head = header(data)
+    if head.ink:
+        raise ValueError("CMYK colors are not read: convert it, to TIFF say")
 
     def decode() -> Decoded:
         try:
@@ -163,14 +175,16 @@ def opened(data: bytes) -> Opened:
         if info.mode == "F":
             planes, _ = levels(np.clip(planes, 0, 1))
         alpha = planes[..., -1].copy() if info.has_alpha_channel else None
-        pixels = planes[..., :3] if planes.shape[2] >= 3 else planes[..., 0]
+        pixels = np.ascontiguousarray(planes[..., :3] if planes.shape[2] >= 3 else planes[..., 0])
+        if alpha is not None and head.premultiplied:
+            pixels = unmultiplied(pixels, alpha)
         exif, xmp, losses = blocks(data)
         if head.animated:
             losses += ("all frames of an animation but the last dropped",)
         if head.bits > 8 and pixels.dtype == np.uint8:
             losses += (f"{head.bits} bits a channel became 8, as JPEG XL files are read",)
         return Decoded(
-            Raster(np.ascontiguousarray(pixels), alpha),
+            Raster(pixels, alpha),
             profile=profile or b"",
             exif=exif,
             xmp=xmp,

@@ -14,6 +14,7 @@ from recolor_fast.photographs.opened import Decoded, Opened
 from recolor_fast.photographs.samples import Raster
 
 SRGB_CURVE = (2.4, 12.92)  # exponent and slope at black
+FEWEST = 8  # pixels a bit: no raw file has as many; lossy ones have two
 DEVELOPED = "developed from the camera's raw data by LibRaw"
 
 
@@ -28,6 +29,8 @@ def opened(data: bytes) -> Opened:
     sides = (sizes.iwidth or sizes.width, sizes.iheight or sizes.height)
     width, height = sides[::-1] if sizes.flip in (5, 6) else sides
     stored = sizes.raw_width * sizes.raw_height
+    if FEWEST * 8 * len(data) < stored:  # LibRaw fills some makers' missing samples in without a word
+        raise ValueError(f"truncated: {len(data):,} bytes for {stored:,} pixels")
 
     def decode() -> Decoded:
         with raw, _saying_why():
