@@ -19,11 +19,12 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 import cv2
 import numpy as np
 import tyro
+from PIL import Image
 from tqdm import tqdm
 
 from recolor_fast import chroma, folder, images, memory, pictures, pipeline, runtime
@@ -128,6 +129,12 @@ def colorize(artefact: runtime.Artefact, gray: np.ndarray, look: chroma.Look = L
     return chroma.merge(gray, artefact.chroma(_eight(gray)), look)
 
 
+def _as_image(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    """uint8 or uint16 RGB (H,W,3), and alpha (H,W) or None, as an image of 8 bits."""
+    planes = [*np.moveaxis(rgb, 2, 0), *([] if alpha is None else [alpha])]
+    return Image.fromarray(np.dstack([_eight(plane) for plane in planes]))
+
+
 def _eight(gray: np.ndarray) -> np.ndarray:
     """uint8 or uint16 as uint8: 65535 is 255."""
     return gray if gray.dtype == np.uint8 else np.rint(gray / np.float32(257)).astype(np.uint8)
@@ -156,7 +163,8 @@ class _Copy(NamedTuple):
 
 
 class Colorizer:
-    """A model, ready to color arrays, files and folders: the one that comes with the package, or that of a FILE.onnx.
+    """A model, ready to color arrays, images, files and folders: the one that comes with the package, or that of a
+    FILE.onnx. It can be pickled, and so be given to worker processes, each of which loads the model anew.
 
     >>> from recolor_fast.colorize import Colorizer
     >>> colorizer = Colorizer()
@@ -179,14 +187,44 @@ class Colorizer:
         use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
         ValueError for settings out of range."""
         self.settings = checked(Settings(upsample=upsample, saturation=saturation))
+        self.path = None if path is None else Path(path).absolute()
+        self.provider = provider
         self.threads = threads
         chosen = runtime.shipped() if path is None else path
         self._load = cache(lambda count: runtime.load(chosen, provider, threads=count))  # by threads an inference
         self.artefact = self._load(_count(threads))
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 or uint16 (H,W) gray or (H,W,3) RGB, whose colors are not looked at: RGB (H,W,3) of the same type and
-        Rec. 601 luminance, within 1 level. Raises ValueError for other arrays."""
+    def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
+        return type(self), (self.path, self.provider, self.threads, self.settings.upsample, self.settings.saturation)
+
+    @overload
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Image.Image | str | Path) -> Image.Image: ...
+    @overload
+    def __call__(self, image: bytes) -> bytes: ...
+    def __call__(self, image: np.ndarray | Image.Image | str | Path | bytes) -> np.ndarray | Image.Image | bytes:
+        """Color one picture, whether or not it is in color already; its luminance (Rec. 601) is kept, within 1 level.
+
+        An array, uint8 or uint16 (H,W) gray or (H,W,3) RGB, gives RGB (H,W,3) of the same type. A Pillow image of any
+        mode gives one of equal size, RGB or, with transparency, RGBA, 8 bits and sRGB, with the same `info`. A path
+        gives the file's picture, upright, as such an image. The bytes of a file give those of a colored file as
+        `folder` writes them: the same format, or PNG where that is not written, with metadata. Raises ValueError for
+        other arguments, images.UnreadableImage, which is one, for what is no picture, and OSError for a path that
+        cannot be read.
+        """
+        if isinstance(image, np.ndarray):
+            return self._array(image)
+        if isinstance(image, Image.Image):
+            return self._image(image)
+        if isinstance(image, bytes):
+            return self._file(image)
+        if isinstance(image, str | Path):
+            picture = pictures.read(images.read(Path(image)), judge=False)
+            return _as_image(self._array(picture.gray), picture.alpha)
+        raise ValueError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
+
+    def _array(self, image: np.ndarray) -> np.ndarray:
         wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
         if not wanted or not image.size:
             raise ValueError(
@@ -194,6 +232,21 @@ class Colorizer:
             )
         gray = images.gray(image) if image.ndim == 3 else image
         return colorize(self.artefact, gray, look(self.settings))
+
+    def _image(self, image: Image.Image) -> Image.Image:
+        gray, alpha = pictures.luminance(image)
+        turn = images.orientation(image)  # the model knows upright photographs; the result lies as the image does
+        rgb = images.upright(self._array(images.upright(gray, turn)), images.INVERSE[turn])
+        colored = _as_image(rgb, alpha)
+        colored.info = {key: value for key, value in image.info.items() if key not in ("icc_profile", "transparency")}
+        return colored
+
+    def _file(self, data: bytes) -> bytes:
+        picture = pictures.read(data, judge=False)
+        format = picture.format if picture.format in images.WRITABLE else "PNG"
+        settings = self.settings._replace(color="recolor")
+        writing = pictures.Writing(look=look(settings), made=provenance.written(made(self.artefact, settings), format))
+        return pictures.encode(picture, self.artefact.chroma(_eight(picture.gray)), format, writing)[0]
 
     def folder(
         self,

@@ -34,17 +34,28 @@ def replacing(path: str | Path, folder: bool = True, exclusive: bool = False) ->
             _put_new(part, path)
         else:
             os.replace(part, path)
-        if folder and os.name == "posix":  # the new name is on the disk only once its folder is
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        if folder:
+            _flush_names(path.parent)
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
+
+
+def moved(part: Path, path: Path) -> None:
+    """Let a file that is flushed to the disk take the place of `path` in the same folder, and flush its name."""
+    os.replace(part, path)
+    _flush_names(path.parent)
+
+
+def _flush_names(folder: Path) -> None:
+    if os.name == "posix":  # a new name is on the disk only once its folder is
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _put_new(part: Path, path: Path) -> None:

@@ -142,6 +142,18 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
         )
 
 
+def luminance(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Luminance, uint8 or uint16 (H,W), of a Pillow image of any mode, and alpha of the same type or None, both as they
+    lie in it, upright or not. Raises images.UnreadableImage where it cannot be loaded."""
+    try:
+        image.load()
+        raster = decoders.of_pillow(image)
+    except decoders.ERRORS as error:
+        raise images.UnreadableImage(f"damaged or unsupported: {error}") from error
+    pixels, alpha, _ = _to_srgb(raster, image.info.get("icc_profile") or b"")
+    return images.gray(pixels) if pixels.ndim == 3 else pixels, alpha
+
+
 def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     """A file that an optional library reads; None where Pillow should try."""
     more = images.decoded(data, max_pixels)

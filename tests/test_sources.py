@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recolor_fast.data import sources
+from recolor_fast.download import partial
 from recolor_fast.options import Options
 from tests.photographs import shared, write_classes, write_jpegs
 
@@ -158,15 +159,15 @@ def member(name: str, **values) -> tarfile.TarInfo:
     return found
 
 
-def test_a_failed_download_says_what_to_do_and_leaves_nothing(cache, monkeypatch):
+def test_a_failed_download_says_what_to_do_and_leaves_what_came(cache, monkeypatch):
     def half(what, path):
-        path.write_bytes(b"half")
+        partial(what, path).write_bytes(b"half")
         raise OSError("its SHA-256 is another")
 
     monkeypatch.setattr(sources, "fetch", half)
     with pytest.raises(ValueError, match=r"could not be downloaded .* SHA-256.*--data sample or --data FOLDER"):
         sources.imagenette()
-    assert list(cache.iterdir()) == []
+    assert [path.read_bytes() for path in cache.rglob("*") if path.is_file()] == [b"half"]
 
 
 def test_a_download_is_moved_into_the_cache_whole(cache, monkeypatch):

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain, zip_longest
@@ -19,7 +20,7 @@ import numpy as np
 
 from recolor_fast import images
 from recolor_fast.download import Pinned, fetch, reachable
-from recolor_fast.files import cache_folder
+from recolor_fast.files import cache_folder, private_folder
 from recolor_fast.options import AUTO_SPLIT, Options
 from recolor_fast.photographs import walk
 
@@ -123,7 +124,8 @@ def imagenette() -> Path:
     """Folder of Imagenette (fast.ai, 10 classes of ImageNet, short side 320 pixels), downloaded if it is not cached.
 
     It is downloaded and unpacked beside its place in the cache and moved there whole, so an interrupted download leaves
-    nothing that a later start would take for the data. Raises ValueError where the download fails.
+    nothing that a later start would take for the data; a later one goes on with what came. Raises ValueError where the
+    download fails.
     """
     folder = cache_folder() / IMAGENETTE
     if folder.is_dir():
@@ -131,19 +133,29 @@ def imagenette() -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder.parent)
-        with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as part:  # this user's alone
-            archive = Path(part) / ARCHIVE.name
-            fetch(ARCHIVE, archive)
-            with tarfile.open(archive) as packed:
-                packed.extractall(part, filter=_plain)
-            if not folder.is_dir():  # a run started at the same time may have been faster
-                os.rename(Path(part) / IMAGENETTE, folder)
+        archive = private_folder("downloads") / ARCHIVE.name
+        fetch(ARCHIVE, archive)  # what came stays there if it breaks
+        try:
+            _unpack(archive, folder)
+        finally:
+            archive.unlink(missing_ok=True)
+            with suppress(OSError):  # there may be others
+                archive.parent.rmdir()
     except (OSError, tarfile.TarError) as error:
         raise ValueError(
             f"data imagenette: {ARCHIVE.url} could not be downloaded to {folder.parent}: {error}; "
             "use --data sample or --data FOLDER, or set RECOLOR_FAST_CACHE to a folder that can be written"
         ) from error
     return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Move a folder of this name, out of an archive, to its place, whole. Raises OSError and TarError."""
+    with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as part:  # this user's alone
+        with tarfile.open(archive) as packed:
+            packed.extractall(part, filter=_plain)
+        if not folder.is_dir():  # a run started at the same time may have been faster
+            os.rename(Path(part) / folder.name, folder)
 
 
 def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
