@@ -220,7 +220,7 @@ def _leave_out(unusable: dict[Path, str], strict: bool, pictures: Mapping[Path, 
         if strict:
             raise ValueError(f"{file}: {reason} ({len(unusable)} in all); without --strict they are left out")
         also = "" if file == path else f", and {path} with it"
-        print(f"warning: {file} is left out{also}: {reason}", file=sys.stderr)
+        index.warn(f"{file} is left out{also}: {reason}")
 
 
 def without_broken(chosen: Chosen, systems: Sequence["System"], strict: bool) -> Chosen:

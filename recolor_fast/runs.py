@@ -216,7 +216,7 @@ def check_same(folder: Path, options: Options) -> None:
         if old != new and field.name not in CHOSEN_PER_SESSION:
             raise ValueError(
                 f"{folder} was trained with {field.name} {old!r}, not {new!r}, which --resume cannot change: start "
-                f"another run for that, with --start {folder} from its weights"
+                f"another run for that, with --start {folder} from its weights where they fit"
             )
     if options.decay and options.decay == stored.decay and options.images != stored.images:
         raise ValueError(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from recolor_fast import images
 from recolor_fast.data import checked
+from recolor_fast.files import legible
 from recolor_fast.photographs import colorless
 
 Item = TypeVar("Item")
@@ -169,7 +170,7 @@ def reader(read: Callable[..., Result], paths: Sequence[Path], strict: bool) -> 
 
 def warn(text: str) -> None:
     """A warning on stderr, above any progress bar."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    tqdm.write(f"warning: {legible(text)}", file=sys.stderr)
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:
