@@ -129,7 +129,7 @@ def test_evaluation_takes_and_shows_them(data, offline, tmp_path):
             assert r"photographs of donn\udce9es\n$ (" in picture.text["Description"]
 
 
-@pytest.mark.parametrize("name", [os.fsdecode(one) for one in ODD])
+@pytest.mark.parametrize("name", [os.fsdecode(ODD[place]) for place in (0, 3, 5, 6)])
 def test_figures_draw_any_name(tmp_path, name):
     curve = plots.Curve(np.arange(3.0), np.arange(3.0))
     plots.losses(tmp_path / "losses.png", {name: curve, "other": curve}, "loss", name)
