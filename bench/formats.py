@@ -3,7 +3,8 @@
 Each file under the folders is colored by `colorize --json --format PNG --saturation 0`, so that what is written is the
 luminance that was read, and compared with what a decoder reads that is not the one in use: tifffile and imagecodecs,
 OpenCV or, where none of them knows a format, Pillow. Numbers: equal within LEVELS (all but 1 in 1000 of the pixels
-that are not transparent), refused, wrong (each is named), no image, unsure (no second decoder reads it).
+that are not transparent), refused, wrong (each is named), left out (no images), unsure (no second decoder reads
+it).
 """
 
 import argparse
@@ -64,9 +65,9 @@ def colored(folder: Path, out: Path) -> list[dict]:
 
 
 def judged(record: dict) -> tuple[str, str]:
-    """equal, wrong, refused, no image or unsure, and why."""
+    """equal, wrong, refused, left out or unsure, and why."""
     if record["status"] != "ok":
-        return "no image" if record["reason"] == "not an image" else "refused", record["reason"]
+        return "left out" if record["status"] == "skipped" else "refused", record["reason"]
     written: Any = cv2.imread(record["output"], cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     mine = written[..., 1] * (255 / np.iinfo(written.dtype).max)
     data = Path(record["input"]).read_bytes()

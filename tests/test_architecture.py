@@ -21,6 +21,8 @@ options
 presets
 photographs.in_color
 photographs.samples
+photographs.directories
+photographs.tiff_segments
 photographs.tiff
 photographs.avif
 photographs.jpeg2000
@@ -28,7 +30,6 @@ photographs.decoders
 jpeg
 photographs.cut_jpeg
 photographs.containers
-photographs.directories
 photographs.formats
 photographs.opened
 photographs.heif

@@ -427,14 +427,18 @@ def test_a_loop_of_directories_ends() -> None:
     assert_read(bytes(data), shares(noise("uint8")), "loop")
 
 
-def test_pages_are_counted_and_read() -> None:
+def test_pages_are_counted_and_the_first_is_read() -> None:
     file = io.BytesIO()
-    with tifffile.TiffWriter(file, bigtiff=True) as writer:
-        for kind in ("uint8", "uint16", "float32"):
+    with tifffile.TiffWriter(file, bigtiff=True, byteorder=">") as writer:
+        for kind in ("float32", "uint16", "uint8"):
             writer.write(noise(kind), photometric="miniswhite")
     assert images.frames(file.getvalue()) == 3
-    for page, kind in enumerate(("uint8", "uint16", "float32")):
-        pixels = tiff.read(file.getvalue(), page).pixels
-        assert np.abs(pixels / np.iinfo(pixels.dtype).max + shares(noise(kind)) - 1).max() < 0.003
-    with pytest.raises(ValueError, match="without a page 4"):
-        tiff.read(file.getvalue(), 3)
+    assert_read(file.getvalue(), 1 - shares(noise("float32")), "the first of three")
+
+
+@pytest.mark.parametrize("length", [0, 2, 4, 7, 8, 12, 15])
+@pytest.mark.parametrize("head", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"])
+def test_a_header_alone_is_no_image(head: bytes, length: int) -> None:
+    data = (head + bytes(16))[:length]
+    with pytest.raises(images.UnreadableImage):
+        pictures.read(data)

@@ -1,27 +1,24 @@
 """TIFF files (TIFF 6.0 and its supplements, BigTIFF): what they say, and their samples as pixels.
 
-Pillow parses the directory, and its libtiff decompresses, to bytes. What the bytes mean (depth, sign, byte order,
-planes, tiles, predictor, white level, alpha) is told here, since neither Pillow nor OpenCV know every combination
-and both misread some without a word. Left to Pillow whole is JPEG. Every other kind is refused, by name.
+Pillow parses the directory, and its libtiff decompresses, to bytes. What the bytes mean is told here (white level,
+colors, alpha) and in tiff_segments.py (depth, sign, byte order, planes, tiles, predictor), since neither Pillow nor
+OpenCV know every combination and both misread some without a word. Left to Pillow whole is JPEG. Every other kind is
+refused, by name.
 """
 
 import io
 import struct
-from collections.abc import Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from recolor_fast.photographs import samples
+from recolor_fast.photographs import directories, samples
 from recolor_fast.photographs.samples import Raster, UnreadableImage
+from recolor_fast.photographs.tiff_segments import BILEVEL, JPEG, PACKED, PREDICTED, WEBP, Layout, stored_samples
 
 HEADERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}  # byte order by the first four bytes
-PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, Deflate, PackBits, Deflate, LZMA, Zstandard: of bytes
-PREDICTED = PACKED - {1, 32773}  # with these two, libtiff leaves a predictor out of account and others do not
-BILEVEL = {2, 3, 4}  # CCITT: of black and white rows
-JPEG, WEBP = 7, 50001  # of pictures of 8 bits, which a file of its own would hold
 NAMES = {  # of compressions that are not read, or not everywhere
     6: "old-style JPEG",
     7: "JPEG",
@@ -48,41 +45,6 @@ OTHERS = {4: "a transparency mask", 10: "ITU Lab", 32803: "a camera's raw data",
 KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of SampleFormat
 DEPTHS = {"u": (*range(1, 33), 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 ORIENTATION = 274
-BLOCK = 2**26  # bytes that are decompressed at once
-
-
-class Layout(NamedTuple):
-    """How a page's samples lie in the file."""
-
-    width: int
-    """Pixels, as stored."""
-    height: int
-    photometric: int
-    samples: int
-    """A pixel's."""
-    bits: int
-    """A sample's; 0 where they differ."""
-    kind: str
-    """ "u", "i" or "f": unsigned, signed, float; empty for another."""
-    order: str
-    """ "<" or ">": the byte order."""
-    compression: int
-    predictor: int
-    """1: none, 2: differences, 3: those of a float's bytes."""
-    planar: bool
-    """Whether each sample has segments of its own."""
-    tile: tuple[int, int] | None
-    """Height and width of a segment that is a tile."""
-    rows: int
-    """Of a segment that is a strip."""
-    segments: tuple[tuple[int, int], ...]
-    """Offset and length of each."""
-    extra: tuple[int, ...] | None
-    """What the samples beyond the colors are (1, 2: alpha, multiplied into the colors or not); None where not told."""
-    fill: int
-    """2: the lowest bit of a byte comes first."""
-    options: dict[int, int]
-    """Tags that CCITT compression needs."""
 
 
 class File(ImageFile.ImageFile):
@@ -116,7 +78,7 @@ class File(ImageFile.ImageFile):
     def n_frames(self) -> int:
         """How many pages the file has, as far as its directories can be followed."""
         assert self.fp is not None
-        return len(list(offsets(self.fp)))
+        return len(list(directories.chain(self.fp)))
 
 
 def is_tiff(head: bytes) -> bool:
@@ -124,46 +86,23 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in HEADERS
 
 
-def directory(file: IO[bytes], page: int = 0) -> ImageFileDirectory_v2:
-    """The tags of a page. Raises SyntaxError where the file is no TIFF, ValueError where it has no such page, and what
+def directory(file: IO[bytes]) -> ImageFileDirectory_v2:
+    """The tags of the first page. Raises SyntaxError where the file is no TIFF or ends before its directory, and what
     Pillow runs into where it is broken."""
-    head = _head(file)
-    kind = b"II+\0" if len(head) > 8 else b"II*\0"  # by the header of a MM file Pillow does not know a BigTIFF
-    tags = ImageFileDirectory_v2(kind + bytes(len(head) - 4), prefix=head[:2])
-    at = next((offset for number, offset in enumerate(offsets(file)) if number == page), None)
-    if at is None:
-        raise ValueError(f"a TIFF without a page {page + 1}")
+    file.seek(0)
+    head = file.read(16)
+    if not is_tiff(head):
+        raise SyntaxError("no TIFF")
+    order, big = HEADERS[head[:4]], head[2:4] in (b"+\0", b"\0+")
+    try:
+        (at,) = struct.unpack_from(order + "Q", head, 8) if big else struct.unpack_from(order + "I", head, 4)
+    except struct.error:
+        raise SyntaxError("a TIFF that ends in its header") from None
+    # By the header of a MM file Pillow does not know a BigTIFF.
+    tags = ImageFileDirectory_v2(b"II+\0" + bytes(12) if big else b"II*\0" + bytes(4), prefix=head[:2])
     file.seek(at)
     tags.load(file)
     return tags
-
-
-def _head(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    head = file.read(8)
-    if not is_tiff(head):
-        raise SyntaxError("no TIFF")
-    return head + file.read(8) if head[2:4] in (b"+\0", b"\0+") else head
-
-
-def offsets(file: IO[bytes]) -> Iterator[int]:
-    """Where the directory of each page lies; ends where the chain breaks or goes round."""
-    head = _head(file)
-    order, big = HEADERS[head[:4]], len(head) > 8
-    seen: set[int] = set()
-    try:
-        (at,) = struct.unpack(order + "Q", head[8:16]) if big else struct.unpack(order + "I", head[4:8])
-        while at and at not in seen:
-            seen.add(at)
-            file.seek(at)
-            (count,) = struct.unpack(order + "HQ"[big], file.read(8 if big else 2))
-            if not count:
-                return
-            yield at
-            file.seek(at + (8 + 20 * count if big else 2 + 12 * count))
-            (at,) = struct.unpack(order + "IQ"[big], file.read(8 if big else 4))
-    except (struct.error, OverflowError, ValueError):
-        return
 
 
 def _value(tags: ImageFileDirectory_v2, tag: int, default: Any = None) -> Any:
@@ -228,21 +167,21 @@ def _strips(tags: ImageFileDirectory_v2) -> tuple[tuple[int, int], ...]:
 # --- pixels --------------------------------------------------------------------------------------------------------
 
 
-def read(data: bytes, page: int = 0) -> Raster:
-    """The pixels of a page of a TIFF file. Raises UnreadableImage for a kind that is not read or data that end early,
-    and what Pillow runs into where a file is broken."""
-    tags = directory(io.BytesIO(data), page)
+def read(data: bytes) -> Raster:
+    """The pixels of a TIFF file's first page. Raises UnreadableImage for a kind that is not read or data that end
+    early, and what Pillow runs into where a file is broken."""
+    tags = directory(io.BytesIO(data))
     where = layout(tags)
     if reason := _hindrance(where, tags):
         raise UnreadableImage(f"a TIFF of a kind that cannot be read: {reason}")
     if where.compression == JPEG:
-        return _by_pillow(data, page, where)
+        return _by_pillow(data, where)
     colors, extra = COLORS[where.photometric], where.extra
     if extra is None and where.photometric == RGB and where.samples == 4:
         extra = (2,)  # as libtiff takes it
     hidden = next((number for number, kind in enumerate(extra or ()) if kind in (1, 2)), None)
     wanted = [*range(colors), *([] if hidden is None else [colors + hidden])]
-    stored = _units(data, where, tags) if where.photometric == YCBCR else _stored(data, where, wanted)
+    stored = _units(data, where, tags) if where.photometric == YCBCR else stored_samples(data, where, wanted)
     pixels, notes = _understood(stored[..., :colors], where, tags)
     alpha = None
     if hidden is not None:
@@ -348,11 +287,13 @@ def _units(data: bytes, where: Layout, tags: ImageFileDirectory_v2) -> np.ndarra
     """YCbCr of 8 bits as (H,W,3): chroma that holds for several pixels lies behind their luma (section 21)."""
     across, down = _subsampling(tags)
     if (across, down) == (1, 1):
-        return _stored(data, where, range(3))
+        return stored_samples(data, where, range(3))
     height, width, rows = -(-where.height // down), -(-where.width // across), -(-where.rows // down)
     tile = where.tile and (where.tile[0] // down, where.tile[1] // across)
     count = across * down + 2
-    units = _stored(data, where._replace(height=height, width=width, rows=rows, tile=tile, samples=count), range(count))
+    units = stored_samples(
+        data, where._replace(height=height, width=width, rows=rows, tile=tile, samples=count), range(count)
+    )
     luma = units[..., :-2].reshape(height, width, down, across).swapaxes(1, 2).reshape(height * down, width * across)
     chroma = units[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
     return np.dstack([luma, chroma])[: where.height, : where.width]
@@ -378,10 +319,9 @@ def _floats(tags: ImageFileDirectory_v2, tag: int, default: tuple[float, ...]) -
     return values if sound else default
 
 
-def _by_pillow(data: bytes, page: int, where: Layout) -> Raster:
+def _by_pillow(data: bytes, where: Layout) -> Raster:
     """JPEG of 8 bits as Pillow reads it, upright."""
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
-        image.seek(page)
         image.load()
         if image.mode not in ("L", "RGB", "YCbCr", "CMYK", "RGBA", "LA"):
             raise UnreadableImage(f"a TIFF of a kind that cannot be read: {where.samples} samples, {image.mode}")
@@ -389,129 +329,3 @@ def _by_pillow(data: bytes, page: int, where: Layout) -> Raster:
     alpha = pixels[..., -1].copy() if image.mode in ("RGBA", "LA") else None
     colors = pixels if alpha is None else pixels[..., 0] if image.mode == "LA" else pixels[..., :3]
     return Raster(np.ascontiguousarray(colors), alpha, 1)
-
-
-def _stored(data: bytes, where: Layout, wanted: Sequence[int]) -> np.ndarray:
-    """The wanted samples of each pixel (H,W,N) as the file has them, of native byte order."""
-    if not where.planar:
-        pixels = _plane(data, where, where.segments, where.samples)
-        return pixels if len(wanted) == where.samples else pixels[..., list(wanted)]
-    each = -(-len(where.segments) // where.samples)
-    return np.dstack([_plane(data, where, where.segments[each * n : each * (n + 1)], 1) for n in wanted])
-
-
-def _plane(data: bytes, where: Layout, segments: Sequence[tuple[int, int]], count: int) -> np.ndarray:
-    """Samples (H,W,count) of segments that hold `count` of each pixel."""
-    height, width = where.tile or (where.rows, where.width)
-    if not (0 < height <= 2**16 or where.tile is None) or height < 1 or width < 1:
-        raise UnreadableImage(f"damaged: segments of {height} x {width} pixels")
-    down, across = -(-where.height // height), -(-where.width // width) if where.tile else 1
-    if len(segments) < down * across:
-        raise UnreadableImage(f"truncated: {len(segments)} of the {down * across} segments of a TIFF")
-    segments = segments[: down * across]
-    row = -(-width * count * where.bits // 8)
-    total = down * across * height if where.tile else where.height
-    packed = _decompressed(data, where, segments, row, height, total, width)
-    pixels = _differences_undone(packed, where, width, count)
-    if where.tile:
-        pixels = pixels.reshape(down, across, height, width, count).swapaxes(1, 2)
-        pixels = pixels.reshape(down * height, across * width, count)[: where.height, : where.width]
-    return pixels
-
-
-def _differences_undone(packed: np.ndarray, where: Layout, width: int, count: int) -> np.ndarray:
-    """Rows of bytes (R,B) as samples (R,width,count), without the predictor."""
-    if where.bits % 8:
-        bits = samples.unpacked(packed, where.bits, width * count)
-        return bits.reshape(len(packed), width, count)
-    size = where.bits // 8
-    packed = packed[:, : width * count * size]
-    if where.predictor == 3:  # of floats: all highest bytes of a row first, then the next, each a difference of bytes
-        apart = np.cumsum(packed.reshape(len(packed), -1, count), axis=1, dtype=np.uint8)
-        turned = apart.reshape(len(packed), size, width * count).swapaxes(1, 2)
-        values = np.ascontiguousarray(turned).view(f">f{size}")
-    elif size == 3:
-        parts = packed.reshape(len(packed), -1, 3).astype(np.uint32)
-        values = parts[..., 2] | parts[..., 1] << 8 | parts[..., 0] << 16
-    else:
-        values = np.ascontiguousarray(packed).view(f"{where.order}u{size}")
-        values = values.astype(values.dtype.newbyteorder("="), copy=False)
-        if where.predictor == 2:  # of floats too it is the difference of their bits
-            values = np.cumsum(values.reshape(len(packed), width, count), axis=1, dtype=values.dtype)
-        values = values.view(f"{where.kind}{size}")
-    return values.astype(values.dtype.newbyteorder("="), copy=False).reshape(len(packed), width, count)
-
-
-def _decompressed(
-    data: bytes,
-    where: Layout,
-    segments: Sequence[tuple[int, int]],
-    row: int,
-    height: int,
-    total: int,
-    width: int,
-) -> np.ndarray:
-    """The bytes of segments, each `height` rows of `row` bytes, the last one maybe fewer: (total, row) uint8."""
-    if where.compression == 1:
-        rows = [min(height, total - number * height) for number in range(len(segments))]
-        parts = [data[start : start + min(length, row * n)] for (start, length), n in zip(segments, rows)]
-        short = next((number for number, part in enumerate(parts) if len(part) < row * rows[number]), None)
-        if short is not None:
-            raise UnreadableImage(f"truncated: segment {short + 1} of {len(segments)} of a TIFF is too short")
-        joined = np.frombuffer(b"".join(parts) if len(parts) > 1 else parts[0], np.uint8).reshape(total, row)
-        return REVERSED[joined] if where.fill == 2 else joined
-    if where.compression == WEBP:
-        pictures = [_picture(data[start : start + length], width, row) for start, length in segments]
-        return np.concatenate(pictures)[:total]
-    some = max(1, BLOCK // (row * height))
-    blocks = []
-    for first in range(0, len(segments), some):
-        count = min(total - first * height, some * height)
-        parts = [data[start : start + length] for start, length in segments[first : first + some]]
-        blocks.append(_through_libtiff(parts, where, row, height, count, width))
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _picture(data: bytes, width: int, row: int) -> np.ndarray:
-    """The bytes (rows, row) of a segment that is a WebP file."""
-    with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-        if image.width != width or row % width or row // width not in (3, 4):
-            raise UnreadableImage(f"damaged: a WebP {image.width} pixels wide in a TIFF, expected {width}")
-        return np.asarray(image.convert("RGB" if row == 3 * width else "RGBA")).reshape(image.height, row)
-
-
-REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1).ravel()
-
-
-def _through_libtiff(parts: Sequence[bytes], where: Layout, row: int, height: int, rows: int, width: int) -> np.ndarray:
-    """Compressed segments as bytes (rows, row): libtiff is told that they are the strips of a plain gray picture."""
-    bilevel = where.compression in BILEVEL
-    tags: dict[int, Sequence[int]] = {
-        256: [width if bilevel else row],
-        257: [rows],
-        258: [1 if bilevel else 8],
-        259: [where.compression],
-        262: [1],
-        266: [where.fill],
-        277: [1],
-        278: [height],
-        279: [len(part) for part in parts],
-        **{tag: [value] for tag, value in where.options.items() if bilevel},
-    }
-    at = 8 + 2 + 12 * (len(tags) + 1) + 4
-    tags[273] = [0] * len(parts)
-    lists = 4 * len(parts) if len(parts) > 1 else 0
-    begin = at + 2 * lists
-    starts = np.cumsum([begin, *tags[279]][:-1]).tolist()
-    tags[273] = starts
-    head, tail = b"II*\0" + struct.pack("<IH", 8, len(tags)), b""
-    for tag, values in sorted(tags.items()):
-        field = struct.pack(f"<{len(values)}I", *values)
-        if len(field) > 4:
-            field, tail = struct.pack("<I", at + len(tail)), tail + field
-        head += struct.pack("<HHI", tag, 4, len(values)) + field
-    plain = b"".join([head, bytes(4), tail, *parts])
-    with Image.open(io.BytesIO(plain), formats=["TIFF"]) as image:
-        image.load()
-        pixels = np.asarray(image)
-    return np.packbits(pixels, axis=1) if bilevel else pixels
