@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.files import replacing
 from recolor_fast.options import Options
-from recolor_fast.photographs import avif, cut_jpeg, decoders, formats, heif, jxl, libraries, samples, tiff
+from recolor_fast.photographs import avif, cut_jpeg, decoders, formats, heif, jxl, libraries, pam, samples, tiff
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.opened import Decoded
 from recolor_fast.photographs.samples import UnreadableImage, shallow
@@ -324,7 +324,9 @@ def _open(file: BinaryIO, formats: list[str]) -> Image.Image:
     head = file.read(4)
     file.seek(0)
     try:
-        return tiff.File(file) if tiff.is_tiff(head) else Image.open(file, formats=formats)
+        if tiff.is_tiff(head):
+            return tiff.File(file)
+        return pam.File(file) if head[:2] in pam.STARTS else Image.open(file, formats=formats)
     except SyntaxError as error:  # what a plugin of Pillow raises for a file that is not of its format
         raise UnidentifiedImageError(str(error)) from error
 

@@ -26,6 +26,7 @@ photographs.tiff_segments
 photographs.tiff
 photographs.avif
 photographs.jpeg2000
+photographs.pam
 photographs.decoders
 jpeg
 photographs.cut_jpeg

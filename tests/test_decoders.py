@@ -274,6 +274,28 @@ def test_bitmaps_and_floats_of_pnm() -> None:
         assert_read(head + share[::-1].astype(f"{order}f4").tobytes(), colors(share), None, (order, scale))
 
 
+@pytest.mark.parametrize("top", [1, 15, 255, 1000, 65535])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_pam(top: int, count: int) -> None:
+    values = np.random.default_rng(top).integers(0, top + 1, (HEIGHT, WIDTH, count))
+    kind = ["GRAYSCALE", "GRAYSCALE_ALPHA", "RGB", "RGB_ALPHA"][count - 1]
+    head = f"P7\n# a comment\nWIDTH {WIDTH}\nHEIGHT {HEIGHT}\nDEPTH {count}\nMAXVAL {top}\nTUPLTYPE {kind}\nENDHDR\n"
+    data = head.encode() + values.astype(">u2" if top > 255 else "u1").tobytes()
+    share = values / top
+    assert_read(data, colors(share), share[..., -1] if count in (2, 4) else None, (top, count))
+    assert images.header(io.BytesIO(data)) == ("PAM", WIDTH, HEIGHT)
+    for wrong, word in ((data[:-1], "truncated"), (data.replace(b"DEPTH", b"DEPT"), "PAM|not an image")):
+        with pytest.raises(images.UnreadableImage, match=word):
+            pictures.read(wrong)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_pfm_of_colors(order: str) -> None:
+    share = np.random.default_rng(1).random((HEIGHT, WIDTH, 3))
+    head = f"PF\n{WIDTH} {HEIGHT}\n{'-' if order == '<' else ''}1.0\n".encode()
+    assert_read(head + share[::-1].astype(f"{order}f4").tobytes(), share, None, order)
+
+
 @pytest.mark.parametrize("count", [1, 3, 4])
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("packed", [False, True])

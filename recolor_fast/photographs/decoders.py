@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from recolor_fast.photographs import avif, jpeg2000, samples, tiff
+from recolor_fast.photographs import avif, jpeg2000, pam, samples, tiff
 from recolor_fast.photographs.samples import Raster, UnreadableImage
 
 ERRORS = (Exception, SystemExit)  # what a decoder may raise over a file; the signals of a user are neither
@@ -14,6 +14,8 @@ def decode(data: bytes, image: Image.Image) -> Raster:
     """The pixels of a file that `image` has opened. Raises UnreadableImage and whatever the decoder runs into."""
     if isinstance(image, tiff.File):
         return tiff.read(data)
+    if isinstance(image, pam.File):
+        return pam.read(data)
     if image.format == "JPEG2000":
         return _jpeg2000(data, image)
     image.load()
