@@ -56,7 +56,7 @@ OPENCV: dict[str, list[int]] = {  # what OpenCV writes, and how: Pillow holds no
 }
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .webp .gif .bmp .dib .avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c "
-    ".ppm .pgm .pbm .pnm .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .dcx .pcd .tga "
+    ".ppm .pgm .pbm .pnm .pam .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .dcx .pcd .tga "
     ".heic .heif .heics .heifs .hif .jxl .dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .raf .orf .rw2 .rwl .pef .srw "
     ".x3f .mrw .3fr .fff .iiq .erf .mef .mos .kdc .dcr .gpr".split()
 )

@@ -5,7 +5,7 @@ What raw photographs, EXIF and multi-page scans have in common (TIFF 6.0, sectio
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, MAKE, SAMPLES, SUB_IFDS, SAMPLE_FORMAT = (
     254, 256, 257, 258, 259, 262, 271, 277, 330, 339
@@ -59,7 +59,7 @@ def layout(head: bytes) -> Layout:
     return Layout(order, version == 43)
 
 
-def chain(file: BinaryIO) -> Iterator[Directory]:
+def chain(file: IO[bytes]) -> Iterator[Directory]:
     """The directories of a file's pages, in order; those that only SubIFDs point to are not among them.
 
     Ends with the last one that can be read. Raises ValueError or struct.error where the first cannot be.
@@ -82,7 +82,7 @@ def chain(file: BinaryIO) -> Iterator[Directory]:
         at = following
 
 
-def below(file: BinaryIO, form: Layout, directory: Directory) -> Iterator[Directory]:
+def below(file: IO[bytes], form: Layout, directory: Directory) -> Iterator[Directory]:
     """The directories that a directory's SubIFDs point to; ends with the first that cannot be read."""
     for at in directory.numbers(SUB_IFDS)[:MOST]:
         try:
@@ -91,7 +91,7 @@ def below(file: BinaryIO, form: Layout, directory: Directory) -> Iterator[Direct
             return
 
 
-def read(file: BinaryIO, form: Layout, at: int) -> Directory:
+def read(file: IO[bytes], form: Layout, at: int) -> Directory:
     """The directory at an offset. Raises struct.error where the file ends before it does."""
     file.seek(at)
     (count,) = _unpack(file, form.order + ("Q" if form.big else "H"))
@@ -116,7 +116,7 @@ def read(file: BinaryIO, form: Layout, at: int) -> Directory:
     return Directory(tags, at, start + size * count)
 
 
-def _unpack(file: BinaryIO, code: str) -> tuple[int, ...]:
+def _unpack(file: IO[bytes], code: str) -> tuple[int, ...]:
     return struct.unpack(code, file.read(struct.calcsize(code)))
 
 
@@ -129,7 +129,7 @@ def alone(data: bytes, directory: Directory) -> bytes:
     return bytes(page)
 
 
-def pages(file: BinaryIO) -> list[Directory]:
+def pages(file: IO[bytes]) -> list[Directory]:
     """The pages of a TIFF: its directories but those of reduced copies and masks (NewSubfileType 1 and 4).
     The first always counts. Raises ValueError or struct.error where there is none."""
     found = list(chain(file))
