@@ -248,6 +248,7 @@ def _bare(error: BaseException) -> BaseException:
     one: BaseException | None = error
     while one is not None:
         traceback.clear_frames(one.__traceback__)
-        one.__traceback__, one = None, one.__cause__ or one.__context__
-    error.__cause__ = error.__context__ = None
+        following = one.__cause__ or one.__context__
+        one.__traceback__ = one.__cause__ = one.__context__ = None  # at once: causes may go in a circle
+        one = following
     return error

@@ -283,6 +283,18 @@ def test_an_error_does_not_keep_what_was_being_worked_on() -> None:
         gc.enable()
 
 
+def test_errors_that_cause_each_other_end_no_run() -> None:
+    first, second = ValueError("first"), ValueError("second")
+
+    def fail(item: int) -> int:
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    results = list(pipeline.run([1, 2], [Stage("fail", fail)], Limits(1, 2, 1)))
+    assert [result.error for result in results] == [first, first]
+    assert first.__cause__ is None
+
+
 def test_no_items_and_no_stages() -> None:
     assert list(pipeline.run([], [Stage("only", lambda item: item)], Limits(1, 1, 0))) == []
     with pytest.raises(ValueError, match="0 stages"):
