@@ -15,7 +15,7 @@ if python -c 'import tensorrt'; then
   python -m recolor_fast.train --preset pix2pix --data sample --images 20 --samples 1 --lpips off --runs "$place" --name run
   python export/to_onnx.py "$place/run" --out "$place/model.onnx"
   python export/to_tensorrt.py "$place/model.onnx" # prints what it differs by, milliseconds and images/s
-  python -m recolor_fast.colorize "$place/run/samples" "$place/colored" --model "$place/model.onnx" --provider tensorrt
+  python -m recolor_fast.colorize "$place/run/samples" "$place/colored" --color recolor --model "$place/model.onnx" --provider tensorrt
 else
   echo "skipped: to_tensorrt.py and the provider tensorrt (no package tensorrt)"
 fi
