@@ -46,14 +46,18 @@ def levels(samples: np.ndarray, bits: int = 0) -> tuple[np.ndarray, tuple[str, .
         top = 255 if bits < 8 else 65535
         table = np.rint(np.arange(2**bits) * (top / (2**bits - 1))).astype(np.min_scalar_type(top))
         return table[samples], ()
-    values = samples.astype(np.float64)  # float32 is off by a level of 32-bit integers
-    sure = values[np.isfinite(values)] if kind == "f" else values
+    sure = samples[np.isfinite(samples)] if kind == "f" else samples
     low, high = (float(sure.min()), float(sure.max())) if sure.size else (0.0, 0.0)
     black, white, note = _range(sure, low, high, kind, bits)
-    values = np.nan_to_num(values, copy=False, nan=black, posinf=high, neginf=low)
-    values -= black
-    values *= 65535 / (white - black)
-    return np.rint(np.clip(values, 0, 65535, out=values), out=values).astype(np.uint16), note
+    result = np.empty(samples.shape, np.uint16)
+    rows = max(1, 2**20 // max(1, samples[:1].size))
+    for at in range(0, len(samples), rows):  # some at a time: they take 8 bytes for a moment
+        values = samples[at : at + rows].astype(np.float64)  # float32 is off by a level of 32-bit integers
+        np.nan_to_num(values, copy=False, nan=black, posinf=high, neginf=low)
+        values -= black
+        values *= 65535 / (white - black)
+        result[at : at + rows] = np.rint(np.clip(values, 0, 65535, out=values), out=values)
+    return result, note
 
 
 def _range(values: np.ndarray, low: float, high: float, kind: str, bits: int) -> tuple[float, float, tuple[str, ...]]:
