@@ -319,6 +319,21 @@ def test_jpeg_inside(photometric: str, tile: tuple[int, int] | None) -> None:
     assert_read(data, truth, photometric, exact=False)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_old_style_jpeg_inside(told: bool) -> None:
+    """A whole JPEG file, which a tag of its own points to; the number of samples told or left out."""
+    file = io.BytesIO()
+    smooth = cv2.GaussianBlur(noise("uint8", 3), (0, 0), 5)
+    Image.fromarray(smooth).save(file, "JPEG", quality=95, subsampling=0)
+    jpeg = file.getvalue()
+    data = made([jpeg], 8, 6, count=3, t259=(6,), t512=(1,), t513=(8,), t514=(len(jpeg),), t530=(1, 1))
+    if not told:
+        at = data.index(struct.pack("<HHI", 277, 3, 1))
+        data = data[:at] + struct.pack("<HHI", 276, 3, 1) + data[at + 8 :]
+    truth = luminance(np.asarray(Image.open(file)) / 255)
+    assert_read(data, truth, told, exact=False)
+
+
 def test_webp_inside() -> None:
     for count in (3, 4):
         samples = noise("uint8", count)
@@ -364,7 +379,7 @@ GRAY = noise("uint8").tobytes()
     ("data", "word"),
     [
         (made([GRAY], 8, 1, t259=(34661,)), r"compression 34661 \(JBIG\)"),
-        (made([GRAY], 8, 1, t259=(6,)), "old-style JPEG"),
+        (made([GRAY], 16, 1, t259=(6,)), "1 sample of 16 bits, old-style JPEG compression"),
         (made([GRAY * 4], 16, 6, count=2), "2 samples of 16 bits"),
         (made([GRAY * 3], 16, 6, count=3), "YCbCr, 3 samples of 16 bits"),
         (made([GRAY * 3], 8, 2, count=3, t258=(5, 6, 5)), "3 samples of 5, 6, 5 bits"),
@@ -413,8 +428,8 @@ def test_tiles_that_are_said_to_be_strips() -> None:
 def test_a_jpeg_inside_of_what_is_refused_is_not_read_instead() -> None:
     jpeg = io.BytesIO()
     Image.fromarray(noise("uint8")).save(jpeg, "JPEG")
-    data = made([jpeg.getvalue()], 8, 1, t259=(6,))
-    with pytest.raises(images.UnreadableImage, match="old-style JPEG"):
+    data = made([jpeg.getvalue()], 8, 1, t259=(34661,))
+    with pytest.raises(images.UnreadableImage, match="JBIG"):
         pictures.read(data, strict=False)
 
 

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from recolor_fast.photographs import directories, samples
 from recolor_fast.photographs.samples import Raster, UnreadableImage
-from recolor_fast.photographs.tiff_segments import BILEVEL, JPEG, PACKED, PREDICTED, WEBP, Layout, stored_samples
+from recolor_fast.photographs.tiff_segments import BILEVEL, JPEGS, PACKED, PREDICTED, WEBP, Layout, stored_samples
 
 HEADERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}  # byte order by the first four bytes
 NAMES = {  # of compressions that are not read, or not everywhere
@@ -133,7 +133,8 @@ def _dpi(tags: ImageFileDirectory_v2) -> tuple[float, float] | None:
 
 def layout(tags: ImageFileDirectory_v2) -> Layout:
     """What the tags say of the samples, taken as it is said: `read` judges it."""
-    count = _one(tags, 277, 1)
+    ycbcr = _one(tags, 262, 0) == YCBCR
+    count = _one(tags, 277, 3 if ycbcr else 1)  # left out by some writers of old-style JPEG
     bits, formats = (set(_many(tags, tag)[:count] or (1,)) for tag in (258, 339))
     height, width = _one(tags, 257, 0), _one(tags, 256, 0)
     tiled = bool(_many(tags, 322))
@@ -174,7 +175,7 @@ def read(data: bytes) -> Raster:
     where = layout(tags)
     if reason := _hindrance(where, tags):
         raise UnreadableImage(f"a TIFF of a kind that cannot be read: {reason}")
-    if where.compression == JPEG:
+    if where.compression in JPEGS:
         return _by_pillow(data, where)
     colors, extra = COLORS[where.photometric], where.extra
     if extra is None and where.photometric == RGB and where.samples == 4:
@@ -212,15 +213,15 @@ def _hindrance(where: Layout, tags: ImageFileDirectory_v2) -> str:
         return "a camera's raw data (DNG)"
     if colors is None:
         return f"{OTHERS.get(where.photometric, f'photometric interpretation {where.photometric}')}, {samples_of}"
-    if where.compression not in PACKED | BILEVEL | {JPEG, WEBP}:
+    if where.compression not in PACKED | BILEVEL | JPEGS | {WEBP}:
         return f"compression {where.compression} ({NAMES.get(where.compression, 'not known')})"
     if where.bits not in DEPTHS.get(where.kind, ()) or where.samples < colors:
         return samples_of
     if where.compression in BILEVEL and (where.bits, where.samples) != (1, 1):
         return f"{samples_of}, CCITT compression"
-    if where.compression in (JPEG, WEBP) and (where.bits, where.kind) != (8, "u"):
+    if where.compression in JPEGS | {WEBP} and (where.bits, where.kind) != (8, "u"):
         return f"{samples_of}, {NAMES[where.compression]} compression"
-    if where.photometric == YCBCR and where.compression != JPEG and not _plain_ycbcr(where, tags):
+    if where.photometric == YCBCR and where.compression not in JPEGS and not _plain_ycbcr(where, tags):
         return f"YCbCr, {samples_of}, {'planar' if where.planar else 'subsampled'}"
     if where.photometric == PALETTE and (where.kind != "u" or where.bits > 16):
         return f"a palette, {samples_of}"

@@ -14,7 +14,7 @@ from recolor_fast.photographs.samples import UnreadableImage
 PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, Deflate, PackBits, Deflate, LZMA, Zstandard: of bytes
 PREDICTED = PACKED - {1, 32773}  # with these two, libtiff leaves a predictor out of account and others do not
 BILEVEL = {2, 3, 4}  # CCITT: of black and white rows
-JPEG, WEBP = 7, 50001  # of pictures of 8 bits, which a file of its own would hold
+JPEGS, WEBP = {6, 7}, 50001  # of pictures of 8 bits, which a file of its own would hold; 6 is old-style JPEG
 BLOCK = 2**26  # bytes that are decompressed at once
 
 
