@@ -200,3 +200,12 @@ def test_sixteen_bits_and_transparency_are_tagged() -> None:
         deep = np.dstack([GRAY.astype(np.uint16) * 257] * 4)
         picture = pictures.read(cv2.imencode(suffix, deep)[1].tobytes())
         assert provenance.of(pictures.encode(picture, CBCR, format, TAGGED)[0]) == MADE
+
+
+def test_two_files_of_equal_bytes_have_a_line_each_and_a_renamed_one_is_known(tmp_path):
+    names = [tmp_path / "a.bmp", tmp_path / "b.bmp"]
+    for number, path in enumerate(names):
+        provenance.enlist(path, b"same", MADE | {"input_bytes": number})
+    for number, path in enumerate(names):
+        assert provenance.Lists().of(path, b"same") == MADE | {"input_bytes": number}
+    assert provenance.Lists().of(tmp_path / "renamed.bmp", b"same") == MADE | {"input_bytes": 1}

@@ -159,7 +159,9 @@ class Lists:
     """The lists of the folders that are asked for, each read once as far as it goes, then what was added since."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, dict[str, str]]] = {}  # how far, and by digest what made it, as JSON
+        self._known: dict[
+            Path, tuple[int, dict[str, str]]
+        ] = {}  # how far; what made it, as JSON, by digest and by digest and name
 
     def of(self, path: Path, data: bytes) -> Made | None:
         """What the list in a file's folder says made these bytes; None where it says nothing or cannot be read."""
@@ -179,11 +181,15 @@ class Lists:
             at += len(line)
             try:
                 entry = json.loads(line)
-                entries[entry["sha256"]] = sys.intern(json.dumps(entry["made"]))  # mostly the same
+                made = sys.intern(json.dumps(entry["made"]))  # mostly the same
+                entries[entry["sha256"]] = entries[f"{entry['sha256']} {entry['file']}"] = made
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue  # a line that two machines wrote at once, say
         self._known[place] = at, entries
-        return _parsed(entries.get(_digest(data), "")) if entries else None
+        if not entries:
+            return None
+        digest = _digest(data)  # of two files of equal bytes each has a line of its own; a file may have been renamed
+        return _parsed(entries.get(f"{digest} {path.name}") or entries.get(digest, ""))
 
 
 def _digest(data: bytes) -> str:
