@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from recolor_fast.errors import UserError
 from recolor_fast.files import holds_program, is_part, replacing
 
 
@@ -99,40 +100,40 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint. ValueError if it differs from its SHA-256 or holds anything but tensors and plain values."""
+    """Read a checkpoint. UserError if it differs from its SHA-256 or holds anything but tensors and plain values."""
     try:
         intact = _digest(path) == _sidecar(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({getattr(error, 'strerror', None) or error})") from error
+        raise UserError(f"{path}: not a readable checkpoint ({getattr(error, 'strerror', None) or error})") from error
     if not intact:
-        raise ValueError(f"{path}: not a readable checkpoint (it differs from its SHA-256 in {_sidecar(path).name})")
+        raise UserError(f"{path}: not a readable checkpoint (it differs from its SHA-256 in {_sidecar(path).name})")
     if holds_program(path):
-        raise ValueError(f"{path}: not a readable checkpoint (it holds a program: .pt2 or TorchScript)")
+        raise UserError(f"{path}: not a readable checkpoint (it holds a program: .pt2 or TorchScript)")
     if not zipfile.is_zipfile(path):
         reason = "it is no archive of torch.save, but a pickle, a .safetensors file or something else"
-        raise ValueError(f"{path}: not a readable checkpoint ({reason})")
+        raise UserError(f"{path}: not a readable checkpoint ({reason})")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except pickle.UnpicklingError as error:  # whose text advises to load it anyway
         reason = "it holds objects other than tensors and plain values, which could run anything"
-        raise ValueError(f"{path}: not a readable checkpoint ({reason})") from error
+        raise UserError(f"{path}: not a readable checkpoint ({reason})") from error
     except Exception as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({error})") from error
+        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path}: not a readable checkpoint (it holds a {type(state).__name__}, expected a dict)")
+        raise UserError(f"{path}: not a readable checkpoint (it holds a {type(state).__name__}, expected a dict)")
     return state
 
 
 def newest(folder: Path, device: str | torch.device = "cpu") -> tuple[Path, dict[str, Any]]:
-    """The newest checkpoint that verifies, and its path; those skipped are said on stderr. ValueError if none does."""
+    """The newest checkpoint that verifies, and its path; those skipped are said on stderr. UserError if none does."""
     paths = list_checkpoints(folder)
     if found := first(reversed(paths), device):
         return found
     if paths:
-        raise ValueError(f"{folder}: none of its {len(paths)} checkpoints can be used")
-    raise ValueError(f"{folder} holds no checkpoint: expected the checkpoints of a run folder as train prints it")
+        raise UserError(f"{folder}: none of its {len(paths)} checkpoints can be used")
+    raise UserError(f"{folder} holds no checkpoint: expected the checkpoints of a run folder as train prints it")
 
 
 def first(paths: Iterable[Path], device: str | torch.device = "cpu") -> tuple[Path, dict[str, Any]] | None:
@@ -140,7 +141,7 @@ def first(paths: Iterable[Path], device: str | torch.device = "cpu") -> tuple[Pa
     for path in paths:
         try:
             return path, load(path, device)
-        except ValueError as error:
+        except UserError as error:
             print(f"warning: skipped {error}", file=sys.stderr)
     return None
 

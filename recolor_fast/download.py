@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from recolor_fast.errors import UserError
 from recolor_fast.files import moved
 
 try:
@@ -85,7 +86,7 @@ def fetch(what: Pinned, path: Path) -> None:
                 _all_of(what, file, bar)
             file.seek(0)
             check(what, hashlib.file_digest(file, "sha256").hexdigest(), what.url)
-        except ValueError as error:
+        except UserError as error:
             file.truncate(0)
             raise OSError(f"{error}; nothing of it is kept") from error
     moved(part, path)
@@ -171,7 +172,7 @@ def _more_of(what: Pinned, file: BufferedRandom, bar: tqdm) -> None:
         while piece := answer.read(PIECE):
             have += len(piece)
             if have > what.size:
-                raise ValueError(f"{what.url} is longer than the {what.size} bytes expected")
+                raise UserError(f"{what.url} is longer than the {what.size} bytes expected")
             file.write(piece)
             bar.update(len(piece))
     if have < what.size:
@@ -179,15 +180,15 @@ def _more_of(what: Pinned, file: BufferedRandom, bar: tqdm) -> None:
 
 
 def verify(what: Pinned, path: Path) -> None:
-    """Raise ValueError where the file at `path` is not what was pinned, OSError where it cannot be read."""
+    """Raise UserError where the file at `path` is not what was pinned, OSError where it cannot be read."""
     with open(path, "rb") as file:
         check(what, hashlib.file_digest(file, "sha256").hexdigest(), str(path))
 
 
 def check(what: Pinned, found: str, origin: str) -> None:
-    """Raise ValueError, naming `origin`, where a SHA-256 in hexadecimal is not the pinned one."""
+    """Raise UserError, naming `origin`, where a SHA-256 in hexadecimal is not the pinned one."""
     if not found.startswith(what.sha256):
-        raise ValueError(f"{origin}: its SHA-256 is {found}, expected {what.sha256}")
+        raise UserError(f"{origin}: its SHA-256 is {found}, expected {what.sha256}")
 
 
 def reachable(url: str, seconds: float = 4.0) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,21 @@ def deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     # It would write every new tensor an extra time; nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def float32_proper(wanted: bool) -> Iterator[None]:
+    """In the block, where it is `wanted`, float32 convolutions on a GPU are in float32.
+
+    Else they are as torch has them by itself, in TF32 (inputs rounded to 10 bits) on any since Ampere, unless
+    $NVIDIA_TF32_OVERRIDE is 0.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and not wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 COMPILED_FORMS = 64  # of one function, by the pieces, networks and shapes it is called with; torch stops at 8

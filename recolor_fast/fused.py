@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from torch.func import grad, grad_and_value
 from torch.nn.utils import parametrize
 
+from recolor_fast.errors import UserError
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
 from recolor_fast.networks.critics import build_critic
@@ -68,11 +69,11 @@ class Layer(NamedTuple):
 
 
 def layers(critic: nn.Module, options: Options) -> list[list[Layer]]:
-    """The convolutions of each scale of a critic. ValueError, saying why, where its update cannot be fused."""
+    """The convolutions of each scale of a critic. UserError, saying why, where its update cannot be fused."""
     if not options.gradient_penalty:
-        raise ValueError("there is no gradient penalty")
+        raise UserError("there is no gradient penalty")
     if not ADVERSARIES[options.adversary].linear:
-        raise ValueError(f"adversary {options.adversary}: its critic's value is not linear in the scores")
+        raise UserError(f"adversary {options.adversary}: its critic's value is not linear in the scores")
     scales = []
     for index, scale in enumerate(critic.get_submodule("scales").children()):
         found = []
@@ -82,7 +83,7 @@ def layers(critic: nn.Module, options: Options) -> list[list[Layer]]:
                 bias = f"{path}.bias" if module.bias is not None else None
                 found.append(Layer(f"{path}.weight", bias, module.stride, module.padding))  # type: ignore[arg-type]
             elif not isinstance(module, nn.Identity | LeakyReLU):
-                raise ValueError(f"the critic has more than convolutions and LeakyReLU: {module}")
+                raise UserError(f"the critic has more than convolutions and LeakyReLU: {module}")
         scales.append(found)
     return scales
 
@@ -93,7 +94,7 @@ def hindrance(options: Options) -> str:
         return "there is no critic"
     try:
         layers(build_critic(replace(options, width=1)), options)
-    except ValueError as error:
+    except UserError as error:
         return str(error)
     return ""
 

@@ -5,6 +5,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from recolor_fast.errors import UserError
+
 AUTO_SPLIT = {"imagenette": (50, 15)}  # photographs per class to train on and to validate on: 500 and 150
 
 
@@ -204,11 +206,11 @@ class Options:
     """Print the resolved options as JSON and stop."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, naming the value and what was expected, for anything that no run can use."""
+        """Raise UserError, naming the value and what was expected, for anything that no run can use."""
         if self.size % 32 or not 64 <= self.size <= 1024:
-            raise ValueError(f"size {self.size}: expected a multiple of 32, 64 to 1024 pixels")
+            raise UserError(f"size {self.size}: expected a multiple of 32, 64 to 1024 pixels")
         if self.load_size and not self.size <= self.load_size <= 2 * self.size:
-            raise ValueError(
+            raise UserError(
                 f"load_size {self.load_size}: expected 0 (no crop) or {self.size} to {2 * self.size}, size to twice it"
             )
         for name in (
@@ -223,10 +225,10 @@ class Options:
             "log_every",
         ):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more")
+                raise UserError(f"{name} {getattr(self, name)}: expected 1 or more")
         for name in ("per_class", "val_per_class", "classes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
+                raise UserError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
         for name in (
             "samples",
             "seed",
@@ -240,50 +242,50 @@ class Options:
             "encoder_rate",
         ):
             if not 0 <= getattr(self, name) < 2**63:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 0 or more")
+                raise UserError(f"{name} {getattr(self, name)}: expected 0 or more")
         if self.keep < 2:
-            raise ValueError(f"keep {self.keep}: expected 2 or more checkpoints, as the newest may turn out damaged")
+            raise UserError(f"keep {self.keep}: expected 2 or more checkpoints, as the newest may turn out damaged")
         if self.name in (".", "..") or any(mark in self.name for mark in ("/", "\\", "\0")):
-            raise ValueError(f"name {self.name!r}: expected the plain name of a folder; --runs says where it lies")
+            raise UserError(f"name {self.name!r}: expected the plain name of a folder; --runs says where it lies")
         if self.amp_dtype == "float16" and not self.amp:
-            raise ValueError("amp_dtype float16: expected --amp with it, which is what it is the type of")
+            raise UserError("amp_dtype float16: expected --amp with it, which is what it is the type of")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 0 up to but not 1")
+                raise UserError(f"{name} {getattr(self, name)}: expected 0 up to but not 1")
         names = [name for name, _ in self.terms]
         if len(set(names)) < len(names) or not all(math.isfinite(weight) for _, weight in self.terms):
-            raise ValueError(f"terms {self.terms}: expected each name once, with a finite weight")
+            raise UserError(f"terms {self.terms}: expected each name once, with a finite weight")
         if not self.data:
-            raise ValueError("data '': expected auto, imagenette, sample or a folder")
+            raise UserError("data '': expected auto, imagenette, sample or a folder")
         if self.space == "lab" and self.equalize != "none":
-            raise ValueError(
+            raise UserError(
                 f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
                 "be equalized; use --equalize none"
             )
         if not 0 <= self.old_film <= 1:
-            raise ValueError(f"old_film {self.old_film}: expected a share of the photographs, 0 to 1")
+            raise UserError(f"old_film {self.old_film}: expected a share of the photographs, 0 to 1")
         if self.old_film and (self.equalize, self.blur) != ("none", "none"):
-            raise ValueError(
+            raise UserError(
                 f"old_film {self.old_film} with equalize {self.equalize} and blur {self.blur}: old film is made of the "
                 "photograph once it is resized, after both; use --equalize none --blur none"
             )
         if self.micro_batch > self.batch:
-            raise ValueError(f"micro_batch {self.micro_batch}: expected at most batch, {self.batch}")
+            raise UserError(f"micro_batch {self.micro_batch}: expected at most batch, {self.batch}")
         if self.penalty_every > 1 and not self.gradient_penalty:
-            raise ValueError(f"penalty_every {self.penalty_every}: there is no gradient_penalty; expected 1")
+            raise UserError(f"penalty_every {self.penalty_every}: there is no gradient_penalty; expected 1")
         if self.cuda_graph == "on" and self.micro_batch:
-            raise ValueError(
+            raise UserError(
                 f"cuda_graph on with micro_batch {self.micro_batch}: what is run again for its gradient cannot be "
                 "recorded; use one or the other"
             )
         if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay {self.decay}: expected a share of the run, 0 to 1")
+            raise UserError(f"decay {self.decay}: expected a share of the run, 0 to 1")
         if not 0 <= self.freeze_encoder <= 1:
-            raise ValueError(f"freeze_encoder {self.freeze_encoder}: expected a share of the run, 0 to 1")
+            raise UserError(f"freeze_encoder {self.freeze_encoder}: expected a share of the run, 0 to 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
+            raise UserError(f"dropout {self.dropout}: expected a probability, 0 up to but not 1")
         if self.gradient_penalty and "batch" in (self.critic_norm, self.critic_first_norm) and self.batch > 1:
-            raise ValueError(
+            raise UserError(
                 f"gradient_penalty {self.gradient_penalty} with critic_norm batch and batch {self.batch}: the penalty "
                 "is per photograph and batch norm mixes photographs; use critic_norm none or instance, or batch 1"
             )
@@ -306,12 +308,12 @@ def to_json(options: Options) -> str:
 def from_dict(values: dict[str, Any]) -> Options:
     """Inverse of `dataclasses.asdict`, also after a round trip through JSON (lists for tuples).
 
-    A key that is missing has its default, or what was done before there was one (BEFORE). Raises ValueError naming any
+    A key that is missing has its default, or what was done before there was one (BEFORE). Raises UserError naming any
     key that is no option.
     """
     unknown = sorted(set(values) - {field.name for field in fields(Options)})
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"unknown options {', '.join(unknown)}: the file was written by another version of recolor_fast"
         )
     terms = tuple((name, float(weight)) for name, weight in values.get("terms", ()))

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from recolor_fast import checkpoint
+from recolor_fast.errors import UserError
 from recolor_fast.files import is_part, replacing
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
@@ -53,13 +54,13 @@ def numbered(runs: Path, preset: str) -> list[Path]:
 
 
 def create(options: Options) -> Path:
-    """Make a new run folder, <preset>-<n> or the given name. ValueError if that name is taken."""
+    """Make a new run folder, <preset>-<n> or the given name. UserError if that name is taken."""
     runs = Path(options.runs)
     if options.name:
         folder = runs / options.name
         ours = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
         if any(path.name != LOCK and not is_part(path) for path in ours):
-            raise ValueError(f"{folder} exists and is not empty: give another --name, or --resume to go on with it")
+            raise UserError(f"{folder} exists and is not empty: give another --name, or --resume to go on with it")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     runs.mkdir(parents=True, exist_ok=True)
@@ -74,11 +75,11 @@ def create(options: Options) -> Path:
 
 
 def stored_options(folder: Path) -> Options:
-    """The options of a run folder. ValueError if its options.json cannot be read."""
+    """The options of a run folder. UserError if its options.json cannot be read."""
     try:
         return from_dict(json.loads((folder / "options.json").read_text()))
     except (OSError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder / 'options.json'}: not the options of a run ({error})") from error
+        raise UserError(f"{folder / 'options.json'}: not the options of a run ({error})") from error
 
 
 class Trained(NamedTuple):
@@ -94,17 +95,17 @@ class Trained(NamedTuple):
 def trained(path: Path, best: bool = False) -> Trained:
     """What a run has trained: of its newest checkpoint, or of its `best`, the lowest ab_rmse in validation.csv.
 
-    Or the generator of a .safetensors file that export/to_safetensors.py wrote. ValueError where there is no such run,
+    Or the generator of a .safetensors file that export/to_safetensors.py wrote. UserError where there is no such run,
     checkpoint or file. Checkpoints that do not verify are skipped, which is said on stderr.
     """
     if path.suffix == ".safetensors" and path.is_file():
         if best:
-            raise ValueError(f"{path}: it holds one checkpoint; the best is chosen among those of a run folder")
+            raise UserError(f"{path}: it holds one checkpoint; the best is chosen among those of a run folder")
         return _released(path)
     folder = path / "checkpoints"
     found = checkpoint.first(_by_error(path)) if best else checkpoint.newest(folder)
     if not found:
-        raise ValueError(
+        raise UserError(
             f"{path}: no usable checkpoint of it has an ab_rmse in validation.csv, so none is known to be the best; "
             "take the newest"
         )
@@ -118,7 +119,7 @@ def trained(path: Path, best: bool = False) -> Trained:
             critic.load_state_dict(state["step"]["critic"])
         return Trained(options, generator.eval(), critic, state["images"])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
+        raise UserError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
 
 
 def _released(path: Path) -> Trained:
@@ -127,9 +128,9 @@ def _released(path: Path) -> Trained:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable .safetensors file ({error})") from error
+        raise UserError(f"{path}: not a readable .safetensors file ({error})") from error
     if f"{PREFIX}options" not in metadata:
-        raise ValueError(
+        raise UserError(
             f"{path}: its metadata has no {PREFIX}options; expected a file that export/to_safetensors.py wrote"
         )
     try:
@@ -138,31 +139,31 @@ def _released(path: Path) -> Trained:
             plain = build_generator(replace(options, spectral_norm=False))
         said, held = (sum(t.numel() for t in tensors) for tensors in (plain.parameters(), weights.values()))
         if said > held:
-            raise ValueError(f"its options say {said} weights and more, it holds {held} numbers")
+            raise UserError(f"its options say {said} weights and more, it holds {held} numbers")
         generator = build_generator(options)
         generator.load_state_dict(weights)
         return Trained(options, generator.eval(), None, int(metadata[f"{PREFIX}images"]))
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
+        raise UserError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
 
 
 def start(options: Options) -> dict[str, torch.Tensor]:
     """The weights that a run of these options starts from: of the generator that `options.start` has trained.
 
-    ValueError where there is none there, or its weights are not those of the options' generator.
+    UserError where there is none there, or its weights are not those of the options' generator.
     """
     expected = "expected a run folder or a .safetensors file of export/to_safetensors.py"
     try:
         theirs = trained(Path(options.start))
-    except ValueError as error:
-        raise ValueError(f"start {options.start}: {error}; {expected}") from error
+    except UserError as error:
+        raise UserError(f"start {options.start}: {error}; {expected}") from error
     weights = theirs.generator.state_dict()
     with torch.device("meta"):
         ours = build_generator(options).state_dict()
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (ours, weights)]
     misfits = [name for name in {**ours, **weights} if shapes[0].get(name) != shapes[1].get(name)]
     if misfits:
-        raise ValueError(
+        raise UserError(
             f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "
             f"{list(shapes[0].get(misfits[0], ()))} by the options: {expected}, of the same generator, width, "
             "norms and space, and but for residual the same size"
@@ -209,17 +210,17 @@ def _by_error(run: Path) -> list[Path]:
 
 
 def check_same(folder: Path, options: Options) -> None:
-    """ValueError naming the first option that differs from the run's own and is part of what is trained."""
+    """UserError naming the first option that differs from the run's own and is part of what is trained."""
     stored = stored_options(folder)
     for field in fields(Options):
         old, new = getattr(stored, field.name), getattr(options, field.name)
         if old != new and field.name not in CHOSEN_PER_SESSION:
-            raise ValueError(
+            raise UserError(
                 f"{folder} was trained with {field.name} {old!r}, not {new!r}, which --resume cannot change: start "
                 f"another run for that, with --start {folder} from its weights where they fit"
             )
     if options.decay and options.decay == stored.decay and options.images != stored.images:
-        raise ValueError(
+        raise UserError(
             f"{folder}: its learning rate falls to 0 at {stored.images} photographs (decay {options.decay:g}), "
             f"so {options.images} would be another training: expected {stored.images}, another --decay as well, or "
             "--start another run from it"
@@ -310,7 +311,7 @@ def _names(paths: Iterable[Path]) -> list[str]:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """While the block runs no other process trains in a run folder; ValueError where one does.
+    """While the block runs no other process trains in a run folder; UserError where one does.
 
     The lock ends with the process, however that ends. On a system or disk that has none, nothing is locked.
     """
@@ -319,7 +320,7 @@ def locked(run: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ValueError(
+                raise UserError(
                     f"{run}: another process trains in it; wait until it has ended, stop it, or give another --name"
                 ) from error
             except OSError as error:
@@ -368,13 +369,11 @@ class Rows:
     """
 
     def __init__(self, path: Path, seen: int) -> None:
-        """ValueError where the file is none of this kind."""
+        """UserError where the file is none of this kind."""
         self.path = path
         self.columns, rows = _complete(path)
         if self.columns and "images" not in self.columns:
-            raise ValueError(
-                f"{path}: its columns are {', '.join(self.columns)}; expected images among them: remove it"
-            )
+            raise UserError(f"{path}: its columns are {', '.join(self.columns)}; expected images among them: remove it")
         rows = [row for row in rows if int(row["images"]) <= seen]
         self.last = int(rows[-1]["images"]) if rows else -1
         if path.is_file():

@@ -133,8 +133,9 @@ def cbcr(rgb: np.ndarray) -> np.ndarray:
 def load(path: str | Path, provider: Provider = "auto", threads: int | None = None) -> Artefact:
     """Load an artefact onto a provider. `threads` compute one inference on the CPU; None: images.threads().
 
-    auto is cuda where it works, else cpu (Artefact.provider, Artefact.fallback); never tensorrt, which builds an engine
-    when it first loads a model, for minutes, nor openvino. Raises BadArtefact for any file that is no artefact,
+    auto is cuda where it works, else cpu (Artefact.provider, Artefact.fallback); cpu for int8, whose convolutions
+    onnxruntime has for processors alone: on a GPU they are float32 between conversions; never tensorrt, which builds an
+    engine when it first loads a model, for minutes, nor openvino. Raises BadArtefact for any file that is no artefact,
     NoProvider for a provider that cannot run here, saying what is missing, and ValueError for other arguments.
     """
     if provider not in get_args(Provider):
@@ -154,6 +155,9 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
         return on_cpu
     if provider == "openvino":
         return on_cpu._replace(session=_OpenVINO(data, threads), provider=OPENVINO)
+    if provider == "auto" and on_cpu.precision == "int8":
+        reason = cuda_missing() or "int8 is computed as such on processors alone; export fp16 for a GPU"
+        return on_cpu._replace(fallback=reason)
     try:
         session = _tensorrt(data, on_cpu, threads) if provider == "tensorrt" else _cuda(data, threads)
     except NoProvider as error:
@@ -388,9 +392,14 @@ def _need_cuda(provider: str) -> None:
         onnxruntime.preload_dlls()  # the CUDA libraries of NVIDIA's wheels
 
 
+# float32 is not rounded to TF32, so that a GPU gives what the CPU gives. A convolution's algorithm is looked up, not
+# searched for by timing, which happens anew for every batch size that comes.
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+
 def _cuda(data: bytes, threads: int) -> onnxruntime.InferenceSession:
     _need_cuda("cuda")
-    return _checked("cuda", data, [CUDA, CPU], threads, "use provider cpu")
+    return _checked("cuda", data, [(CUDA, CUDA_OPTIONS), CPU], threads, "use provider cpu")
 
 
 def _checked(provider: str, data: bytes, providers: list[Any], threads: int, advice: str) -> Any:
@@ -425,7 +434,7 @@ def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> onnxruntime.Infe
         with _engines(hashlib.sha256(key.encode()).hexdigest()[:32], f"timing-{version}-sm{sm}") as folder:
             settings = tensorrt_options(artefact, profile, folder, major)
             advice = f"remove {private_cache()} to build its engine anew, or use provider cuda"
-            return _checked("tensorrt", data, [(TENSORRT, settings), CUDA, CPU], threads, advice)
+            return _checked("tensorrt", data, [(TENSORRT, settings), (CUDA, CUDA_OPTIONS), CPU], threads, advice)
     except OSError as error:
         raise NoProvider("tensorrt", f"its cache cannot be used ({error})", "set RECOLOR_FAST_CACHE") from error
 

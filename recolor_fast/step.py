@@ -26,7 +26,8 @@ from torch.func import functional_call, grad_and_value
 
 from recolor_fast import fused
 from recolor_fast.color import SPACES, to_rgb01, to_unit
-from recolor_fast.environment import prepare_compiler
+from recolor_fast.environment import float32_proper, prepare_compiler
+from recolor_fast.errors import UserError
 from recolor_fast.graphed import Graphed
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
@@ -143,13 +144,13 @@ def generator_update(
 
 def fastest(options: Options, device: torch.device) -> Options:
     """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
-    fastest on `device` by bench/results. ValueError for what the device or the critic cannot have.
+    fastest on `device` by bench/results. UserError for what the device or the critic cannot have.
     """
     hindrance, cuda = fused.hindrance(options), device.type == "cuda"
     if options.fused_critic == "on" and hindrance:
-        raise ValueError(f"fused_critic on: {hindrance}; use auto")
+        raise UserError(f"fused_critic on: {hindrance}; use auto")
     if options.cuda_graph == "on" and not cuda:
-        raise ValueError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
+        raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
     is_fused = not hindrance and options.fused_critic != "off"
     best: dict[str, Any] = {
         "compile": "on" if cuda else "off",
@@ -162,7 +163,7 @@ def fastest(options: Options, device: torch.device) -> Options:
 
 
 def check_names(options: Options) -> None:
-    """ValueError for a name that no table holds or networks that cannot be built. At little cost: the width is 1."""
+    """UserError for a name that no table holds or networks that cannot be built. At little cost: the width is 1."""
     pick(ADVERSARIES, options.adversary, "adversary")
     for name, _ in options.terms:
         pick(TERMS, name, "terms")
@@ -177,7 +178,7 @@ def check_names(options: Options) -> None:
             try:
                 critic(source, fake)
             except (RuntimeError, ValueError) as error:
-                raise ValueError(
+                raise UserError(
                     f"size {options.size} leaves no score map with critic {options.critic}, critic_layers "
                     f"{options.critic_layers}, critic_scales {options.critic_scales} and batch {options.batch} "
                     f"({error}): use fewer layers or scales, or a larger size"
@@ -216,7 +217,7 @@ class Step:
     """
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
-        """Build from options and their terms (build_terms). ValueError for an unknown name and as of `fastest`."""
+        """Build from options and their terms (build_terms). UserError for an unknown name and as of `fastest`."""
         check_names(options)
         options = fastest(options, device)
         self.options, self.device, self.terms = options, device, terms
@@ -235,7 +236,7 @@ class Step:
         networks = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
         self._encoder = [*encoder(self.generator).parameters()]
         if options.freeze_encoder and not self._encoder:
-            raise ValueError(
+            raise UserError(
                 f"freeze_encoder {options.freeze_encoder}: generator {options.generator} has no pretrained encoder"
             )
         self.optimizers = {
@@ -285,13 +286,21 @@ class Step:
             with torch.autocast(self.device.type, dtype, self.options.amp, cache_enabled=False):
                 return piece(*tensors, **loss_scale)
 
-        if self.options.compile == "off":
-            return run
-        prepare_compiler()
-        settings: dict[str, Any] | None = None
-        if self.device.type == "cpu" and self.options.compile_backend == "inductor":
-            settings = {"layout_optimization": False}  # its layout round trips cost more than they gain
-        return torch.compile(run, fullgraph=True, dynamic=False, backend=self.options.compile_backend, options=settings)
+        piece_or_graph: Callable = run
+        if self.options.compile == "on":
+            prepare_compiler()
+            settings: dict[str, Any] | None = None
+            if self.device.type == "cpu" and self.options.compile_backend == "inductor":
+                settings = {"layout_optimization": False}  # its layout round trips cost more than they gain
+            backend = self.options.compile_backend
+            piece_or_graph = torch.compile(run, fullgraph=True, dynamic=False, backend=backend, options=settings)
+
+        def prepared(*tensors: Any, **loss_scale: Any) -> Any:
+            # What amp leaves in float32, the scores of the fused critic above all, is little, and meant.
+            with float32_proper(self.options.amp):
+                return piece_or_graph(*tensors, **loss_scale)
+
+        return prepared
 
     def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
         """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.

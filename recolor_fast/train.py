@@ -29,6 +29,7 @@ from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, run
 from recolor_fast.data import index, loader, sources
 from recolor_fast.data.sources import EXPECTED
 from recolor_fast.environment import deterministic, environment
+from recolor_fast.errors import UserError
 from recolor_fast.files import legible, print_path
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
@@ -59,7 +60,7 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     first.add_argument("--device", default="")
     early, _ = first.parse_known_args(argv)
     if early.preset not in PRESETS:
-        raise ValueError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
+        raise UserError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
     folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
     default = runs.stored_options(folder) if folder else PRESETS[early.preset]
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
@@ -70,7 +71,7 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
 def resolve(options: Options, resumed: Path | None = None) -> Options:
     """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that cannot be had.
 
-    ValueError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
+    UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
     run `resumed` it says how to go on where they have moved.
     """
     check_names(options)
@@ -78,7 +79,7 @@ def resolve(options: Options, resumed: Path | None = None) -> Options:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
+        raise UserError(
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
     advice = f"if the photographs of {resumed} have moved, --data FOLDER says where they are" if resumed else EXPECTED
@@ -108,13 +109,13 @@ class Photographs(NamedTuple):
 def choose(options: Options) -> Photographs:
     """The usable photographs to train and validate on, those without color left out or kept as the options say.
 
-    ValueError where there is none to train on.
+    UserError where there is none to train on.
     """
     split = sources.photographs(options)
     looked = index.look(split.train, options.check)
     train, unusable = _in_color(looked, options)
     if not train:
-        raise ValueError(
+        raise UserError(
             f"data {options.data}: none of its {len(looked.good)} photographs to train on holds color (mean Lab chroma "
             f"below {COLORLESS:g}); give photographs in color, or --gray-photographs keep to train on these"
         )
@@ -124,7 +125,7 @@ def choose(options: Options) -> Photographs:
         val, unusable_val = _in_color(looked, options)
         gray |= looked.gray
         reason = "" if val else f"none of the {len(looked.good)} photographs to validate on holds color"
-    except ValueError as error:
+    except UserError as error:
         strict, reason = options.check == "full", str(error)
         val, unusable_val = [], {path: str(images.fault(path, strict=strict)) for path in split.val}
     if not val:
@@ -215,7 +216,7 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
 
     Returns the run folder. Raises Stopped for a signal, FloatingPointError where more than `options.skip_nonfinite`
-    iterations in a row are not finite and ValueError where no photograph can be read any more, each once all that is
+    iterations in a row are not finite and UserError where no photograph can be read any more, each once all that is
     good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no memory for one of the
     first iterations, its batches are taken in halves (`micro_batch`), HALVINGS times at most.
     """
@@ -349,7 +350,7 @@ def _train(
                         started, waited, counted = time.perf_counter(), 0.0, 0
                     if log:
                         progress.logged, progress.sums = progress.images, {}
-        except (Stopped, FloatingPointError, ValueError) as error:  # the step is as sound as ever
+        except (Stopped, FloatingPointError, UserError) as error:  # the step is as sound as ever
             if progress.images > progress.begun:
                 if isinstance(error, Stopped):
                     _check_finite(step, options, photographs.train, progress, parts)
@@ -358,7 +359,7 @@ def _train(
 
 
 def _load(step: Step, options: Options, folder: Path, photographs: Photographs, progress: Progress) -> None:
-    """Fill step and progress from the newest checkpoint of a run folder, if it has one. ValueError if it is unlike."""
+    """Fill step and progress from the newest checkpoint of a run folder, if it has one. UserError if it is unlike."""
     if not checkpoint.list_checkpoints(folder / "checkpoints"):
         return
     path, state = checkpoint.newest(folder / "checkpoints", step.device)
@@ -368,7 +369,7 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
         if state["files"] != runs.digest(train, val):
             changed = runs.check_files(folder, train, val) or f"{path.name} is of others"
             if options.changed_files == "refuse":
-                raise ValueError(
+                raise UserError(
                     f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "
                     "these by --changed-files accept"
                 )
@@ -380,7 +381,7 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
     except torch.OutOfMemoryError:
         raise
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
+        raise UserError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
     print(f"resuming {folder} from {path.name}: {progress.images} photographs seen", file=sys.stderr)
 
 
@@ -447,7 +448,7 @@ def _run(argv: list[str]) -> int:
     except Stopped as stop:
         print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)
         return stop.code
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "recolor_fast"
 
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
+errors
 files
 download
 memory

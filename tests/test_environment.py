@@ -8,7 +8,8 @@ import torch
 from torch._inductor import config as inductor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from recolor_fast.environment import deterministic, environment, prepare_compiler, versions
+from recolor_fast import fused
+from recolor_fast.environment import deterministic, environment, float32_proper, prepare_compiler, versions
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step
@@ -114,3 +115,25 @@ def test_a_function_may_be_compiled_in_many_forms(guessable):
     prepare_compiler()
     double = torch.compile(lambda x: 2 * x, fullgraph=True, dynamic=False, backend="eager")
     assert [double(torch.ones(length)).sum().item() for length in range(2, 20)] == [*range(4, 40, 2)]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_amp_leaves_in_float32_is_no_tf32(before, monkeypatch):
+    """Seen from inside the pieces of an iteration, compiled or not; without amp it is as torch has it, and it stays."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    seen, critic_update = [], fused.critic_update
+
+    def update(*tensors, **others):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return critic_update(*tensors, **others)
+
+    monkeypatch.setattr("recolor_fast.step.fused.critic_update", update)
+    for changes in ({"amp": True}, {"amp": False}, {"amp": True, "compile": "on", "compile_backend": "eager"}):
+        options = small("wgan-gp", critic_steps=1, **changes)
+        Step(options, build_terms(options), torch.device("cpu"))(*batch(0, options), 0)
+        assert torch.backends.cudnn.allow_tf32 == before
+    assert seen[:2] == [False, before]
+    assert not any(seen[2:])
+    with pytest.raises(KeyError), float32_proper(True):
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32 == before

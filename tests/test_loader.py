@@ -3,11 +3,12 @@ import gc
 import os
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -437,6 +438,84 @@ def test_the_mixed_decoder_agrees_with_the_host(equalize, blur):
         apart = (image.cpu()[..., 1:-1, 1:-1].float() - expected[..., 1:-1, 1:-1]).abs()
         assert apart.mean() < 0.5
         assert apart.max() <= 8
+
+
+class Reused:
+    """A pipeline of DALI's that writes every batch into the same memory, as DALI does once nobody on the host holds it,
+    whatever a GPU has still to do with it."""
+
+    def __init__(self, source) -> None:
+        self.gray, self.rgb = (torch.zeros(2, channels, 8, 8, dtype=torch.uint8) for channels in (1, 3))
+        self.source = source
+
+    def run(self):
+        next(self.source)
+        for tensor in (self.gray, self.rgb):
+            tensor += 1
+        return tuple(SimpleNamespace(as_tensor=lambda tensor=tensor: tensor) for tensor in (self.gray, self.rgb))
+
+
+def test_what_dali_hands_over_stays_what_it_is(monkeypatch, paths):
+    monkeypatch.setattr(dali, "available", lambda: True)
+    monkeypatch.setattr(dali, "_pipeline", lambda source, *others: Reused(source))
+    stream = dali.stream(paths, [[0, 1]] * 5, replace(OPTIONS, loader="dali"), 2, 8)
+    assert [[int(one.unique()) for one in pair] for pair in list(stream)] == [[n, n] for n in range(1, 6)]
+
+
+def test_dalis_memory_is_let_go_of_once_it_is_copied(monkeypatch):
+    """On a GPU, by a stand-in for its streams: copied on one of its own, waited for, then known to the reader's."""
+    happened = []
+
+    class Stream:
+        def __init__(self, device=None):
+            pass
+
+        def synchronize(self):
+            happened.append("waited for")
+
+    @contextmanager
+    def on(stream):
+        happened.append("begun")
+        yield
+        happened.append("queued")
+
+    class Queued(torch.Tensor):
+        def clone(self):
+            happened.append("copied")
+            return super().clone()
+
+        def record_stream(self, stream):
+            assert stream == "the reader's"
+            happened.append("known")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the reader's")
+    monkeypatch.setattr(torch, "from_dlpack", lambda tensor: tensor.as_subclass(Queued))
+    output = SimpleNamespace(as_tensor=lambda: torch.ones(1))
+    dali._copied(output, output, 0)
+    assert happened == ["begun", "copied", "copied", "queued", "waited for", "known", "known"]
+
+
+@pytest.mark.gpu
+@needs_dali
+def test_a_gpu_with_work_queued_gets_the_photographs_that_it_should(tmp_path):
+    """Each batch is read long after the next were decoded; the host never waits."""
+    photographs = []
+    for k in range(64):
+        photographs.append(tmp_path / f"{k:03d}.jpg")
+        Image.fromarray(np.full((375, 500, 3), 10 + 3 * k, np.uint8)).save(photographs[-1], quality=95)
+    options = replace(OPTIONS, loader="dali", cache="off", equalize="none", blur="none", batch=4, size=256)
+    order = list(islice(loader.indices(options.seed, len(photographs), options.batch), 40))
+    kept = [[torch.zeros(4, c, 256, 256, dtype=torch.uint8, device="cuda") for c in (1, 3)] for _ in order]
+    with closing(loader.batches(options, photographs, "cuda")) as stream:
+        for pair, copies in zip(stream, kept):
+            torch.cuda._sleep(100_000_000)  # the step before
+            for one, copy in zip(pair, copies):
+                copy.copy_(one)
+    for pair, chosen in zip(kept, order):
+        levels = torch.tensor([10 + 3 * int(k) for k in chosen], device="cuda").view(4, 1, 1, 1)
+        assert all((one.int() - levels).abs().max() <= 2 for one in pair)
 
 
 @pytest.mark.gpu

@@ -291,9 +291,9 @@ def test_image_gradients_that_float16_does_not_hold_are_scaled(fused):
     assert penalty_error(options, critic, data, fused, 1.0) > 0.5
 
 
-def float16_errors(norm: float, batch: int, weight: float) -> list[float]:
-    """The relative error in float16 to float64's of the critic's gradient, by the fused update and by torch.func, where
-    the critic's own gradient by the image has this norm."""
+def float16_gradients(norm: float, batch: int, weight: float) -> list[dict[str, torch.Tensor]]:
+    """The gradient by a critic's weights in float64, and in float16 by the fused update and by torch.func, where the
+    critic's own gradient by the image has this norm."""
     options, critic, data = test_fused.problem(batch=batch, width=4, gradient_penalty=weight)
     source, real, fake, mix = data
     for parameter in critic.parameters():
@@ -306,16 +306,14 @@ def float16_errors(norm: float, batch: int, weight: float) -> list[float]:
     with torch.no_grad():
         for one in weights:  # without offsets, it is proportional to each
             one *= (norm / first) ** (1 / len(weights))
-    expected = reference(critic, options, data)[1]
+    found = [reference(critic, options, data)[1]]
     single, half = test_fused.single(critic, options), [tensor.float() for tensor in data]
     parameters = {name: parameter.detach() for name, parameter in single.named_parameters()}
-    layers, errors = test_fused.fused.layers(single, options), []
+    layers = test_fused.fused.layers(single, options)
     for update in (partial(test_fused.fused.critic_update, layers), partial(critic_update, single)):
         with torch.no_grad(), torch.autocast("cpu", torch.float16, cache_enabled=False):
-            found = update(options, parameters, *half, loss_scale=torch.tensor(256.0))[1]
-        names = [name for name in expected if name.endswith("weight")]
-        errors.append(relative_error({name: found[name] for name in names}, {name: expected[name] for name in names}))
-    return errors
+            found.append(update(options, parameters, *half, loss_scale=torch.tensor(256.0))[1])
+    return [{name: one for name, one in gradients.items() if name.endswith("weight")} for gradients in found]
 
 
 @pytest.mark.parametrize("norm", [0.9, 1.1, 8.0])
@@ -325,15 +323,16 @@ def test_tangents_do_not_underflow_in_float16(batch, norm, monkeypatch):
     penalty alone, as the gradients of real and fake cancel with errors of their own size."""
     nothing = {"critic_real": lambda scores: 0 * scores.mean(), "critic_fake": lambda scores: 0 * scores.mean()}
     monkeypatch.setitem(ADVERSARIES, "wgan", ADVERSARIES["wgan"]._replace(**nothing))
-    usual, slight = (float16_errors(norm, batch, weight)[0] for weight in (10.0, 10 / 4096))
-    assert usual < 0.02
-    assert slight < 1.1 * usual
+    exact, usual, _ = float16_gradients(norm, batch, 10.0)
+    assert relative_error(usual, exact) < 0.06  # most of it are slopes that rounding flips
+    slight = {name: 4096 * one for name, one in float16_gradients(norm, batch, 10 / 4096)[1].items()}
+    assert relative_error(slight, usual) < 2e-3
 
 
 @pytest.mark.parametrize("batch", [1, 64])
 def test_the_fused_gradient_in_float16_is_as_exact_as_torch_funcs(batch):
-    fused, differentiated = float16_errors(0.9, batch, 10.0)
-    assert fused < 1.25 * differentiated < 0.1
+    exact, fused, differentiated = float16_gradients(0.9, batch, 10.0)
+    assert relative_error(fused, exact) < 1.25 * relative_error(differentiated, exact) < 0.1
 
 
 @pytest.mark.parametrize("changes", [{}, {"fused_critic": "off", "micro_batch": 1}])

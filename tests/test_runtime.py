@@ -321,6 +321,29 @@ def test_a_gpu_provider_without_cuda_says_what_is_missing(provider, tmp_path: Pa
     assert (loaded.provider, loaded.fallback) == ("CPUExecutionProvider", missing)
 
 
+def test_cuda_computes_in_float32_proper_and_searches_for_no_algorithms(tmp_path: Path, monkeypatch) -> None:
+    """onnxruntime's own names and values; int8 stays on the processor unless cuda is asked for by name."""
+    given = []
+
+    def session(data, providers, threads):
+        given.append(providers)
+        return SimpleNamespace(get_providers=lambda: [runtime.CUDA, runtime.CPU])
+
+    on_cpu = runtime._session
+    monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
+    monkeypatch.setattr(runtime, "cuda_missing", lambda: "")
+    monkeypatch.setattr(runtime, "_session", lambda *all: (on_cpu if all[1] == [runtime.CPU] else session)(*all))
+    path = artefacts.constant(tmp_path / "a.onnx")
+    assert runtime.load(path, "auto").provider == runtime.CUDA
+    assert given == [[(runtime.CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), runtime.CPU]]
+    whole = runtime._artefact
+    monkeypatch.setattr(runtime, "_artefact", lambda *all: whole(*all)._replace(precision="int8"))
+    loaded = runtime.load(path, "auto")
+    assert (loaded.provider, len(given)) == (runtime.CPU, 1)
+    assert "export fp16 for a GPU" in loaded.fallback
+    assert runtime.load(path, "cuda").provider == runtime.CUDA
+
+
 def test_a_bad_file_is_bad_on_every_provider(tmp_path: Path) -> None:
     path = artefacts.change(artefacts.echo(tmp_path / "odd.onnx"), rename_output)
     for provider in ("auto", "cpu", "cuda", "tensorrt"):
@@ -458,7 +481,7 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
         if providers == [runtime.CPU]:
             return on_cpu(data, providers, threads)
         name, settings = providers[0]
-        assert (name, providers[1:]) == (runtime.TENSORRT, [runtime.CUDA, runtime.CPU])
+        assert (name, providers[1:]) == (runtime.TENSORRT, [(runtime.CUDA, runtime.CUDA_OPTIONS), runtime.CPU])
         given.append(Path(settings["trt_engine_cache_path"]))
         assert settings["trt_timing_cache_path"] == str(given[-1])
         assert given[-1].stat().st_mode & 0o077 == 0

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from recolor_fast import images
 from recolor_fast.data.index import in_order, naming, reader, warn
+from recolor_fast.errors import UserError
 from recolor_fast.options import Options
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
@@ -68,12 +69,12 @@ def stream(
 
     S is `size`, whatever `options` say; they give `equalize` and `blur`. On the GPU `device_id`, or on the CPU without
     one, by `workers` threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and
-    as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors share DALI's
-    memory, which stays theirs. Closing the generator ends the pipeline.
+    as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors are copies.
+    Closing the generator ends the pipeline.
 
     `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader). A batch
     that DALI cannot decode is decoded without it, with a warning; the pipeline, of no use after that, is built again
-    and goes on from there. Raises ValueError where DALI fails even so, or is not installed.
+    and goes on from there. Raises UserError where DALI fails even so, or is not installed.
     """
     require()
     rest = iter(chunks)
@@ -103,7 +104,9 @@ def stream(
                     except StopIteration:
                         return
                     fed.popleft()
-                    yield torch.from_dlpack(gray.as_tensor()), torch.from_dlpack(rgb.as_tensor())
+                    pair = _copied(gray, rgb, device_id)
+                    del gray, rgb  # DALI's; whoever asks keeps the copies alone
+                    yield pair
             finally:
                 del pipe
 
@@ -115,18 +118,35 @@ def stream(
             failed = next((chunk for chunk in fed if not refused.issuperset(chunk)), None)
             if failed is None:
                 names = ", ".join(str(paths[i]) for chunk in islice(fed, 1) for i in chunk)
-                raise ValueError(f"DALI failed on a batch of {names}; use --loader host: {error}") from error
+                raise UserError(f"DALI failed on a batch of {names}; use --loader host: {error}") from error
             refused.update(map(int, failed))
             warn(f"DALI cannot decode a batch of {len(failed)} photographs: it is decoded without DALI")
 
 
 def require() -> None:
-    """Raise ValueError, saying what to do, where DALI is not installed."""
+    """Raise UserError, saying what to do, where DALI is not installed."""
     if not available():
-        raise ValueError(
+        raise UserError(
             "loader dali: NVIDIA DALI is not installed; pip install 'recolor-fast[train]' on x86-64 Linux, "
             "or use --loader host"
         )
+
+
+def _copied(gray: Any, rgb: Any, device_id: int | None) -> tuple[Tensor, Tensor]:
+    """A batch of DALI's in torch's own memory.
+
+    On a GPU, DALI takes its memory back for a later batch as soon as nobody holds it on the host, whatever is queued
+    there to read it: so the copies are made on a stream of their own, and waited for.
+    """
+    if device_id is None:
+        return torch.from_dlpack(gray.as_tensor()).clone(), torch.from_dlpack(rgb.as_tensor()).clone()
+    stream = torch.cuda.Stream(device_id)
+    with torch.cuda.stream(stream):
+        pair = torch.from_dlpack(gray.as_tensor()).clone(), torch.from_dlpack(rgb.as_tensor()).clone()
+    stream.synchronize()
+    for tensor in pair:  # whoever reads them does so on this one
+        tensor.record_stream(torch.cuda.current_stream(device_id))
+    return pair
 
 
 def _pipeline(

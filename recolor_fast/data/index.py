@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from recolor_fast import images
 from recolor_fast.data import checked
+from recolor_fast.errors import UserError
 from recolor_fast.files import legible
 from recolor_fast.photographs import colorless
 
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 CHECKS = ("header", "full")
 
 
-class Unusable(ValueError):
+class Unusable(UserError):
     """A file that cannot be read or decoded, or not any more."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -55,7 +56,7 @@ def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) 
     The format is told from the content, not from the name. With `check` "header", a JPEG has its headers parsed and its
     end marker looked for, which costs next to nothing and does not find bit rot in its pixels; any other file is
     decoded. With "full" every file is, see `images.check`. What was found of the content is kept until a file changes
-    (checked.py). The progress bar is on stderr, and silent where that is no terminal. Raises ValueError where no file
+    (checked.py). The progress bar is on stderr, and silent where that is no terminal. Raises UserError where no file
     is usable.
     """
     return look(paths, check, colors=False, progress=progress)[:2]
@@ -65,7 +66,7 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
     """As `usable`, and with `colors` also which of the files hold none; that of a JPEG which cannot be decoded after
     all is not known, and it counts as in color."""
     if check not in CHECKS:
-        raise ValueError(f"check {check!r}: expected one of {', '.join(CHECKS)}")
+        raise UserError(f"check {check!r}: expected one of {', '.join(CHECKS)}")
     with (
         checked.memory(paths, check) as (known, fresh),
         checked.memory(paths if colors else [], "chroma") as (known_chroma, fresh_chroma),
@@ -112,7 +113,7 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
     reasons = {path: reason for path, (reason, _) in looked if reason is not None}
     if not good:
         first = "; ".join(f"{path}: {reason}" for path, reason in islice(reasons.items(), 3))
-        raise ValueError(f"none of {len(paths)} files is a usable image: {first or 'no file was given'}")
+        raise UserError(f"none of {len(paths)} files is a usable image: {first or 'no file was given'}")
     gray = {path: chroma for path, (_, chroma) in looked if chroma < colorless.COLORLESS}
     return Looked(good, reasons, gray)
 
@@ -131,7 +132,7 @@ def reader(read: Callable[..., Result], paths: Sequence[Path], strict: bool) -> 
 
     `strict`: what `read` raises is raised. Otherwise the next of `paths`, the first one coming after the last, takes
     the place of each for which it raises Unusable: the same one whenever and however often it is asked for, with a
-    warning on stderr the first time. ValueError where none can be read. Safe to call from several threads.
+    warning on stderr the first time. UserError where none can be read. Safe to call from several threads.
     """
     gone: set[int] = set()  # positions that could not be read: no need to try them for another one again
     told: set[int] = set()
@@ -163,7 +164,7 @@ def reader(read: Callable[..., Result], paths: Sequence[Path], strict: bool) -> 
             if new:
                 warn(f"{paths[position]}: {error.reason}; {paths[other]} takes its place")
             return result
-        raise ValueError(f"none of {len(paths)} photographs can be read any more: {error}") from error
+        raise UserError(f"none of {len(paths)} photographs can be read any more: {error}") from error
 
     return one
 

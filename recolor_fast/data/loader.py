@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recolor_fast.data import dali, host
 from recolor_fast.data.old_film import old_film
+from recolor_fast.errors import UserError
 from recolor_fast.options import Options
 
 CHUNK = 16  # photographs decoded at a time where there is no batch
@@ -32,7 +33,7 @@ def batches(
     With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb;
     with `options.old_film` the gray of a share of them is on old film.
     Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Where a file cannot be read or
-    decoded, the next of `paths` that can takes its place, with a warning once. Raises ValueError where none can.
+    decoded, the next of `paths` that can takes its place, with a warning once. Raises UserError where none can.
     """
     device = torch.device(device)
     options = resolve(options, len(paths), device)
@@ -61,7 +62,7 @@ def load(
 ) -> tuple[Tensor, Tensor]:
     """All of `paths`, in order, whole and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
 
-    S is `options.size`. The progress bar is on stderr, and silent where that is no terminal. Raises ValueError naming a
+    S is `options.size`. The progress bar is on stderr, and silent where that is no terminal. Raises UserError naming a
     file that cannot be decoded; not `strict`, others take the place of such files as in `batches`.
     """
     device = torch.device(device)
@@ -87,7 +88,7 @@ def _load(
 def resolve(options: Options, count: int, device: torch.device | str | None = None) -> Options:
     """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
 
-    Raises ValueError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
+    Raises UserError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
     """
     device = torch.device(device or ("cpu" if options.device == "auto" else options.device))
     if options.loader == "dali":
@@ -106,7 +107,7 @@ def indices(seed: int, count: int, batch: int, images: int = 0) -> Iterator[np.n
     """Endless integer arrays (batch,), 0..count-1: the permutations of all epochs end to end, from place `images` on.
 
     Epoch e is numpy's default_rng((seed, e)).permutation(count); batches run across the ends of epochs. Raises
-    ValueError without photographs.
+    UserError without photographs.
     """
     return _slices(lambda epoch: np.random.default_rng((seed, epoch)).permutation(count), count, batch, images)
 
@@ -154,7 +155,7 @@ def _side(options: Options) -> int:
 def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images: int) -> Iterator[np.ndarray]:
     """The arrays (count,...) of all epochs end to end, cut into arrays (batch,...), from place `images` on."""
     if count < 1:
-        raise ValueError("no photographs to draw batches from: expected 1 or more")
+        raise UserError("no photographs to draw batches from: expected 1 or more")
 
     def endless() -> Iterator[np.ndarray]:
         epoch, start = divmod(images, count)

@@ -20,6 +20,7 @@ import numpy as np
 
 from recolor_fast import images
 from recolor_fast.download import Pinned, fetch, reachable
+from recolor_fast.errors import UserError
 from recolor_fast.files import cache_folder, private_folder
 from recolor_fast.options import AUTO_SPLIT, Options
 from recolor_fast.photographs import walk
@@ -49,7 +50,7 @@ def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
     """The value of `options.data` with "auto" replaced by what can be had, "imagenette" or "sample".
 
     Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
-    on stderr says so. Other values are returned as they are. Raises ValueError for a folder that does not exist, with
+    on stderr says so. Other values are returned as they are. Raises UserError for a folder that does not exist, with
     the name of the `option` that it was given by and the `advice`.
     """
     if data == "auto":
@@ -63,7 +64,7 @@ def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
         return "sample"
     if data not in ("imagenette", "sample") and not Path(data).is_dir():
         what = "is a file" if Path(data).exists() else "does not exist"
-        raise ValueError(f"{option} {data}: the folder {what}; {advice}")
+        raise UserError(f"{option} {data}: the folder {what}; {advice}")
     return data
 
 
@@ -81,7 +82,7 @@ def photographs(options: Options) -> Split:
 
     sample: all of its photographs, for training and validation alike, whatever the numbers per class and of classes.
 
-    Raises ValueError for a folder without images, a class with fewer photographs than asked for, and a failed download.
+    Raises UserError for a folder without images, a class with fewer photographs than asked for, and a failed download.
     """
     data = resolve(options.data)
     if data == "sample":
@@ -99,16 +100,16 @@ def photographs(options: Options) -> Split:
 
 
 def sample() -> tuple[Path, ...]:
-    """The files of SAMPLE inside the installed scikit-image, which is not imported. Raises ValueError without it."""
+    """The files of SAMPLE inside the installed scikit-image, which is not imported. Raises UserError without it."""
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
+        raise UserError(
             "data sample: scikit-image is not installed, whose photographs these are; pip install 'recolor-fast[train]'"
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     missing = [name for name in SAMPLE if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"data sample: {folder} lacks {', '.join(missing)}; install scikit-image again")
+        raise UserError(f"data sample: {folder} lacks {', '.join(missing)}; install scikit-image again")
     return tuple(folder / name for name in SAMPLE)
 
 
@@ -124,7 +125,7 @@ def imagenette() -> Path:
     """Folder of Imagenette (fast.ai, 10 classes of ImageNet, short side 320 pixels), downloaded if it is not cached.
 
     It is downloaded and unpacked beside its place in the cache and moved there whole, so an interrupted download leaves
-    nothing that a later start would take for the data; a later one goes on with what came. Raises ValueError where the
+    nothing that a later start would take for the data; a later one goes on with what came. Raises UserError where the
     download fails.
     """
     folder = cache_folder() / IMAGENETTE
@@ -142,7 +143,7 @@ def imagenette() -> Path:
             with suppress(OSError):  # there may be others
                 archive.parent.rmdir()
     except (OSError, tarfile.TarError) as error:
-        raise ValueError(
+        raise UserError(
             f"data imagenette: {ARCHIVE.url} could not be downloaded to {folder.parent}: {error}; "
             "use --data sample or --data FOLDER, or set RECOLOR_FAST_CACHE to a folder that can be written"
         ) from error
@@ -225,9 +226,9 @@ def _one_in_ten(classes: dict[str, list[Path]], seed: int) -> dict[str, int]:
 
 
 def _enough(folder: Path, name: str, found: int, needed: int, option: str, value: int | None) -> None:
-    """Raise ValueError naming the class (folder) that has too few photographs for an option."""
+    """Raise UserError naming the class (folder) that has too few photographs for an option."""
     if found < needed:
-        raise ValueError(
+        raise UserError(
             f"{option} {value}: class {name} of {folder} has {found} photographs, expected {needed} or more (training "
             f"and validation together, where they share a folder); lower per_class or val_per_class, or add photographs"
         )
@@ -236,7 +237,7 @@ def _enough(folder: Path, name: str, found: int, needed: int, option: str, value
 def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
     """The images under a folder by class, both in the order of their names, each class shuffled by the seed.
 
-    A class's order depends on nothing but the seed, its name and its files. Raises ValueError if there is no image, or
+    A class's order depends on nothing but the seed, its name and its files. Raises UserError if there is no image, or
     fewer classes than asked for.
     """
     classes = defaultdict(list)
@@ -244,9 +245,9 @@ def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
         if _is_image(path):
             classes[path.parent.relative_to(folder).as_posix()].append(path)
     if not classes:
-        raise ValueError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
+        raise UserError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
     if options.classes and options.classes > len(classes):
-        raise ValueError(f"classes {options.classes}: {folder} has {len(classes)} (folders with images)")
+        raise UserError(f"classes {options.classes}: {folder} has {len(classes)} (folders with images)")
     shuffled = {}
     for name, paths in sorted(classes.items())[: options.classes]:
         named = zlib.crc32(name.encode(errors="surrogatepass"))  # a folder's name need not be valid text

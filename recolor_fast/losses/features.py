@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
 from recolor_fast.download import Pinned, fetch, reachable, verify
+from recolor_fast.errors import UserError
 from recolor_fast.files import SHIPPED, cache_folder, holds_program, private_folder
 from recolor_fast.networks.layers import pick
 
@@ -170,7 +171,7 @@ class Lpips(nn.Module):
     def load(self, weights: dict[str, Tensor], origin: str) -> None:
         """Load the backbone of a torchvision state_dict, or `lpips_mini` with its heads.
 
-        ValueError naming `origin` and the first key that misfits.
+        UserError naming `origin` and the first key that misfits.
         """
         own = self.state_dict()  # "slices.0.3.squeeze.weight" is features.3.squeeze.weight there
         names = {key: f"features.{key.split('.', 2)[2]}" for key in own if key.startswith("slices.")}
@@ -282,7 +283,7 @@ class FeatureLoss(nn.Module):
         return F.mse_loss(self.features(fake), target)
 
     def load(self, weights: dict[str, Tensor], origin: str) -> None:
-        """Load what the cut network needs of a state_dict; ValueError naming `origin` and the first key that misfits.
+        """Load what the cut network needs of a state_dict; UserError naming `origin` and the first key that misfits.
 
         A U-Net also takes its encoder alone, as torchvision names it.
         """
@@ -301,14 +302,14 @@ class FeatureLoss(nn.Module):
 def _fitting(
     own: dict[str, Tensor], names: dict[str, str], weights: dict[str, Tensor], origin: str
 ) -> dict[str, Tensor]:
-    """`weights` under a network's own names (own -> theirs) and in its types; ValueError for the first that misfits."""
+    """`weights` under a network's own names (own -> theirs) and in its types; UserError for the first that misfits."""
     found = {}
     for key, theirs in names.items():
         if theirs not in weights:
-            raise ValueError(f"{origin} does not fit: it has no {theirs}; expected a torchvision state_dict")
+            raise UserError(f"{origin} does not fit: it has no {theirs}; expected a torchvision state_dict")
         if weights[theirs].shape != own[key].shape:
             shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(own[key].shape)}"
-            raise ValueError(f"{origin} does not fit: {theirs} is {shapes}")
+            raise UserError(f"{origin} does not fit: {theirs} is {shapes}")
         found[key] = weights[theirs].to(own[key].dtype)
     return found
 
@@ -316,7 +317,7 @@ def _fitting(
 def build_lpips(term: str, file: str) -> Lpips:
     """The frozen network of an LPIPS term with its weights from `file`, torch's cache or a download.
 
-    `file` "random" keeps random weights (structure only). ValueError names a file that misfits or cannot be read;
+    `file` "random" keeps random weights (structure only). UserError names a file that misfits or cannot be read;
     OSError (URLError) means a download that failed.
     """
     backbone = pick(LPIPS, term, "lpips")
@@ -362,13 +363,13 @@ def torch_cache(what: Pinned) -> Path:
 def pretrained(what: Pinned) -> Path:
     """The file of pretrained weights, cached or else downloaded, its SHA-256 checked either way.
 
-    Raises ValueError for a cached file that is damaged or another one, OSError for a download that fails.
+    Raises UserError for a cached file that is damaged or another one, OSError for a download that fails.
     """
     if path := cached(what):
         try:
             verify(what, path)
-        except ValueError as error:
-            raise ValueError(f"{error}; it is damaged: delete it to have it downloaded again") from error
+        except UserError as error:
+            raise UserError(f"{error}; it is damaged: delete it to have it downloaded again") from error
         return path
     path = private_folder(WEIGHTS) / what.name
     fetch(what, path)
@@ -390,7 +391,7 @@ def missing(term: str, file: str) -> str:
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The state_dict in a .safetensors or .pth file: tensors by name, nothing that runs.
 
-    ValueError naming a file that is damaged or holds anything else, such as whole modules or programs (.pt2,
+    UserError naming a file that is damaged or holds anything else, such as whole modules or programs (.pt2,
     TorchScript).
     """
     try:
@@ -399,19 +400,19 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
             return load_file(file)
         if holds_program(file):
-            raise ValueError("it holds a program: .pt2 or TorchScript")
+            raise UserError("it holds a program: .pt2 or TorchScript")
         weights = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(weights, dict):
-            raise ValueError(f"it holds a {type(weights).__name__}")
+            raise UserError(f"it holds a {type(weights).__name__}")
         for key, value in weights.items():
             if not isinstance(value, Tensor):
-                raise ValueError(f"its {key!r} is a {type(value).__name__}")
+                raise UserError(f"its {key!r} is a {type(value).__name__}")
             if value.layout != torch.strided or value.device.type != "cpu":  # sparse ones may point outside themselves
-                raise ValueError(f"its {key!r} is a tensor of layout {value.layout}, device {value.device}")
+                raise UserError(f"its {key!r} is a tensor of layout {value.layout}, device {value.device}")
         return weights
     except Exception as error:  # a file that is none fails in one of many ways
         unsafe = isinstance(error, pickle.UnpicklingError)  # torch's text says how to load it nevertheless
         reason = "it holds objects that are no tensors, or is damaged" if unsafe else str(error).strip().split("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"{file}: not a readable .safetensors or .pth state_dict, tensors by name ({reason})"
         ) from error

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from recolor_fast.errors import UserError
 from recolor_fast.losses.features import FEATURES, LPIPS, build_feature_loss, build_lpips, missing
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
@@ -60,7 +61,7 @@ FALLBACK = "lpips_mini"
 
 
 def build_terms(options: Options) -> list[WeightedTerm]:
-    """The terms of `options` with a weight other than 0. ValueError for an unknown name or weights that do not fit."""
+    """The terms of `options` with a weight other than 0. UserError for an unknown name or weights that do not fit."""
     terms = [(name, weight, pick(TERMS, name, "terms")) for name, weight in options.terms if weight]
     return [WeightedTerm(name, weight, term.build(options), term.image) for name, weight, term in terms]
 
@@ -70,7 +71,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
 
     "auto" keeps the preset's term if its weights can be had; if not, `FALLBACK`, whose weights are in this package,
     takes its place at its weight, with one warning. A term's name takes the place of the preset's at its weight, and
-    weights that cannot be had are then a ValueError, as are a name where the terms have not exactly one to replace, and
+    weights that cannot be had are then a UserError, as are a name where the terms have not exactly one to replace, and
     a weights file where no term takes it.
     """
     options = replace(options, terms=tuple(term for term in options.terms if term[0] not in LPIPS or term[1]))
@@ -78,12 +79,12 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     without = tuple(term for term in options.terms if term[0] not in LPIPS)
     if options.lpips == "off" or (options.lpips == "auto" and not ours):
         if options.lpips_weights:
-            raise ValueError(f"lpips_weights {options.lpips_weights}: no LPIPS term takes it; use a preset with one")
+            raise UserError(f"lpips_weights {options.lpips_weights}: no LPIPS term takes it; use a preset with one")
         return replace(options, lpips="off", terms=without)
     if options.lpips != "auto":
         pick({"auto": 0, "off": 0, **LPIPS}, options.lpips, "lpips")
     if len(ours) != 1:
-        raise ValueError(
+        raise UserError(
             f"lpips {options.lpips}: expected one LPIPS term among the terms {options.terms}, found {len(ours)}; "
             "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
         )
@@ -91,7 +92,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     file = _lpips_file(wanted, options)
     reason = probe(wanted, file)
     if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
-        raise ValueError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
+        raise UserError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
         advice = f"--lpips-weights FILE takes the backbone of {wanted}, --lpips off trains without"
         print(f"warning: training with {FALLBACK} in place of {wanted}: {reason}; {advice}", file=sys.stderr)
@@ -103,16 +104,16 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
 
 
 def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
-    """ValueError for a loss network whose weights cannot be had, or a weights file that no term takes.
+    """UserError for a loss network whose weights cannot be had, or a weights file that no term takes.
 
     Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.
     """
     used = [name for name, weight in options.terms if weight and name in FEATURES]
     if options.feature_weights and not used and options.lpips == "off":
-        raise ValueError(f"feature_weights {options.feature_weights}: no loss network takes it; use a preset with one")
+        raise UserError(f"feature_weights {options.feature_weights}: no loss network takes it; use a preset with one")
     for name in used:
         if reason := probe(name, options.feature_weights):
-            raise ValueError(
+            raise UserError(
                 f"terms {name}: its weights cannot be had: {reason}; put the file there, or give a state_dict with "
                 "--feature-weights FILE (random: structure only, for tests)"
             )

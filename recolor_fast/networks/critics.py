@@ -74,6 +74,6 @@ CRITICS: dict[str, Callable[[Options], nn.Module]] = {"patch": patchgan, "stride
 
 
 def build_critic(options: Options) -> nn.Module:
-    """The critic of `options`, initial weights from torch's global random state. ValueError for unknown names."""
+    """The critic of `options`, initial weights from torch's global random state. UserError for unknown names."""
     build = pick(CRITICS, options.critic, "critic")
     return initialize(Critic([build(options) for _ in range(options.critic_scales)], options.source_channels), options)

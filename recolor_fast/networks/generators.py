@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.color import SPACES
+from recolor_fast.errors import UserError
 from recolor_fast.networks import lite
 from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
 from recolor_fast.options import Options
@@ -149,7 +150,7 @@ def residual(options: Options) -> ResidualUNet:
     32. Dropout on the two deepest stages.
     """
     if options.generator_last_norm:
-        raise ValueError(
+        raise UserError(
             f"generator_last_norm {options.generator_last_norm}: generator residual has one norm throughout"
         )
     return ResidualUNet(options, [options.width * factor for factor in (1, 2, 4, 8, 8)], [0, 1, 2, 2, 0])
@@ -198,7 +199,7 @@ def lite_unet(options: Options) -> LiteUNet:
     norms are `generator_norm`'s, the encoder has none. Dropout on the deepest map, spectral norm in the decoder.
     """
     if options.generator_last_norm:
-        raise ValueError(
+        raise UserError(
             f"generator_last_norm {options.generator_last_norm}: generator {options.generator} has one norm throughout"
         )
     return LiteUNet(options)
@@ -236,12 +237,12 @@ SIZES = {"unet": POWERS, "nearest": POWERS}  # sides, pixels; all others take an
 def build_generator(options: Options) -> nn.Module:
     """The generator of `options`, initial weights from torch's global random state.
 
-    ValueError for a name that is unknown or a size that this generator does not take.
+    UserError for a name that is unknown or a size that this generator does not take.
     """
     build = pick(GENERATORS, options.generator, "generator")
     sizes = SIZES.get(options.generator)
     if sizes and options.size not in sizes:
-        raise ValueError(
+        raise UserError(
             f"size {options.size}: generator {options.generator} halves it up to 8 times, so it takes "
             f"{', '.join(map(str, sizes))}; {', '.join(name for name in GENERATORS if name not in SIZES)} take any "
             "multiple of 32"

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from recolor_fast import chroma
 from recolor_fast.color import SPACES, to_cbcr, to_unit
+from recolor_fast.errors import UserError
 from recolor_fast.networks.generators import UNet, build_generator
 from recolor_fast.options import Options
 
@@ -171,7 +172,7 @@ class Subpixel(nn.Module):
         weight = transposed.weight.detach()
         inputs, outputs = weight.shape[:2]
         if transposed.kernel_size != (4, 4) or transposed.stride != (2, 2) or transposed.padding != (1, 1):
-            raise ValueError(f"{transposed}: expected a kernel of 4, stride 2 and padding 1")
+            raise UserError(f"{transposed}: expected a kernel of 4, stride 2 and padding 1")
         taps = torch.tensor([[2, 0], [3, 1]])  # [odd or even output, input p - 1 or p]
         split = weight[:, :, taps][..., taps]  # (inputs, outputs, odd/even row, its taps, odd/even column, its taps)
         kernel = split.permute(1, 2, 4, 0, 3, 5).reshape(4 * outputs, inputs, 2, 2)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from recolor_fast.errors import UserError
 from recolor_fast.options import Options
 
 SLOPE = 0.2  # of LeakyReLU below zero, in all networks
@@ -113,9 +114,9 @@ NORMS: dict[str, Callable[[int, bool], nn.Module]] = {
 
 
 def pick(table: dict, name: str, option: str):
-    """`table[name]`, or a ValueError that names the option, the value and the names there are."""
+    """`table[name]`, or a UserError that names the option, the value and the names there are."""
     if name not in table:
-        raise ValueError(f"{option} {name!r}: expected one of {', '.join(table)}")
+        raise UserError(f"{option} {name!r}: expected one of {', '.join(table)}")
     return table[name]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from recolor_fast.errors import UserError
 from recolor_fast.losses.features import read_weights
 from recolor_fast.networks import lite
 from recolor_fast.networks.generators import build_generator
@@ -34,7 +35,7 @@ ENCODERS = {  # Google's checkpoints, converted; Apache 2.0
 def file_of(options: Options) -> Path | None:
     """The file that a new run's encoder has its weights from; None where it has no encoder, or a random one.
 
-    ValueError, saying what to do, where it is missing.
+    UserError, saying what to do, where it is missing.
     """
     if options.generator not in ENCODERS or options.encoder_weights == "random":
         return None
@@ -45,25 +46,25 @@ def file_of(options: Options) -> Path | None:
     if options.encoder_weights != "auto":
         given = Path(options.encoder_weights)
         if not given.is_file():
-            raise ValueError(f"encoder_weights {given}: there is no such file; {advice}")
+            raise UserError(f"encoder_weights {given}: there is no such file; {advice}")
         return given
     package = ENCODERS[options.generator].package
     try:
         listed = metadata.files(package) or []
     except metadata.PackageNotFoundError:
-        raise ValueError(f"the package {package} is missing; {advice}") from None
+        raise UserError(f"the package {package} is missing; {advice}") from None
     path = next((Path(str(file.locate())) for file in listed if file.suffix == ".pth"), None)
     if path is None or not path.is_file():
-        raise ValueError(f"the package {package} has no .pth file; {advice}")
+        raise UserError(f"the package {package} has no .pth file; {advice}")
     if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != ENCODERS[options.generator].sha256:
-        raise ValueError(f"{path}: its SHA-256 is {digest}, expected {ENCODERS[options.generator].sha256}")
+        raise UserError(f"{path}: its SHA-256 is {digest}, expected {ENCODERS[options.generator].sha256}")
     return path
 
 
 def encoder(options: Options) -> dict[str, Tensor]:
     """The weights of the encoder of a new run's generator, named as in the generator; empty where `file_of` is None.
 
-    ValueError for a file that is missing, cannot be read or holds the weights of another network.
+    UserError for a file that is missing, cannot be read or holds the weights of another network.
     """
     path = file_of(options)
     if path is None:
@@ -71,12 +72,12 @@ def encoder(options: Options) -> dict[str, Tensor]:
     try:
         weights = lite.folded(read_weights(path), options.generator, options.source_channels)
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: not the published weights of {options.generator} ({error} is missing)") from error
+        raise UserError(f"{path}: not the published weights of {options.generator} ({error} is missing)") from error
     with torch.device("meta"):
         own = build_generator(options).state_dict()
     state = {f"encoder.{name}": tensor for name, tensor in weights.items()}
     for name, tensor in state.items():
         if tensor.shape != own[name].shape:
             shapes = f"{list(tensor.shape)} there, expected {list(own[name].shape)}"
-            raise ValueError(f"{path}: not the published weights of {options.generator}: {name} is {shapes}")
+            raise UserError(f"{path}: not the published weights of {options.generator}: {name} is {shapes}")
     return state
