@@ -32,6 +32,7 @@ from recolor_fast.photographs.samples import UnreadableImage, shallow
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
 
+LARGEST = 2**30  # bytes of a file of libraries.LIBRARIES whose header is read
 WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF, which has 256 colors
     "JPEG": ".jpg",
     "PNG": ".png",
@@ -136,8 +137,9 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
         if libraries.refusal(kind):
             return Header("", 0, 0)
         if kind is not None and kind.reader in libraries.LIBRARIES:
-            more = libraries.opened(kind, file.read())
-            return Header(kind.reader, more.width, more.height) if more else None
+            data = file.read(LARGEST + 1)
+            more = libraries.opened(kind, data) if len(data) <= LARGEST else None
+            return Header(kind.reader, more.width, more.height) if more else Header("", 0, 0)
         with _quiet(), _open(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
             return _header_of(image)
     except UnidentifiedImageError:

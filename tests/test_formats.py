@@ -149,6 +149,12 @@ def test_any_bytes_have_a_kind_or_none_quickly() -> None:
         assert file.tell() == 0
 
 
+def test_no_text_makes_the_patterns_search_for_ever() -> None:
+    for text in (b"<!-- -->", b"<!--", b"-->", b" ", b"<?xml >", b"<svg", b"#define ", b"\x1aE\xdf\xa3\x42\x82", b"G"):
+        for start in (b"", b"<?xml version='1.0'?>", b"<!--", b"\xef\xbb\xbf"):
+            formats.kind(io.BytesIO(start + text * 4096))  # some pattern would take years
+
+
 def test_only_listed_plugins_run_and_every_one_exists() -> None:
     Image.init()
     opened = {*formats.SIGNED, *formats.UNSIGNED}

@@ -39,7 +39,7 @@ _HEIC = _image("a HEIC photograph", "HEIF")
 _RAW = "a camera's raw photograph"
 _EBML = rb"\x1aE\xdf\xa3(?s:.{0,64}?)\x42\x82[\x80-\xff]"  # DocType, and the length of what it says
 _FTYP = rb"(?s:.{4})ftyp"
-_TEXT = rb"(?:\xef\xbb\xbf)?\s*"  # a byte order mark, and white space
+_TEXT = rb"(?:\xef\xbb\xbf)?\s{0,99}"  # a byte order mark, and white space
 _AMONG = rb"(?s:.{4}){1,16}?"  # what lies between the major brand and one that the file is compatible with
 
 # A file is the first of these whose pattern its first bytes match; "{}" stands for what a group matched. Patterns are
@@ -95,10 +95,7 @@ SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
     (rb"\xd7\xcd\xc6\x9a|\x01\x00\x00\x00(?s:.{36}) EMF", Kind("a Windows drawing (WMF or EMF)")),
     (rb"%!PS|\xc5\xd0\xd3\xc6", Kind("a PostScript file")),
     (rb"RIFF(?s:.{4})(?:CDR|cdr)", Kind("a CorelDRAW file")),
-    (
-        rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?s:.)*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b",
-        Kind("an SVG"),
-    ),
+    (_TEXT + rb"(?:<(?:\?xml|!--|!DOCTYPE svg)[^>]*>\s*)*<svg\b", Kind("an SVG")),
     # video
     (_FTYP + rb"qt  |\x00(?s:.{3})(?:moov|mdat|wide|pnot)", Kind("a video (QuickTime)")),
     (_FTYP + rb"(?:M4[ABP] |f4[ab] )", Kind("a sound file (M4A)")),
