@@ -233,6 +233,8 @@ def of_tifffile(data: bytes) -> Read:
     if values.shape[:2] != (page.imagelength, page.imagewidth):
         raise ValueError(f"shape {values.shape}")
     top, low = 2.0**bits - 1, 0.0
+    if values.dtype == np.int8:  # the tag is wrong, as libtiff has it
+        values = values.view(np.uint8)
     if values.dtype.kind == "b":
         top = 1.0
     if values.dtype.kind == "f":

@@ -60,6 +60,8 @@ def shares(samples: np.ndarray, bits: int = 0) -> np.ndarray:
     """The samples of `noise` from 0, black, to 1."""
     if samples.dtype.kind in "bf":
         return samples.astype(float)
+    if samples.dtype == np.int8:  # taken as unsigned, as Pillow and libtiff take them
+        return samples.view(np.uint8) / 255
     low = np.iinfo(samples.dtype).min
     return (samples.astype(float) - low) / (2 ** (bits or 8 * samples.dtype.itemsize) - 1)
 

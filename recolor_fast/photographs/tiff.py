@@ -43,7 +43,8 @@ COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # samples by photomet
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INK, YCBCR, LAB, ICC_LAB = COLORS
 OTHERS = {4: "a transparency mask", 10: "ITU Lab", 32803: "a camera's raw data", 32844: "LogL", 32845: "LogLuv"}
 KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of SampleFormat
-DEPTHS = {"u": (*range(1, 33), 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
+UNSIGNED, SIGNED = 1, 2
+DEPTHS = {"u": (*range(1, 33), 64), "i": (16, 32, 64), "f": (16, 32, 64)}
 ORIENTATION = 274
 
 
@@ -136,6 +137,8 @@ def layout(tags: ImageFileDirectory_v2) -> Layout:
     ycbcr = _one(tags, 262, 0) == YCBCR
     count = _one(tags, 277, 3 if ycbcr else 1)  # left out by some writers of old-style JPEG
     bits, formats = (set(_many(tags, tag)[:count] or (1,)) for tag in (258, 339))
+    if (bits, formats) == ({8}, {SIGNED}):  # in files that are met it is the tag that is wrong; libtiff looks away
+        formats = {UNSIGNED}
     height, width = _one(tags, 257, 0), _one(tags, 256, 0)
     tiled = bool(_many(tags, 322))
     return Layout(
@@ -184,6 +187,8 @@ def read(data: bytes) -> Raster:
     wanted = [*range(colors), *([] if hidden is None else [colors + hidden])]
     stored = _units(data, where, tags) if where.photometric == YCBCR else stored_samples(data, where, wanted)
     pixels, notes = _understood(stored[..., :colors], where, tags)
+    if where.bits == 8 and SIGNED in _many(tags, 339):
+        notes += ("signed samples of 8 bits, taken as unsigned, as other programs do",)
     alpha = None
     if hidden is not None:
         alpha, more = samples.levels(stored[..., colors], where.bits if where.kind == "u" else 0)
