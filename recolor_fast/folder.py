@@ -282,6 +282,8 @@ def as_copy(job: Job, data: bytes, plan: Plan) -> Job:
     copy = job._replace(target=job.whole, format="")
     if os.path.lexists(job.whole) and not plan.overwrite and not replaced(copy, plan):
         if os.path.isfile(job.whole) and images.read(job.whole) == data:
+            if plan.kept is not None:
+                plan.kept[job.whole] = job.state, state(job.whole)
             raise Verdict("skipped", DONE)
         raise Verdict("failed", f"its output {job.whole} exists and is not this file; --overwrite replaces it")
     return copy
@@ -340,21 +342,21 @@ def done(
     except (OSError, ValueError) as error:
         why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
         return Verdict("failed", why)
+    wanted, copy = making(job, plan), _is_copy(job, data)
     made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
-    wanted = making(job, plan)
-    if made is None:
-        copy = _is_copy(job, data)
-        if copy and wanted.get("input") == provenance.GRAY and in_color(job.source):
-            return Verdict("skipped", DONE)
-        return Verdict("skipped", DONE, (A_COPY if copy else UNKNOWN,))
-    differs = provenance.differences(made, wanted)
-    if made.get("input") == provenance.ANY and wanted.get("input") == provenance.GRAY and in_color(job.source):
-        differs.append("from an input in color, which is left alone now")
-    if not differs and plan.kept is not None:
+    leaves_color = wanted.get("input") == provenance.GRAY
+    if (copy or made) and plan.kept is not None:
         plan.kept[job.target] = state(job.source), state(job.target)
-    if differs:
+    if copy:  # whatever made the input
+        return Verdict("skipped", DONE, () if leaves_color and in_color(job.source) else (A_COPY,))
+    if not made:
+        return Verdict("skipped", DONE, (UNKNOWN,))
+    if differs := provenance.differences(made, wanted):
         why = f"its output {job.target} was made differently: {', '.join(differs)}; --overwrite makes it anew"
         return Verdict("failed", why)
+    if leaves_color and made.get("input") == provenance.ANY and in_color(job.source):
+        why = f"its output {job.target} has new colors, and the input is in color, which is left alone now"
+        return Verdict("failed", f"{why}: remove the output, or give --color recolor")
     return Verdict("skipped", DONE)
 
 
@@ -380,9 +382,8 @@ def _meanwhile(job: Job, plan: Plan, lists: provenance.Lists) -> Verdict | None:
     try:
         status = job.target.stat()
         since = max(plan.begun.since, job.source.stat().st_mtime_ns) if plan.begun else None
-        if (
-            since is None or status.st_ctime_ns < since or not stat.S_ISREG(status.st_mode)
-        ):  # st_mtime may be the input's
+        made_at = status.st_ctime_ns  # st_mtime may be the input's
+        if since is None or made_at < since or not stat.S_ISREG(status.st_mode):
             return None
         data = images.read(job.target)
     except OSError:

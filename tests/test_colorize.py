@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import chroma, colorize, folder, images, pictures, runtime
+from recolor_fast import chroma, colorize, folder, images, jpeg, pictures, runtime
 from recolor_fast.photographs import claims, provenance, walk
 from tests import artefacts
 from tests.photographs import shared
@@ -411,7 +411,29 @@ def test_a_recolored_picture_is_not_done_for_who_leaves_color_alone(
     assert run(photos, tmp_path / "out", *SKIP, model=model) == 3
     told = capsys.readouterr().err
     assert "3 skipped (3 done before), 1 failed" in told
-    assert "red.png was made differently: from an input in color, which is left alone now" in told
+    assert "red.png has new colors, and the input is in color, which is left alone now: remove" in told
+
+
+def test_a_copied_photograph_that_was_colored_before_is_done(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    """It is in color now, and its tag speaks of another input and model."""
+    strong = artefacts.constant(tmp_path / "strong.onnx", (200, 40))
+    blocks = RANDOM.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(cv2.resize(blocks, (50, 40), interpolation=cv2.INTER_NEAREST)).save(tmp_path / "red.jpg")
+    data = (tmp_path / "red.jpg").read_bytes()
+    (photos / "red.jpg").write_bytes(jpeg.splice(data, jpeg.head(Path(tagged_jpeg(tmp_path, strong)).read_bytes())[:2]))
+    assert provenance.of((photos / "red.jpg").read_bytes())
+    for reason in ("in color, copied", "done before"):
+        assert run(photos, tmp_path / "out", "--color", "copy", "--json", model=model) == 0
+        told = capsys.readouterr().out
+        (record,) = [one for one in map(json.loads, told.splitlines()) if one["input"].endswith("red.jpg")]
+        assert (record["reason"], record["notes"]) == (reason, [])
+    assert (tmp_path / "out" / "red.jpg").read_bytes() == (photos / "red.jpg").read_bytes()
+
+
+def tagged_jpeg(folder: Path, model: Path) -> Path:
+    draw(folder / "gray.jpg")
+    assert run(folder / "gray.jpg", folder / "tagged.jpg", model=model) == 0
+    return folder / "tagged.jpg"
 
 
 def test_an_output_of_another_input_is_named_also_if_that_is_older(

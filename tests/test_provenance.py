@@ -167,6 +167,8 @@ def test_the_list_of_a_folder(tmp_path: Path) -> None:
     provenance.enlist(path, b"two", MADE | {"quality": 3})
     assert (lists.of(path, b"one"), lists.of(path, b"two")) == (MADE, MADE | {"quality": 3})
     assert lists.of(path, b"changed since") is None
+    provenance.enlist(tmp_path / "same.bmp", b"one", MADE | {"input_bytes": 7})  # the same of another input
+    assert lists.of(path, b"one") == MADE
     place = tmp_path / provenance.LIST
     whole = place.read_bytes()
     with open(place, "ab") as file:
@@ -176,7 +178,7 @@ def test_the_list_of_a_folder(tmp_path: Path) -> None:
         file.write(b" of it\n")
     provenance.enlist(path, b"three", MADE)
     assert lists.of(path, b"three") == MADE
-    place.write_bytes(whole[: len(whole) // 2 + 20])  # another list, shorter
+    place.write_bytes(whole[: len(whole) // 3 + 20])  # another list, shorter
     assert lists.of(path, b"three") is None
     assert lists.of(path, b"one") == MADE
     assert provenance.Lists().of(path, b"one") == MADE

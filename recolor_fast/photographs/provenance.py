@@ -2,7 +2,7 @@
 
 The tag is JSON in XMP, in a namespace of its own, so that whoever gets the picture can see that it was colored, and by
 what. What cannot carry it (formats without XMP, pictures written without metadata, packets that are damaged or full)
-has a line in LIST, in its folder, found by the file's SHA-256: a file that was changed since has none.
+has a line in LIST, in its folder, found by the file's SHA-256 and name: a file that was changed since has none.
 """
 
 import errno
