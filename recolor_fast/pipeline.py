@@ -246,7 +246,9 @@ class _Line:
 
 def _bare(error: BaseException) -> BaseException:
     one: BaseException | None = error
-    while one is not None:
+    seen: set[int] = set()  # an error that is raised twice may be its own context
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
         traceback.clear_frames(one.__traceback__)
         following = one.__cause__ or one.__context__
         one.__traceback__ = one.__cause__ = one.__context__ = None  # at once: causes may go in a circle
