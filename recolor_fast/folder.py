@@ -2,11 +2,9 @@
 
 import json
 import os
-import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,7 +12,7 @@ from typing import Literal, NamedTuple
 from recolor_fast import files, images
 from recolor_fast.photographs import formats, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
-from recolor_fast.photographs.walk import Found, State, identity, state
+from recolor_fast.photographs.walk import Found, State, identity
 
 FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
     **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -269,26 +267,6 @@ def whole(target: Path, format: str, named: bool) -> Path | None:
     return None if named and FORMATS.get(target.suffix.lower(), format) != format else target
 
 
-def as_copy(job: Job, data: bytes, plan: Plan) -> Job:
-    """A job as one that copies the file, whose bytes are given. Raises Verdict where that was done or is impossible."""
-    if job.target is None:
-        return job._replace(format="")
-    if job.whole is None:
-        raise Verdict(
-            "failed",
-            f"in color, and cannot be copied to {job.target}, as the suffix is not its own or the place is an input's: "
-            "give another output, or --color recolor",
-        )
-    copy = job._replace(target=job.whole, format="")
-    if os.path.lexists(job.whole) and not plan.overwrite and not replaced(copy, plan):
-        if os.path.isfile(job.whole) and images.read(job.whole) == data:
-            if plan.kept is not None:
-                plan.kept[job.whole] = job.state, state(job.whole)
-            raise Verdict("skipped", DONE)
-        raise Verdict("failed", f"its output {job.whole} exists and is not this file; --overwrite replaces it")
-    return copy
-
-
 def keys(output: str | None) -> Callable[[Path], str]:
     """What `jobs` tells output paths apart by: letters of either case are one where the file system says so."""
     return _folded if output is not None and ignores_case(output) else str
@@ -307,95 +285,5 @@ def ignores_case(folder: str) -> bool:
         with tempfile.NamedTemporaryFile(prefix=".a", suffix=".part", dir=path) as file:
             name = Path(file.name)
             return name.with_name(name.name.upper()).exists()
-    except OSError:
-        return False
-
-
-def done(
-    job: Job,
-    plan: Plan,
-    lists: provenance.Lists | None = None,
-    in_color: Callable[[Path], bool] = lambda path: True,
-) -> Verdict | None:
-    """The verdict on a job whose output exists: done before, if it is a complete picture of the right size, no older
-    than the input and made the same way, else failed, as nothing is overwritten unasked. None where it is to be done.
-
-    What made it its tag or `lists` say; where neither does, it counts as done, with a note. `in_color` tells whether an
-    input is in color. A JPEG's headers and end marker are looked at, other formats are decoded.
-    """
-    if job.target is None or plan.in_place or not os.path.lexists(job.target) or replaced(job, plan):
-        return None
-    if plan.overwrite:
-        return _meanwhile(job, plan, lists or provenance.Lists())
-    try:
-        if not stat.S_ISREG(job.target.stat().st_mode):
-            raise ValueError("not a regular file")
-        slack = COARSE if plan.keep_times else 0
-        if os.path.exists(job.source) and job.target.stat().st_mtime_ns + slack < job.source.stat().st_mtime_ns:
-            raise ValueError("it is older than the input")
-        data = images.read(job.target)
-        images.check(data, plan.max_pixels)
-        header = images.header(BytesIO(data)) or images.Header("", 0, 0)
-        sides, expected = (header.width, header.height), (job.width, job.height)
-        if job.width and sorted(sides) != sorted(expected):  # a header may or may not tell the upright sides
-            raise ValueError(f"{sides[0]} x {sides[1]} pixels, expected {expected[0]} x {expected[1]}")
-    except (OSError, ValueError) as error:
-        why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
-        return Verdict("failed", why)
-    wanted, copy = making(job, plan), _is_copy(job, data)
-    made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
-    leaves_color = wanted.get("input") == provenance.GRAY
-    if (copy or made) and plan.kept is not None:
-        plan.kept[job.target] = state(job.source), state(job.target)
-    if copy:  # whatever made the input
-        return Verdict("skipped", DONE, () if leaves_color and in_color(job.source) else (A_COPY,))
-    if not made:
-        return Verdict("skipped", DONE, (UNKNOWN,))
-    if differs := provenance.differences(made, wanted):
-        why = f"its output {job.target} was made differently: {', '.join(differs)}; --overwrite makes it anew"
-        return Verdict("failed", why)
-    if leaves_color and made.get("input") == provenance.ANY and in_color(job.source):
-        why = f"its output {job.target} has new colors, and the input is in color, which is left alone now"
-        return Verdict("failed", f"{why}: remove the output, or give --color recolor")
-    return Verdict("skipped", DONE)
-
-
-def making(job: Job, plan: Plan) -> provenance.Made:
-    """What makes a job's output: but in place, where it is gone, also the size of its input, which tells of another,
-    and of a TIFF of several pages whether all are in it."""
-    size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
-    several = {"pages": plan.pages} if job.pages > 1 else {}
-    return {**provenance.written(plan.made, job.format), **size, **several}
-
-
-def replaced(job: Job, plan: Plan) -> bool:
-    """Whether a followed input has changed since its output was made or found done, and the output has not."""
-    if job.target is None or not plan.kept or job.target not in plan.kept:
-        return False
-    source, target = plan.kept[job.target]
-    return source != state(job.source) and target == state(job.target)
-
-
-def _meanwhile(job: Job, plan: Plan, lists: provenance.Lists) -> Verdict | None:
-    """The verdict on an output that is to be overwritten, but was made the same way since this run began."""
-    assert job.target is not None
-    try:
-        status = job.target.stat()
-        since = max(plan.begun.since, job.source.stat().st_mtime_ns) if plan.begun else None
-        made_at = status.st_ctime_ns  # st_mtime may be the input's
-        if since is None or made_at < since or not stat.S_ISREG(status.st_mode):
-            return None
-        data = images.read(job.target)
-    except OSError:
-        return None
-    made, wanted = provenance.of(data) or lists.of(job.target, data), making(job, plan)
-    same = made and made.get("input") == wanted.get("input") and not provenance.differences(made, wanted)
-    return Verdict("skipped", MEANWHILE) if same else None
-
-
-def _is_copy(job: Job, data: bytes) -> bool:
-    """Whether an output is a copy of its input, byte for byte."""
-    try:
-        return len(data) == job.size and images.read(job.source) == data
     except OSError:
         return False

@@ -57,6 +57,8 @@ pipeline
 photographs.walk
 photographs.claims
 folder
+outputs
+coloring
 colorize
 study
 environment
@@ -149,6 +151,8 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "photographs.walk",
         "photographs.claims",
         "folder",
+        "outputs",
+        "coloring",
         "colorize",
         "study",
     ],

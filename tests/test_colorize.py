@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import chroma, colorize, folder, images, jpeg, pictures, runtime
+from recolor_fast import chroma, coloring, colorize, folder, images, jpeg, outputs, pictures, runtime
 from recolor_fast.photographs import claims, provenance, walk
 from tests import artefacts
 from tests.photographs import shared
@@ -751,7 +751,7 @@ def test_a_folder_that_refuses_files(photos: Path, model: Path, tmp_path: Path, 
     def refuse(path: Path, **how: bool) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(colorize, "replacing", refuse)
+    monkeypatch.setattr(outputs, "replacing", refuse)
     assert run(photos, tmp_path / "out", model=model) == 3
     assert capsys.readouterr().err.count("Permission denied") == 3
 
@@ -952,7 +952,7 @@ def test_two_runs_in_place(model: Path, tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_read_again_or_named(
     photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    fetch, times = colorize._fetch, []
+    fetch, times = outputs.fetch, []
 
     def changing(job: folder.Job, *rest: object) -> bytes:
         data = fetch(job, *rest)
@@ -962,11 +962,11 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_or_named(
                 file.write(b" ")
         return data
 
-    monkeypatch.setattr(colorize, "_fetch", changing)
+    monkeypatch.setattr(outputs, "fetch", changing)
     assert run(photos, tmp_path / "out", model=model) == 3
     assert "b.png: it changes while it is being read" in capsys.readouterr().err
     assert tree(tmp_path / "out") == ["a.jpg", "a.png"]
-    assert len(times) == 1 + colorize.READS
+    assert len(times) == 1 + coloring.READS
 
 
 def test_in_place_a_file_that_was_changed_meanwhile_is_left_as_it_is(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import folder, images
+from recolor_fast import folder, images, outputs
 from recolor_fast.folder import DONE, NO_IMAGE, Plan
 from recolor_fast.photographs import walk
 from recolor_fast.photographs.walk import Found
@@ -131,24 +131,24 @@ def test_outputs_that_exist(tmp_path: Path) -> None:
         name = f"a.{suffix}"
         picture(source / name)
         job = judged(source, out)[name]
-        assert folder.done(job, Plan()) is None
+        assert outputs.done(job, Plan()) is None
         data = picture(out / name).read_bytes()
-        assert str(folder.done(job, Plan())) == DONE
-        assert folder.done(job, Plan(overwrite=True)) is None
+        assert str(outputs.done(job, Plan())) == DONE
+        assert outputs.done(job, Plan(overwrite=True)) is None
         step = max(1, len(data) // 40)
         for length in range(0, len(data) - 24, step):  # without a PNG's last chunks all its pixels are there
             (out / name).write_bytes(data[:length])
-            verdict = folder.done(job, Plan())
+            verdict = outputs.done(job, Plan())
             assert verdict.status == "failed", length
             assert "--overwrite" in str(verdict)
         picture(out / name, (9, 8))
-        assert "9 x 8 pixels, expected 9 x 7" in str(folder.done(job, Plan()))
+        assert "9 x 8 pixels, expected 9 x 7" in str(outputs.done(job, Plan()))
         (out / name).unlink()
         (out / name).mkdir()
-        assert "not a regular file" in str(folder.done(job, Plan()))
+        assert "not a regular file" in str(outputs.done(job, Plan()))
         (out / name).rmdir()
         (out / name).symlink_to(out / "gone")
-        assert folder.done(job, Plan()).status == "failed"
+        assert outputs.done(job, Plan()).status == "failed"
         (out / name).unlink()
         (source / name).unlink()
 
@@ -159,7 +159,7 @@ def test_in_place(tmp_path: Path) -> None:
     (tmp_path / "c.png").symlink_to(tmp_path / "a.png")
     jobs = judged(tmp_path, tmp_path, Plan(in_place=True))
     assert jobs["a.png"][1:3] == (tmp_path / "a.png", "PNG")
-    assert folder.done(jobs["a.png"], Plan(in_place=True)) is None
+    assert outputs.done(jobs["a.png"], Plan(in_place=True)) is None
     assert jobs["b.gif"].verdict.status == "failed"
     assert jobs["c.png"].verdict.status == "skipped"
 
