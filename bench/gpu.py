@@ -115,7 +115,7 @@ def _parts(arguments: argparse.Namespace) -> list[Part]:
     parts = [Part(f"tests {name}", [*pytest, *words], half, True) for name, words in TESTS.items()]
     for name in _functions(arguments):
         together = not name.startswith(("exact", "time"))
-        parts.append(Part(name, [*itself, name], half if together else 60.0, together))
+        parts.append(Part(name, [*itself, name], half if together else 120.0, together))
     chosen = arguments.only
     return [part for part in parts if not chosen or any(word in part.name for word in chosen)]
 
