@@ -17,8 +17,8 @@ OTHER = """
 import sys, threading
 from pathlib import Path
 from recolor_fast.photographs.claims import Claims
-mine = Claims(Path(sys.argv[1]), threading.Event())
-print(*(mine.take(name) for name in sys.argv[2:]), flush=True)
+mine = Claims(Path(sys.argv[1]), threading.Event(), sys.argv[2] == "following")
+print(*(mine.take(name) for name in sys.argv[3:]), flush=True)
 for line in sys.stdin:
     mine.release(line.strip())
     print("released", flush=True)
@@ -26,8 +26,8 @@ mine.close()
 """
 
 
-def other(folder: Path, *names: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", OTHER, str(folder), *names]
+def other(folder: Path, *names: str, following: bool = False) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", OTHER, str(folder), "following" if following else "", *names]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -68,6 +68,23 @@ def test_who_joins_a_run_counts_from_its_begin_and_who_finds_what_a_killed_one_l
     assert alone.take("b")
     assert alone.since > 10**18
     alone.close()
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_a_run_between_two_pictures_is_at_work_but_one_that_waits_for_more_is_not(following, tmp_path: Path) -> None:
+    """Or else a second run would take what the first one made for old, and make it again."""
+    with other(tmp_path, "a", following=following) as process:
+        process.stdout.readline()
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "released\n"
+        os.utime(tmp_path / claims.FILE, (1e9, 1e9))
+        joining = Claims(tmp_path, threading.Event())
+        assert joining.take("a")
+        assert (joining.since == 10**18) is not following
+        process.stdin.close()
+    joining.close()
+    assert not (tmp_path / claims.FILE).exists()
 
 
 def test_work_of_others_comes_last_when_they_are_done(tmp_path: Path) -> None:

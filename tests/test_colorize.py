@@ -860,14 +860,19 @@ def test_watch_takes_a_replaced_input_and_leaves_what_others_changed(photos: Pat
 TOGETHER = """
 import sys
 from recolor_fast import colorize
-print("ready", flush=True)
-sys.stdin.readline()
+from recolor_fast.photographs.claims import Claims
+begin = Claims._open
+def together(claims):
+    begin(claims)
+    print("ready", flush=True)
+    sys.stdin.readline()
+Claims._open = together
 sys.exit(colorize.main(sys.argv[1:]))
 """
 
 
 def together(*arguments: object, model: Path) -> tuple[list[int], list[list[dict[str, object]]], list[str]]:
-    """Two runs of a command that begin at the same time: their exit codes, records and what they told."""
+    """Two runs of a command, each begun before the other is done: their exit codes, records and what they told."""
     command = [sys.executable, "-c", TOGETHER, *map(str, arguments), "--json", "--model", str(model)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     runs = [subprocess.Popen([*command, "--provider", "cpu"], text=True, cwd=ROOT, **pipes) for _ in range(2)]

@@ -20,7 +20,8 @@ FILE = ".recolor_fast.lock"
 SECONDS = 0.2  # between two looks at what another run has begun
 
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
-_LOCK, _UNLOCK = (_fcntl.LOCK_EX | _fcntl.LOCK_NB, _fcntl.LOCK_UN) if _fcntl else (0, 0)
+_LOCK, _JOIN, _UNLOCK = (_fcntl.LOCK_EX | _fcntl.LOCK_NB, _fcntl.LOCK_SH, _fcntl.LOCK_UN) if _fcntl else (0, 0, 0)
+_AT_WORK = 2**62  # a byte behind those of all names: runs share a lock on it for as long as they are at work
 _T = TypeVar("_T")
 
 
@@ -71,6 +72,10 @@ class Claims:
             self._handle = os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             if self._try(_LOCK):  # all of it: no other run is at work
                 os.utime(self._handle)
+            if self.missed is None:  # one that follows a folder without end is at work on what it has begun alone
+                self._try(_JOIN, 1, _AT_WORK)
+                self._try(_UNLOCK, _AT_WORK)
+            else:
                 self._try(_UNLOCK)
             self.since = os.fstat(self._handle).st_mtime_ns  # by the clock of its file system
 
