@@ -1,8 +1,9 @@
-"""TIFF's directories of tags, wherever they lie in a file, BigTIFF's too: read without the pixels.
+"""TIFF's directories of tags, wherever they lie in a file or block, BigTIFF's too: read without the pixels.
 
 What raw photographs, EXIF and multi-page scans have in common (TIFF 6.0, section 2; BigTIFF's 64-bit offsets).
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import IO, NamedTuple
@@ -10,23 +11,54 @@ from typing import IO, NamedTuple
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, MAKE, SAMPLES, SUB_IFDS, SAMPLE_FORMAT = (
     254, 256, 257, 258, 259, 262, 271, 277, 330, 339
 )  # fmt: skip
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by its type; those from 16 on are BigTIFF's alone."""
 MOST = 10_000  # directories of a file, at most: a broken one may go in circles, or claim millions
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _LONGEST = 2**16  # values of a tag that are read: whoever needs longer ones looks for them
 
 
 class Layout(NamedTuple):
-    """How a TIFF file writes numbers."""
+    """How a TIFF structure writes numbers."""
 
     order: str
     """"<" or ">", as struct has it."""
     big: bool
-    """Whether it is a BigTIFF."""
+    """Whether it is a BigTIFF, of 64-bit offsets."""
 
     @property
     def offset(self) -> str:
         """An offset in the file, for struct."""
         return self.order + ("Q" if self.big else "I")
+
+
+LAYOUTS = {
+    b"II*\0": Layout("<", False),
+    b"MM\0*": Layout(">", False),
+    b"II+\0": Layout("<", True),
+    b"MM\0+": Layout(">", True),
+}
+
+
+class Entry(NamedTuple):
+    """One entry of a directory."""
+
+    tag: int
+    kind: int
+    """A key of SIZES."""
+    start: int
+    stop: int
+    """Where its value lies."""
+
+
+class Table(NamedTuple):
+    """A directory's entries."""
+
+    entries: list[Entry]
+    unreadable: list[int]
+    """Tags of an unknown type or whose value lies beyond the end."""
+    next_at: int
+    """Where the offset of the next directory is stored."""
 
 
 class Directory(NamedTuple):
@@ -51,12 +83,19 @@ class Directory(NamedTuple):
 
 
 def layout(head: bytes) -> Layout:
-    """That of a file by its first 4 bytes. Raises ValueError where it is no TIFF."""
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 4 else 0
-    if order is None or version not in (42, 43):
-        raise ValueError(f"a file that begins with {head[:4]!r}: expected a TIFF")
-    return Layout(order, version == 43)
+    """That of a TIFF structure by its first 4 bytes. Raises ValueError for what is none."""
+    form = LAYOUTS.get(bytes(head[:4]))
+    if form is None:
+        raise ValueError(f"bytes that begin with {bytes(head[:4])!r}: expected a TIFF structure")
+    return form
+
+
+def first(file: IO[bytes]) -> tuple[Layout, int]:
+    """The layout of a TIFF structure and the offset of its first directory. Raises ValueError or struct.error."""
+    file.seek(0)
+    form = layout(file.read(4))
+    file.seek(8 if form.big else 4)
+    return form, _unpack(file, form.offset)[0]
 
 
 def chain(file: IO[bytes]) -> Iterator[Directory]:
@@ -64,10 +103,8 @@ def chain(file: IO[bytes]) -> Iterator[Directory]:
 
     Ends with the last one that can be read. Raises ValueError or struct.error where the first cannot be.
     """
-    file.seek(0)
-    form = layout(file.read(4))
-    file.seek(8 if form.big else 4)
-    at, seen = _unpack(file, form.offset)[0], set[int]()
+    form, at = first(file)
+    seen = set[int]()
     while at and at not in seen and len(seen) < MOST:
         try:
             directory = read(file, form, at)
@@ -93,27 +130,40 @@ def below(file: IO[bytes], form: Layout, directory: Directory) -> Iterator[Direc
 
 def read(file: IO[bytes], form: Layout, at: int) -> Directory:
     """The directory at an offset. Raises struct.error where the file ends before it does."""
+    entries, _, next_at = table(file, form, at)
+    tags: dict[int, tuple[int, ...] | bytes] = {}
+    for tag, kind, start, stop in entries:
+        count = (stop - start) // SIZES[kind]
+        if kind in _TYPES and count <= _LONGEST:
+            file.seek(start)
+            value = struct.unpack(f"{form.order}{count}{_TYPES[kind]}", file.read(stop - start))
+            tags[tag] = value[0] if _TYPES[kind] == "s" else value
+    return Directory(tags, at, next_at)
+
+
+def table(file: IO[bytes], form: Layout, at: int) -> Table:
+    """The entries of the directory at an offset. Raises struct.error where the file ends before it does."""
+    end = file.seek(0, os.SEEK_END)
+    if at > end:
+        raise struct.error(f"a directory at {at:,} of {end:,} bytes")
     file.seek(at)
     (count,) = _unpack(file, form.order + ("Q" if form.big else "H"))
-    size, start = (20, at + 8) if form.big else (12, at + 2)
-    table = file.read(size * min(count, 2**16))
-    if len(table) < size * count:
-        raise struct.error("the directory is cut off")
-    entries = [struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), table, size * i) for i in range(count)]
-    tags: dict[int, tuple[int, ...] | bytes] = {}
-    for index, (tag, kind, values) in enumerate(entries):
-        if kind not in _TYPES or values > _LONGEST:
-            continue
-        code = f"{form.order}{values}{_TYPES[kind]}"
-        inside = size * index + (12 if form.big else 8)
-        raw = table[inside : inside + (8 if form.big else 4)]
-        if struct.calcsize(code) > len(raw):
-            file.seek(struct.unpack(form.offset, raw)[0])
-            raw = file.read(struct.calcsize(code))
-        if len(raw) >= struct.calcsize(code):
-            value = struct.unpack_from(code, raw)
-            tags[tag] = value[0] if _TYPES[kind] == "s" else value
-    return Directory(tags, at, start + size * count)
+    inline, step = (8, 20) if form.big else (4, 12)
+    at += 8 if form.big else 2
+    if at + step * count > end or count > _LONGEST:
+        raise struct.error(f"a directory of {count:,} tags at {at:,} of {end:,} bytes")
+    rows = file.read(step * count)
+    result = Table([], [], at + step * count)
+    for place in range(0, step * count, step):
+        tag, kind, values = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), rows, place)
+        size, start = SIZES.get(kind, 0) * values, at + place + step - inline
+        if size > inline:
+            (start,) = struct.unpack_from(form.offset, rows, place + step - inline)
+        if size and start + size <= end:
+            result.entries.append(Entry(tag, kind, start, start + size))
+        elif kind not in SIZES or values:
+            result.unreadable.append(tag)
+    return result
 
 
 def _unpack(file: IO[bytes], code: str) -> tuple[int, ...]:

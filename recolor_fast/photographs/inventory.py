@@ -161,7 +161,7 @@ def _tiff(data: bytes) -> Iterator[Thing]:
         yield Thing("tags, which are damaged", "tags", things.digest(data))
 
 
-def _tiff_end(data: bytes, found: tags.Directory, depth: int = 0) -> int:
+def _tiff_end(data: bytes, found: tags.Table, depth: int = 0) -> int:
     """Where ends what a TIFF's directories speak of; the file's end where that cannot be told."""
     at, size = found.next_at, 8 if tags.layout(data).big else 4
     values = {entry.tag: tags.numbers(data, entry) for entry in found.entries}

@@ -1,14 +1,16 @@
 """TIFF directories of tags, which EXIF has too: read where they lie, in any byte order, and written anew."""
 
+import io
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from recolor_fast.photographs import directories
+from recolor_fast.photographs.directories import SIZES, Entry, Layout, Table
+
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 274, 34665, 34853, 40965
 POINTERS = {EXIF_IFD: "EXIF", GPS_IFD: "GPS", INTEROPERABILITY_IFD: "interoperability"}
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value by its type; those from 16 on are BigTIFF's alone."""
 CLASSIC = frozenset(range(1, 14))  # types that a TIFF of 32-bit offsets has
 WORDS = SIZES | {5: 4, 10: 4}  # bytes that a byte order turns around: rationals are two numbers
 INTEGERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -17,81 +19,19 @@ Tree = dict[int, Any]
 """Tag to (type, little-endian value), or to the Tree of the directory that the tag points to."""
 
 
-class Layout(NamedTuple):
-    """How a TIFF structure is laid out."""
-
-    order: str
-    """"<" or ">"."""
-    big: bool
-    """BigTIFF: 64-bit offsets."""
-
-    @property
-    def offset(self) -> str:
-        return self.order + ("Q" if self.big else "I")
-
-
-LAYOUTS = {
-    b"II*\0": Layout("<", False),
-    b"MM\0*": Layout(">", False),
-    b"II+\0": Layout("<", True),
-    b"MM\0+": Layout(">", True),
-}
-
-
-class Entry(NamedTuple):
-    """One entry of a directory."""
-
-    tag: int
-    kind: int
-    """A key of SIZES."""
-    start: int
-    stop: int
-    """Where its value lies in the block."""
-
-
-class Directory(NamedTuple):
-    """A directory's entries."""
-
-    entries: list[Entry]
-    unreadable: list[int]
-    """Tags of an unknown type or whose value lies beyond the end."""
-    next_at: int
-    """Where the offset of the next directory is stored."""
-
-
 def layout(block: bytes) -> Layout:
     """Raises ValueError for what is no TIFF structure."""
-    found = LAYOUTS.get(bytes(block[:4]))
-    if found is None:
-        raise ValueError(f"a block that begins with {bytes(block[:4])!r}: expected a TIFF structure")
-    return found
+    return directories.layout(block[:4])
 
 
 def first(block: bytes) -> int:
     """Offset of the first directory. Raises ValueError or struct.error."""
-    found = layout(block)
-    return int(struct.unpack_from(found.offset, block, 8 if found.big else 4)[0])
+    return directories.first(io.BytesIO(block))[1]
 
 
-def directory(block: bytes, at: int) -> Directory:
+def directory(block: bytes, at: int) -> Table:
     """The directory at an offset. Raises ValueError or struct.error where the block is broken."""
-    found = layout(block)
-    inline, step = (8, 20) if found.big else (4, 12)
-    (count,) = struct.unpack_from(found.order + ("Q" if found.big else "H"), block, at)
-    at += 8 if found.big else 2
-    if at + step * count > len(block):
-        raise ValueError(f"a directory of {count:,} tags in a block of {len(block):,} bytes")
-    result = Directory([], [], at + step * count)
-    for place in range(at, at + step * count, step):
-        tag, kind, values = struct.unpack_from(found.order + ("HHQ" if found.big else "HHI"), block, place)
-        size, start = SIZES.get(kind, 0) * values, place + step - inline
-        if size > inline:
-            (start,) = struct.unpack_from(found.offset, block, start)
-        if size and start + size <= len(block):
-            result.entries.append(Entry(tag, kind, start, start + size))
-        elif kind not in SIZES or values:
-            result.unreadable.append(tag)
-    return result
+    return directories.table(io.BytesIO(block), layout(block), at)
 
 
 def numbers(block: bytes, entry: Entry) -> tuple[int, ...]:

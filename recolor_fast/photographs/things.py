@@ -67,7 +67,7 @@ def of_exif(block: bytes) -> Iterator[Thing]:
         yield Thing("EXIF, which is damaged", "EXIF", digest(block))
 
 
-def of_tags(block: bytes, found: tags.Directory, group: str, depth: int = 0, where: str = "") -> Iterator[Thing]:
+def of_tags(block: bytes, found: tags.Table, group: str, depth: int = 0, where: str = "") -> Iterator[Thing]:
     """The tags of a directory that lies in a block, and of those below it."""
     for tag in found.unreadable:
         yield Thing(f"tag {tag}, which cannot be read", f"tag {where}{tag}", b"unreadable", group=group)

@@ -18,7 +18,6 @@ from recolor_fast.photographs import directories, samples
 from recolor_fast.photographs.samples import Raster, UnreadableImage
 from recolor_fast.photographs.tiff_segments import BILEVEL, JPEGS, PACKED, PREDICTED, WEBP, Layout, stored_samples
 
-HEADERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}  # byte order by the first four bytes
 NAMES = {  # of compressions that are not read, or not everywhere
     6: "old-style JPEG",
     7: "JPEG",
@@ -84,23 +83,20 @@ class File(ImageFile.ImageFile):
 
 def is_tiff(head: bytes) -> bool:
     """Whether a file that begins so, 4 bytes or more, is a TIFF."""
-    return head[:4] in HEADERS
+    return head[:4] in directories.LAYOUTS
 
 
 def directory(file: IO[bytes]) -> ImageFileDirectory_v2:
     """The tags of the first page. Raises SyntaxError where the file is no TIFF or ends before its directory, and what
     Pillow runs into where it is broken."""
-    file.seek(0)
-    head = file.read(16)
-    if not is_tiff(head):
-        raise SyntaxError("no TIFF")
-    order, big = HEADERS[head[:4]], head[2:4] in (b"+\0", b"\0+")
     try:
-        (at,) = struct.unpack_from(order + "Q", head, 8) if big else struct.unpack_from(order + "I", head, 4)
+        form, at = directories.first(file)
+    except ValueError:
+        raise SyntaxError("no TIFF") from None
     except struct.error:
         raise SyntaxError("a TIFF that ends in its header") from None
-    # By the header of a MM file Pillow does not know a BigTIFF.
-    tags = ImageFileDirectory_v2(b"II+\0" + bytes(12) if big else b"II*\0" + bytes(4), prefix=head[:2])
+    head = b"II+\0" + bytes(12) if form.big else b"II*\0" + bytes(4)  # by that of a MM file Pillow knows no BigTIFF
+    tags = ImageFileDirectory_v2(head, prefix=b"II" if form.order == "<" else b"MM")
     file.seek(at)
     tags.load(file)
     return tags
@@ -148,7 +144,7 @@ def layout(tags: ImageFileDirectory_v2) -> Layout:
         samples=count,
         bits=bits.pop() if len(bits) == 1 else 0,
         kind=KINDS.get(formats.pop(), "") if len(formats) == 1 else "",
-        order=HEADERS[tags.prefix + (b"*\0" if tags.prefix == b"II" else b"\0*")],
+        order={b"II": "<", b"MM": ">"}[tags.prefix],
         compression=_one(tags, 259, 1),
         predictor=_one(tags, 317, 1),
         planar=_one(tags, 284, 1) == 2 and count > 1,
