@@ -357,6 +357,8 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
 
 def _unreadable(error: BaseException, name: str = "") -> UnreadableImage:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if re.fullmatch(r"decoder error -\d+", reason):  # Pillow's text for whatever its C code ran into
+        reason = "its coded data make no sense"
     kind = "" if reason.startswith("truncated: ") else "truncated: " if "truncated" in reason.lower() else None
     return UnreadableImage(f"{name}{'damaged or unsupported: ' if kind is None else kind}{reason}")
 

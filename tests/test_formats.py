@@ -173,6 +173,17 @@ def test_intact_files_of_kinds_that_are_not_read_are_not_called_broken() -> None
     psd = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 5, 8, 8, 16, 9) + bytes(64)
     with pytest.raises(images.UnreadableImage, match=r"^a Photoshop file .* 5 channels of 16 bits, mode 9$"):
         pictures.read(psd)
+    jpeg = b"\xff\xd8\xff\xff\xfe\0\4hi\xff%c\0\x0b%c\0\10\0%c\1\1\x11\0\xff\xda"
+    for marker, bits, width, what in (
+        (0xC1, 12, 8, r"extended, 1 sample of 12 bits"),
+        (0xC3, 16, 8, r"lossless, 1 sample of 16 bits"),
+        (0xF7, 8, 8, r"JPEG-LS, 1 sample of 8 bits"),
+        (0xC0, 8, 0, r"baseline, 1 sample of 8 bits, of a size that its header does not say"),
+    ):
+        with pytest.raises(images.UnreadableImage, match=rf"^a JPEG of a kind that is not read: {what}$"):
+            pictures.read(jpeg % (marker, bits, width))
+    with pytest.raises(images.UnreadableImage, match=r"^a JPEG that is damaged or cut off in its header$"):
+        pictures.read(b"\xff\xd8\xff\xfe\0\4hi\xff\xda")
     with pytest.raises(images.UnreadableImage, match=r"^a PNG that is damaged or cut off in its header$"):
         pictures.read(b"\x89PNG\r\n\x1a\n\0\0")
     with pytest.raises(images.UnreadableImage, match=r"^an OpenEXR image, which is not read here: convert it"):

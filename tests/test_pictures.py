@@ -479,7 +479,13 @@ def test_every_odd_file_is_read_as_pillow_does_or_refused() -> None:
         format = picture.format if picture.format in images.WRITABLE else "PNG"
         data, _ = pictures.encode(picture, CBCR, format, pictures.Writing(lossless_luma=True))
         assert images.read_rgb(data).shape == (height, width, 3), name
-    assert [line for line in refused if line[1] == "ok" or "\n" in line[2]] == []
+    sums = {name for name, _, reason in refused if "the checksum of its pixels is wrong" in reason}
+    assert sums == {  # libpng refuses these too
+        "pillow/broken_data_stream.png",
+        "png-extra/bugfixes/x_interlaced_chck.png",
+        "pngsuite/xcsn0g01.png",
+    }
+    assert [line for line in refused if (line[1] == "ok" and line[0] not in sums) or "\n" in line[2]] == []
     assert read > 1000
     assert len(refused) > 100
 

@@ -4,6 +4,7 @@ imagecodecs read out."""
 import io
 import itertools
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -302,7 +303,10 @@ def test_samples_of_five_kinds_of_range() -> None:
     beyond[3, :5] = 1.3, 4, -0.2, 1.01, 9
     assert_read(written(beyond.astype(np.float32)), beyond.clip(0, 1), "beyond")
     picture = assert_read(written((share * 5000 - 1000).astype(np.float32)), share, "any", exact=False)
-    assert picture.notes == ("float samples: black is -1000, white 4000",)
+    assert picture.notes == (
+        "float samples: black is -1000, white 4000",
+        "loss: float samples of 32 bits became integers of 16",
+    )
     assert_read(written((share * 32767).astype(np.int16)), share, "no negative one", exact=False)
     assert_read(written((share * 65535).astype(np.uint32)), share, "16 in 32 bits", exact=False)
 
@@ -459,3 +463,38 @@ def test_a_header_alone_is_no_image(head: bytes, length: int) -> None:
     data = (head + bytes(16))[:length]
     with pytest.raises(images.UnreadableImage):
         pictures.read(data)
+
+
+# --- damage and losses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fill", [1, 2])
+def test_deflate_is_held_to_its_checksum(fill: int) -> None:
+    """Of a stream that decodes to other pixels after a bit has flipped, only the checksum behind it tells."""
+    stream = zlib.compress(GRAY, 0)  # stored: every bit of it is a pixel's
+    flipped = bytearray(stream)
+    flipped[50] ^= 4
+    turned = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256)) if fill == 2 else None
+    tags = {"t259": (8,), "t266": (fill,)}
+    sound = made([stream.translate(turned)], 8, 1, **tags)
+    assert pictures.read(sound).gray.tobytes() == GRAY
+    for data in (bytes(flipped), stream[:-1] + b"\0"):
+        with pytest.raises(images.UnreadableImage, match=r"^damaged: .*incorrect data check$"):
+            pictures.read(made([data.translate(turned)], 8, 1, **tags))
+    with pytest.raises(images.UnreadableImage, match=r"^truncated: "):
+        pictures.read(made([stream[:-40].translate(turned)], 8, 1, **tags))
+
+
+@pytest.mark.parametrize(
+    ("samples", "loss"),
+    [
+        (shares(noise("uint16")).astype(np.float32), "float samples of 32 bits became integers of 16"),
+        (noise("uint32"), "integer samples of 32 bits became integers of 16"),
+        (noise("uint8", 2), "1 of its 2 samples a pixel hold no color and are not copied"),
+        (noise("uint16"), ""),
+    ],
+)
+def test_what_of_the_samples_is_not_written_is_a_loss(samples: np.ndarray, loss: str) -> None:
+    data = written(samples, photometric="minisblack", planarconfig="contig", metadata=None)
+    notes = pictures.read(data).notes
+    assert notes == ((f"loss: {loss}",) if loss else ())

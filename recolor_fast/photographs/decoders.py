@@ -1,5 +1,8 @@
 """What decodes each format's pixels, and how what it gives is understood: any opened file becomes a Raster."""
 
+import zlib
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -18,9 +21,11 @@ def decode(data: bytes, image: Image.Image) -> Raster:
         return pam.read(data)
     if image.format == "JPEG2000":
         return _jpeg2000(data, image)
-    image.load()
     if image.format == "PNG":
+        _check_sums(data)
+        image.load()
         return _deep_png(data, image) or of_pillow(_with_clear_gray(data, image))
+    image.load()
     raster = (avif.decode(data) if image.format == "AVIF" else None) or of_pillow(image)
     if image.format == "TGA" and not data[17] & 15 and raster.alpha is not None and not raster.alpha.any():
         return raster._replace(alpha=None)  # it says that no bits are alpha, and there is nothing in them
@@ -58,6 +63,23 @@ def _jpeg2000(data: bytes, image: Image.Image) -> Raster:
     return jpeg2000.widened(of_pillow(image), data)
 
 
+def _check_sums(png: bytes) -> None:
+    """Raises UnreadableImage where the checksum of coded pixels is wrong, which Pillow leaves out of account."""
+    for kind, start, end in _chunks(png):
+        if kind == b"IDAT" and zlib.crc32(png[start + 4 : end - 4]) != int.from_bytes(png[end - 4 : end]):
+            raise UnreadableImage("damaged: the checksum of its pixels is wrong")
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, first byte and end of each whole chunk of a PNG."""
+    at = 8
+    while at + 12 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        if end <= len(png):
+            yield png[at + 4 : at + 8], at, end
+        at = end
+
+
 def _with_clear_gray(data: bytes, image: Image.Image) -> Image.Image:
     """A PNG's image whose transparent gray is as deep as its pixels: Pillow spreads those of 2 and 4 bits alone."""
     clear, bits = image.info.get("transparency"), data[24]
@@ -83,10 +105,5 @@ def _deep_png(data: bytes, image: Image.Image) -> Raster | None:
 
 def _unmoved(png: bytes) -> bytes:
     """A PNG without its animation, of which OpenCV would give a frame as it is blended into nothing."""
-    kept, at = [png[:8]], 8
-    while at + 12 <= len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 8] not in (b"acTL", b"fcTL", b"fdAT"):
-            kept.append(png[at:end])
-        at = end
-    return b"".join(kept)
+    kept = [png[start:end] for kind, start, end in _chunks(png) if kind not in (b"acTL", b"fcTL", b"fdAT")]
+    return b"".join([png[:8], *kept])

@@ -173,10 +173,44 @@ def kind(file: BinaryIO) -> Kind | None:
 def layout(kind: Kind, data: bytes) -> str:
     """What an intact file of a kind that can be read holds, where that may be why Pillow does not open it. Raises
     ValueError or struct.error for other kinds and for broken files. (A TIFF tells it itself, see tiff.read.)"""
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_layout(data)
     if data[:4] != b"8BPS":
-        raise ValueError(f"{kind.name}: expected a Photoshop file")
+        raise ValueError(f"{kind.name}: expected a Photoshop file or a JPEG")
     channels, _, _, bits, mode = struct.unpack_from(">HIIHH", data, 12)
     return f"{channels} channel{'s' * (channels > 1)} of {bits} bits, mode {mode}"
+
+
+FRAMES = {  # of JPEG (ITU-T T.81, table B.1, and T.87): how the picture is coded
+    0xC0: "baseline",
+    0xC1: "extended",
+    0xC2: "progressive",
+    0xC3: "lossless",
+    0xC5: "differential",
+    0xC6: "differential progressive",
+    0xC7: "differential lossless",
+    0xC9: "arithmetic coding",
+    0xCA: "progressive, arithmetic coding",
+    0xCB: "lossless, arithmetic coding",
+    0xCD: "differential, arithmetic coding",
+    0xCE: "differential progressive, arithmetic coding",
+    0xCF: "differential lossless, arithmetic coding",
+    0xF7: "JPEG-LS",
+}
+
+
+def _jpeg_layout(data: bytes) -> str:
+    """How a JPEG with whole headers is coded. Raises ValueError or struct.error for others."""
+    at = 2
+    while True:
+        first, marker, length = struct.unpack_from(">BBH", data, at)
+        if first != 0xFF or marker in (0xD9, 0xDA):
+            raise ValueError("a JPEG whose headers are damaged")
+        if marker in FRAMES:
+            bits, height, width, count = struct.unpack_from(">BHHB", data, at + 4)
+            unknown = "" if height and width else ", of a size that its header does not say"
+            return f"{FRAMES[marker]}, {count} sample{'s' * (count > 1)} of {bits} bits{unknown}"
+        at += 1 if marker == 0xFF else 2 + length
 
 
 _CFA, _LINEAR_RAW, _DNG_VERSION = 32803, 34892, 50706

@@ -35,7 +35,7 @@ def levels(samples: np.ndarray, bits: int = 0) -> tuple[np.ndarray, tuple[str, .
     sample's are used; 0: all. Integers of more than 16 bits that keep to 0..65535 have their white there. Floats are
     0..1 or 0..255, if all but 1 in 100 keep to that; the others are clipped. What says no white (signed samples with
     negative ones or beyond 65535, other floats) is stretched from its lowest to its highest value. NaN is black;
-    infinities are the nearest finite extreme.
+    infinities are the nearest finite extreme. A note also says where 16 bits hold less than the samples did.
     """
     kind, bits = samples.dtype.kind, bits or 8 * samples.dtype.itemsize
     if kind == "b":
@@ -57,7 +57,10 @@ def levels(samples: np.ndarray, bits: int = 0) -> tuple[np.ndarray, tuple[str, .
         values -= black
         values *= 65535 / (white - black)
         result[at : at + rows] = np.rint(np.clip(values, 0, 65535, out=values), out=values)
-    return result, note
+    whole = kind != "f" and not note and (bits <= 16 or high <= 65535)
+    name = "float" if kind == "f" else "integer"
+    lost = () if whole else (f"loss: {name} samples of {bits} bits became integers of 16",)
+    return result, note + lost
 
 
 def _range(values: np.ndarray, low: float, high: float, kind: str, bits: int) -> tuple[float, float, tuple[str, ...]]:

@@ -185,10 +185,12 @@ def read(data: bytes) -> Raster:
     pixels, notes = _understood(stored[..., :colors], where, tags)
     if where.bits == 8 and SIGNED in _many(tags, 339):
         notes += ("signed samples of 8 bits, taken as unsigned, as other programs do",)
+    if others := where.samples - len(wanted):
+        notes += (f"loss: {others} of its {where.samples} samples a pixel hold no color and are not copied",)
     alpha = None
     if hidden is not None:
         alpha, more = samples.levels(stored[..., colors], where.bits if where.kind == "u" else 0)
-        notes += more
+        notes += tuple(note for note in more if note not in notes)
         alpha = _alike(alpha, pixels)
         if extra is not None and extra[hidden] == 1 and pixels.shape[2:] in ((), (3,)):
             pixels = samples.unmultiplied(pixels, alpha)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,9 +13,11 @@ from recolor_fast.photographs import samples
 from recolor_fast.photographs.samples import UnreadableImage
 
 PACKED = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, Deflate, PackBits, Deflate, LZMA, Zstandard: of bytes
+DEFLATE = {8, 32946}
 PREDICTED = PACKED - {1, 32773}  # with these two, libtiff leaves a predictor out of account and others do not
 BILEVEL = {2, 3, 4}  # CCITT: of black and white rows
 JPEGS, WEBP = {6, 7}, 50001  # of pictures of 8 bits, which a file of its own would hold; 6 is old-style JPEG
+BEYOND = 2**16  # bytes that a segment may hold too many and its checksum is still looked for
 BLOCK = 2**26  # bytes that are decompressed at once
 
 
@@ -124,6 +127,14 @@ def _decompressed(
     if where.compression == WEBP:
         pictures = [_picture(data[start : start + length], width, row) for start, length in segments]
         return np.concatenate(pictures)[:total]
+    if where.compression in DEFLATE:
+        rows = [min(height, total - number * height) for number in range(len(segments))]
+        order = REVERSED.tobytes() if where.fill == 2 else None
+        parts = [
+            _inflated(data[start : start + length].translate(order), row * n)
+            for (start, length), n in zip(segments, rows)
+        ]
+        return np.frombuffer(b"".join(parts), np.uint8).reshape(total, row)
     some = max(1, BLOCK // (row * height))
     blocks = []
     for first in range(0, len(segments), some):
@@ -131,6 +142,19 @@ def _decompressed(
         parts = [data[start : start + length] for start, length in segments[first : first + some]]
         blocks.append(_through_libtiff(parts, where, row, height, count, width))
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    """The first `size` bytes of a Deflate stream, whose checksum holds: libtiff stops before it gets there."""
+    stream = zlib.decompressobj()
+    try:
+        result = stream.decompress(data, size)
+        stream.decompress(stream.unconsumed_tail, BEYOND)
+    except zlib.error as error:
+        raise UnreadableImage(f"damaged: {error}") from None
+    if len(result) < size:
+        raise UnreadableImage(f"truncated: {len(result):,} of the {size:,} bytes of a TIFF's segment")
+    return result
 
 
 def _picture(data: bytes, width: int, row: int) -> np.ndarray:
