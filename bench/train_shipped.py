@@ -13,32 +13,35 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 import tyro
+from safetensors.torch import save
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from recolor_fast import chroma, images, metrics, runs, train
 from recolor_fast.data import loader, sources
-from recolor_fast.files import SHIPPED
+from recolor_fast.files import SHIPPED, replacing
 from recolor_fast.networks.graphs import GRAPHS, Chroma
+from recolor_fast.options import to_json
 
 # A pretrained encoder is first left as it is, until the decoder knows what to do with what it sees. The squared error
 # (smooth L1 below 110 units) alone: what it paints is right on average, and the saturation makes up for its paleness.
 STAGES = {
     "shipped-128": """--preset pix2pix-lab --generator lite2 --width 40 --generator-norm none --init he --critic ''
---terms smooth_l1 100 --size 128 --load-size 144 --flip --old-film 0.4 --dropout 0.1
---batch 128 --learning-rate 1e-3 --beta1 0.9 --decay 1 --encoder-rate 0.3 --freeze-encoder 0.06 --images 2000000
---amp --channels-last on --loader host --per-class None --val-per-class None --log-every 25600 --save-every 500000""",
+--terms smooth_l1 100 --size 128 --load-size 160 --flip --old-film 0.25 --dropout 0.2
+--batch 256 --learning-rate 1.4e-3 --beta1 0.9 --decay 1 --encoder-rate 0.3 --freeze-encoder 0.06 --images 716800
+--amp --channels-last on --loader host --per-class None --val-per-class None --skip-nonfinite 100
+--log-every 25600 --save-every 240000""",
 }
 HELD_OUT, FACES = 1000, 200  # photographs of the shards that are not trained on; how many of them are faces
 FACE_SOURCES = ("lfw-", "ffhq128-")
-STRENGTHS = np.arange(1.0, 2.01, 0.05).round(2)
+STRENGTHS = np.arange(1.0, 1.76, 0.05).round(2)
 FIT = {"int8": 6.0, "fp16": 12.0}  # precision, in order of preference -> MB that its artefact may have
 
 
@@ -121,6 +124,20 @@ def commands(arguments: Arguments) -> list[list[str]]:
     return called
 
 
+def release(run: Path, out: Path) -> runs.Trained:
+    """Write what a run has trained as float16, for the size that its photographs had before crops were cut out of them.
+
+    What is as large in a whole photograph of that size as it was in a crop in training.
+    """
+    trained = runs.trained(run)
+    options = replace(trained.options, size=trained.options.load_size, load_size=0)
+    metadata = {f"{runs.PREFIX}options": to_json(runs.public(options)), f"{runs.PREFIX}images": str(trained.images)}
+    halves = {name: tensor.half().contiguous() for name, tensor in trained.generator.state_dict().items()}
+    with replacing(out) as file:
+        file.write(save(halves, metadata))
+    return runs.trained(out)._replace(options=replace(options, data=trained.options.data))
+
+
 def strengths(trained: runs.Trained) -> list[dict[str, float]]:
     """By factor of the colors' strength: ab_rmse and the shares of the truth's mean chroma and colorfulness.
 
@@ -151,13 +168,15 @@ def weakest(rows: Sequence[dict[str, float]], least: float) -> float:
     raise ValueError(f"least {least}: expected at most what strength {rows[-1]['strength']} gives, {rows[-1]}")
 
 
-def export(run: Path, graph: str, saturation: float, out: Path) -> int:
-    """Write the artefact of a run in the first precision of FIT that passes its proof; returns the exit code."""
+def export(weights: Path, data: Path, graph: str, saturation: float, out: Path) -> int:
+    """Write the artefact of released weights in the first precision of FIT that passes its proof, calibrated on `data`;
+    returns the exit code."""
     from export import to_onnx  # needs onnxruntime, which a machine that only trains may lack
 
     for precision, megabytes in FIT.items():
         flags = ["--graph", graph, "--precision", precision, "--saturation", str(saturation), "--out", str(out)]
-        if code := to_onnx.main([str(run), *flags]):
+        flags += ["--data", str(data), "--calibrate", str(data)]
+        if code := to_onnx.main([str(weights), *flags]):
             continue
         if (size := out.stat().st_size / 1e6) <= megabytes:
             return 0
@@ -180,8 +199,9 @@ def main(argv: list[str] | None = None) -> int:
             return code
     if arguments.until == "train":
         return 0
-    run = arguments.runs / list(STAGES)[-1]
-    rows = strengths(runs.trained(run))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    weights = arguments.out / "colorizer.safetensors"
+    rows = strengths(release(arguments.runs / list(STAGES)[-1], weights))
     for row in rows:
         print({name: round(value, 4) for name, value in row.items()}, file=sys.stderr)
     try:
@@ -189,9 +209,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    arguments.out.mkdir(parents=True, exist_ok=True)
     for graph in GRAPHS:
-        if code := export(run, graph, saturation, arguments.out / f"colorizer-{graph}.onnx"):
+        out = arguments.out / f"colorizer-{graph}.onnx"
+        if code := export(weights, arguments.photographs, graph, saturation, out):
             return code
     return 0
 

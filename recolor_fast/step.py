@@ -315,8 +315,7 @@ class Step:
         before = images // options.batch * options.critic_steps
         penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
         frozen = images < options.freeze_encoder * options.images
-        for parameter in self._encoder:
-            parameter.requires_grad_(not frozen)
+        encoder(self.generator).frozen = frozen  # type: ignore[assignment]
         iterate = self._graphed if options.cuda_graph == "on" else self._iterate
         return iterate((penalized, frozen), gray, rgb)
 
@@ -350,7 +349,7 @@ class Step:
     def _iterate(self, kind: tuple[tuple[bool, ...], bool], gray: Tensor, rgb: Tensor) -> Parts:
         """The iteration, nothing but work on the device; `kind` says which critic steps have the penalty and whether
         the encoder is frozen."""
-        options, (penalized, _) = self.options, kind
+        options, (penalized, frozen) = self.options, kind
         kept, left_out = self._kept(), self.streak > options.skip_nonfinite
         wrong: dict[str, Tensor] = {}  # by network: whether an update of it is not finite
         scales = {name: scale.value for name, scale in self.scales.items()}
@@ -383,7 +382,8 @@ class Step:
             found, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
             parts |= found
         at_fake = at_fake if loss_scale is None else at_fake * loss_scale
-        learned = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
+        known = {*self._encoder} if frozen else set()
+        learned = [parameter for parameter in self.generator.parameters() if parameter not in known]
         gradients = torch.autograd.grad(fake, learned, at_fake)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)

@@ -145,8 +145,9 @@ def batch() -> tuple[Tensor, Tensor]:
     return rgb[:, :1], rgb
 
 
-def test_a_frozen_encoder_stays_until_its_share_of_the_run_is_over():
-    learner = step(freeze_encoder=0.5, images=8, batch=2)
+@pytest.mark.parametrize("compiled", [{}, {"compile": "on", "compile_backend": "aot_eager"}])
+def test_a_frozen_encoder_stays_until_its_share_of_the_run_is_over(compiled):
+    learner = step(freeze_encoder=0.5, images=8, batch=2, **compiled)
     known = [p.detach().clone() for p in encoder(learner.generator).parameters()]
     other = [p.detach().clone() for p in learner.generator.up.parameters()]
     for images in (0, 2):

@@ -352,6 +352,7 @@ def test_most_old_photographs_still_show_what_was_there(photographs):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_on_a_gpu_old_film_is_the_same_and_nothing_waits(photographs):
     gray = photographs[:, 1:2].contiguous()
     right = old_film.old_film(gray, photographs, 0.7, 5, 100)

@@ -69,10 +69,15 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(N,C,H,W) in [-1, 1], C 1 or 3 -> maps of strides 2, 4, 8, 16 and 32."""
+    """(N,C,H,W) in [-1, 1], C 1 or 3 -> maps of strides 2, 4, 8, 16 and 32.
+
+    `frozen`: nothing is kept for a backward pass, and its parameters get no gradient. Not by their requires_grad: what
+    torch before 2.14 has compiled does not notice when that changes.
+    """
 
     def __init__(self, name: str, source_channels: int) -> None:
         super().__init__()
+        self.frozen = False
         self.stem = Convolution(source_channels, STEM, 3, 2)
         self.stages = nn.ModuleList()
         before = STEM
@@ -85,12 +90,13 @@ class Encoder(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, source: Tensor) -> list[Tensor]:
-        x, maps = F.relu6(self.stem(source)), []
-        for number, stage in enumerate(self.stages):
-            x = stage(x)
-            if number in STEPS:
-                maps.append(x)
-        return maps
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x, maps = F.relu6(self.stem(source)), []
+            for number, stage in enumerate(self.stages):
+                x = stage(x)
+                if number in STEPS:
+                    maps.append(x)
+            return maps
 
 
 def folded(weights: dict[str, Tensor], name: str, source_channels: int) -> dict[str, Tensor]:
