@@ -59,7 +59,7 @@ class Arguments:
     """Folder that the artefacts are written to, replacing those in it."""
     runs: Path = Path("runs")
     """Folder of the run folders, one a stage."""
-    least: float = 0.65
+    least: float = 0.7
     """Colorfulness of the photographs held out is made at least this share of the truth's."""
     until: Literal["train", "export"] = "export"
     """Where to stop: after training, or once all is written."""

@@ -98,8 +98,9 @@ class Options:
     dropout: float = 0.5
     """Dropout probability while training: of the decoder's inner blocks; of residual's two deepest stages."""
     start: str = ""
-    """What the generator starts from in the place of initial weights: a run folder, or a .safetensors file of
-    export/to_safetensors.py. Its generator must have the same weights; residual's do at any size."""
+    """What the generator starts from instead of initial weights: a run folder, a .safetensors file of
+    export/to_safetensors.py, or shipped: the colorizer that comes with the package (./shipped is a folder of that
+    name). Its generator must have the same weights; those of residual and lite do at any size."""
     init: Literal["normal", "glorot", "he"] = "normal"
     """Initial weights: normal (0, init_sigma), norms (1, init_sigma); glorot (uniform), or he (normal), norms 1."""
     init_sigma: float = 0.02

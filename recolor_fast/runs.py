@@ -20,7 +20,7 @@ from torch import nn
 
 from recolor_fast import checkpoint
 from recolor_fast.errors import UserError
-from recolor_fast.files import is_part, replacing
+from recolor_fast.files import SHIPPED, is_part, replacing
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
@@ -30,6 +30,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+OWN = "shipped"  # as a start: the weights of the colorizer that comes with the package (./shipped is a folder)
+WEIGHTS = SHIPPED / "colorizer.safetensors"
 LOCK = "lock"  # in a run folder: held by who trains in it
 PASSING = frozenset("runs name resume changed_files dry_run".split())  # options that say how one session is started
 PREFIX = "recolor_fast."  # of the metadata of a .safetensors file, as of an artefact's
@@ -152,9 +154,9 @@ def start(options: Options) -> dict[str, torch.Tensor]:
 
     UserError where there is none there, or its weights are not those of the options' generator.
     """
-    expected = "expected a run folder or a .safetensors file of export/to_safetensors.py"
+    expected = f"expected a run folder, a .safetensors file of export/to_safetensors.py, or {OWN}"
     try:
-        theirs = trained(Path(options.start))
+        theirs = trained(WEIGHTS if options.start == OWN else Path(options.start))
     except UserError as error:
         raise UserError(f"start {options.start}: {error}; {expected}") from error
     weights = theirs.generator.state_dict()
@@ -166,7 +168,7 @@ def start(options: Options) -> dict[str, torch.Tensor]:
         raise UserError(
             f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "
             f"{list(shapes[0].get(misfits[0], ()))} by the options: {expected}, of the same generator, width, "
-            "norms and space, and but for residual the same size"
+            "norms and space, and but for residual and lite the same size"
         )
     return weights
 

@@ -90,7 +90,7 @@ def resolve(options: Options, resumed: Path | None = None) -> Options:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif data != "sample":
         data = str(Path(data).resolve())
-    start = str(Path(options.start).resolve()) if options.start else ""
+    start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
     options = fastest(replace(options, device=device, data=data, start=start), torch.device(device))
     options = resolve_lpips(options)
     check_features(options)

@@ -1,5 +1,6 @@
 """The script that trains the shipped colorizer: its commands, its calibration, and that it repeats itself."""
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_every_stage_starts_from_the_one_before(tmp_path):
     for options in whole:
         assert (options.space, options.generator, options.generator_norm, options.per_class) == (
             "lab",
-            "residual",
+            "lite2",
             "none",
             None,
         )
@@ -55,21 +56,60 @@ def test_the_weakest_strength_that_is_colorful_enough_is_taken(photographs):
     assert rows[0]["strength"] == 1
     assert 0.1 < shares[0] < shares[-1]
     assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(2 * shares[0], rel=0.1)
+    assert shares[-1] == pytest.approx(1.75 * shares[0], rel=0.1)
     middle = rows[len(rows) // 2]
-    least = min(middle["chroma"], middle["colorfulness"])
-    assert train_shipped.weakest(rows, least) == middle["strength"]
+    assert train_shipped.weakest(rows, middle["colorfulness"]) == middle["strength"]
     with pytest.raises(ValueError, match="least 9: expected at most"):
         train_shipped.weakest(rows, 9)
 
 
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """Two shards in which the same keys stand for different photographs."""
+    folder = tmp_path_factory.mktemp("shards")
+    for shard in range(2):
+        files = write_jpegs(folder / f"of-{shard}", 4, first=4 * shard, height=100, width=100)
+        with tarfile.open(folder / f"00000{shard}.tar", "w") as archive:
+            for number, file in enumerate(files):
+                archive.add(file, f"{('lfw', 'street')[number % 2]}-{number}.jpg")
+    return folder
+
+
+def test_photographs_are_laid_down_once_each_and_those_held_out_apart(shards, photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_shipped, "HELD_OUT", 3)
+    monkeypatch.setattr(train_shipped, "FACES", 2)
+    train_shipped.unpack(shards, [photographs / "train"], tmp_path / "all")
+    parts = {part: sorted(path.name for path in (tmp_path / "all" / part).rglob("*.jpg")) for part in ("train", "val")}
+    assert len(parts["val"]) == 3
+    assert sum(name.startswith("lfw-") for name in parts["val"]) == 2
+    from_shards = [name for name in (*parts["train"], *parts["val"]) if name.startswith(("lfw-", "street-"))]
+    assert len(set(from_shards)) == len(from_shards) == 8
+    assert len(parts["train"]) == 8 - 3 + 8  # and those of the other folder
+    contents = {path.read_bytes() for path in (tmp_path / "all").rglob("*.jpg")}
+    assert len(contents) == 16  # none lost
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "all").rglob("*.jpg")}
+    train_shipped.unpack(shards, [], tmp_path / "all")  # it is there
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "all").rglob("*.jpg")}
+    with pytest.raises(ValueError, match=r"no \.tar files"):
+        train_shipped.unpack(photographs, [], tmp_path / "none")
+
+
+def test_what_is_held_out_does_not_depend_on_the_order():
+    keys = [f"{source}-{number}-0" for source in ("lfw", "flickr8k", "voc") for number in range(900)]
+    held = train_shipped.held_out(keys)
+    assert held == train_shipped.held_out(keys[::-1])
+    assert len(held) == train_shipped.HELD_OUT
+    assert sum(key.startswith("lfw-") for key in held) == train_shipped.FACES
+
+
 @pytest.mark.slow
-def test_it_trains_calibrates_and_exports_the_same_twice(photographs, tmp_path):
-    made = []
-    for name in ("one", "two"):
-        flags = ["--data", photographs, "--out", tmp_path / name, "--runs", tmp_path / f"{name}-runs", "--scale", 1e-4]
-        flags += ["--least", 0, "--lpips-weights", "random", "--flags=--width 4 --device cpu"]
-        assert train_shipped.main([str(flag) for flag in flags]) == 0
-        assert {runtime.load(path, "cpu").graph for path in (tmp_path / name).iterdir()} == set(runtime.GRAPHS)
-        made.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
-    assert made[0] == made[1]
+def test_it_trains_calibrates_and_exports(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_shipped, "HELD_OUT", 3)
+    flags = ["--shards", shards, "--photographs", tmp_path / "photographs", "--out", tmp_path / "out"]
+    flags += ["--runs", tmp_path / "runs", "--scale", 1e-4, "--least", 0]
+    flags += ["--flags=--width 8 --batch 2 --device cpu --encoder-weights random --gray-photographs keep"]
+    assert train_shipped.main([str(flag) for flag in flags]) == 0
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"colorizer.safetensors", "colorizer-chroma.onnx", "colorizer-image.onnx"}
+    for path in (tmp_path / "out").glob("*.onnx"):
+        assert runtime.load(path, "cpu").options.size == 160

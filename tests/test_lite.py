@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recolor_fast import train
+from recolor_fast import runs, train
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.networks import lite, published
 from recolor_fast.networks.generators import build_generator
@@ -230,3 +230,16 @@ def test_a_package_whose_file_is_another_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(published.metadata, "files", lambda package: [File(tmp_path / "weights.pth")])
     with pytest.raises(ValueError, match="SHA-256"):
         published.file_of(replace(TINY, encoder_weights="auto"))
+
+
+def test_a_run_starts_from_the_colorizer_that_comes_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # ./shipped would be a folder of that name
+    write_jpegs(tmp_path / "photographs", 4)
+    flags = "--preset pix2pix-lab --generator lite2 --width 40 --generator-norm none --critic= --start shipped".split()
+    flags += "--learning-rate 0 --name run --per-class None --val-per-class None --images 2 --save-every 2".split()
+    trainings.run(tmp_path / "photographs", tmp_path / "runs", *flags)
+    own = trainings.newest(tmp_path / "runs" / "run")["step"]["generator"]
+    shipped = runs.trained(runs.WEIGHTS).generator.state_dict()
+    assert own.keys() == shipped.keys()
+    assert all(torch.equal(own[name], shipped[name]) for name in own)
+    assert runs.stored_options(tmp_path / "runs" / "run").start == "shipped"

@@ -108,7 +108,7 @@ def test_a_start_that_misfits_leaves_no_folder(photographs, tmp_path, capsys):
             assert train.main(arguments(photographs, tmp_path, *more, *dry)) == 2
             said = capsys.readouterr().err
             assert re.search(
-                f"error: start {tmp_path / start}: .*{why}.*expected a run folder or a .safetensors file", said
+                f"error: start {tmp_path / start}: .*{why}.*expected a run folder, a .safetensors file", said
             )
             assert not (tmp_path / "second").exists()
 
