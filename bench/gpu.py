@@ -47,6 +47,7 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
+from recolor_fast.updates import critic_update
 
 ROOT = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
@@ -168,7 +169,7 @@ def exact(options: Options, batches: Sequence[int]) -> Iterator[Row]:
             weights = {name: parameter.detach() for name, parameter in single.named_parameters()}
             updates: dict[str, Callable] = {
                 "fused": partial(fused.critic_update, fused.layers(single, options)),
-                "torch.func": partial(step.critic_update, single),
+                "torch.func": partial(critic_update, single),
             }
             for kind, dtype in kinds:
                 torch.backends.cudnn.allow_tf32 = kind == "float32 as TF32"

@@ -20,7 +20,8 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.layers import SLOPE, Doubling, Halving, LeakyReLU, power_iteration
 from recolor_fast.options import Options
-from recolor_fast.step import Parts, Step, step_seed
+from recolor_fast.step import Step, step_seed
+from recolor_fast.updates import Parts
 
 
 def plain(network: nn.Module, activations: bool = True, convolutions: bool = True) -> nn.Module:

@@ -46,7 +46,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench.common import report
 from bench.paper import PaperStep
 from recolor_fast import train
-from recolor_fast.data import loader
+from recolor_fast.data import chosen, loader
 from recolor_fast.environment import device_name
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.losses.terms import build_terms
@@ -141,7 +141,7 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
     `options` are resolved (train.resolve); `variants` name what each changes in them. The options' own seed chooses the
     photographs and their order. Says each finished training on stderr.
     """
-    photographs = train.choose(options)
+    photographs = chosen.choose(options)
     val_gray, val_rgb = loader.load(options, photographs.val)
     device = torch.device(options.device)
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from recolor_fast import folder, images, outputs, pictures, runtime
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
-from recolor_fast.photographs import claims, libraries, provenance, walk
+from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
@@ -147,7 +147,7 @@ class Colorizer:
 
     def _file(self, data: bytes) -> bytes:
         picture = pictures.read(data, judge=False)
-        format = picture.format if picture.format in images.WRITABLE else "PNG"
+        format = picture.format if picture.format in encoders.WRITABLE else "PNG"
         settings = self.settings._replace(color="recolor")
         writing = pictures.Writing(look=look(settings), made=provenance.written(made(self.artefact, settings), format))
         return pictures.encode(picture, self.artefact.chroma(eight(picture.gray)), format, writing)[0]
@@ -182,13 +182,13 @@ def globs(settings: Settings) -> walk.Globs:
 
 
 def checked(settings: Settings) -> Settings:
-    """The settings with `format` as the key of images.WRITABLE that it names. Raises ValueError, naming the value."""
+    """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
     for name, low, high in (("quality", 1, 100), ("saturation", 0, 4), ("max_pixels", 1, images.MAX_PIXELS)):
         if not low <= getattr(settings, name) <= high:
             raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
     format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
-    if format and format not in images.WRITABLE:
-        raise ValueError(f"format {settings.format}: expected one of {', '.join(images.WRITABLE)}")
+    if format and format not in encoders.WRITABLE:
+        raise ValueError(f"format {settings.format}: expected one of {', '.join(encoders.WRITABLE)}")
     if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
         raise ValueError(f"format {format} {lacks}")
     if settings.temporal and settings.pages == "all":

@@ -14,6 +14,7 @@ import numpy as np
 
 from recolor_fast import images, plots
 from recolor_fast.data import sources
+from recolor_fast.photographs import encoders
 
 FOLDER = Path("demo")
 TRAIN = (
@@ -35,7 +36,7 @@ def write_gray(folder: Path) -> list[Path]:
     for path in (*sample, *(sample[0].with_name(name) for name in GRAY_ONLY)):
         written.append(folder / f"{path.stem}.jpg")
         if not written[-1].exists():
-            images.write(written[-1], _gray(path), None, "JPEG", 95)
+            encoders.write(written[-1], _gray(path), None, "JPEG", 95)
     return written
 
 

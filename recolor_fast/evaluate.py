@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from recolor_fast import chroma, colored, images, metrics, plots, runs, runtime
 from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
-from recolor_fast.data import host, index, sources
+from recolor_fast.data import host, index, listed, sources
 from recolor_fast.environment import environment
-from recolor_fast.files import legible, print_path
+from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.metrics import METRICS, Columns, Judged
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import Options, to_json
@@ -530,7 +530,7 @@ def protocol(
         "data": chosen.root.resolve().name,
         "split": chosen.split,
         "photographs": len(chosen.paths),
-        "files": runs.digest(chosen.paths),
+        "files": listed.digest(chosen.paths),
         "unusable": {chosen.name(path): reason for path, reason in chosen.unusable.items()},
         "val_per_class": arguments.val_per_class,
         "limit": arguments.limit,
@@ -588,11 +588,11 @@ def tables(results: Results, systems: list[System]) -> str:
                 those, of = reasons.setdefault(found["missing"], ({}, {}))
                 those[name] = of[one] = None
     if reasons:
-        listed = "\n".join(
+        listing = "\n".join(
             f"- {', '.join(those)} ({', '.join(of) if len(of) < len(names) - 1 else 'all'}): {reason}"
             for reason, (those, of) in reasons.items()
         )
-        blocks.append(f"## Missing\n\n{listed}")
+        blocks.append(f"## Missing\n\n{listing}")
     blocks.append("## Definitions\n\n" + "\n".join(f"- {line}" for line in DEFINITIONS))
     return "# Evaluation\n\n" + "\n\n".join(blocks) + f"\n\n---\n{results.caption}\n"
 
@@ -741,7 +741,7 @@ def evaluate(arguments: Arguments) -> Path:
     systems = open_systems(arguments, chosen, device)
     chosen = without_broken(chosen, systems, arguments.strict)
     for system in systems:
-        if system.folder and (count := runs.trained_on(system.folder, chosen.paths)):
+        if system.folder and (count := listed.trained_on(system.folder, chosen.paths)):
             of = f"{count} of {len(chosen.paths)} photographs"
             print(f"warning: {of} have the names of those {system.name} was trained on", file=sys.stderr)
     judged = {
@@ -757,9 +757,9 @@ def evaluate(arguments: Arguments) -> Path:
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     written = {"protocol": told, "systems": found}
-    runs.write_text(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
-    runs.write_text(out / "per_photograph.csv", per_photograph(chosen, columns))
-    runs.write_text(out / "tables.md", tables(results, systems))
+    write_text(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
+    write_text(out / "per_photograph.csv", per_photograph(chosen, columns))
+    write_text(out / "tables.md", tables(results, systems))
     draw(out, chosen, systems, results, arguments.size, arguments.shown)
     return out
 

@@ -187,3 +187,9 @@ def private_folder(name: str) -> Path:
     if hasattr(os, "getuid") and (folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077):
         raise NotPrivate(f"{folder} is a link or open to other users")
     return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode(errors="backslashreplace"))  # names of files need not be valid text

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
-from recolor_fast.photographs import formats, pages, provenance
+from recolor_fast.photographs import encoders, formats, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
 from recolor_fast.photographs.walk import Found, State, identity
 
-FORMATS = {suffix: name for name, suffix in images.WRITABLE.items()} | {
+FORMATS = {suffix: name for name, suffix in encoders.WRITABLE.items()} | {
     **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
     ".tiff": "TIFF",
@@ -74,8 +74,8 @@ class Job(NamedTuple):
     source: Path
     target: Path | None
     format: str = ""
-    """Format to write, a key of images.WRITABLE; empty where the file is copied, or reading it will tell what is wrong
-    with it."""
+    """Format to write, a key of encoders.WRITABLE; empty where the file is copied, or reading it will tell what is
+    wrong with it."""
     width: int = 0
     """Pixels as the file's header says, upright or not; 0 where it cannot be read."""
     height: int = 0
@@ -230,7 +230,7 @@ def _judged(
     if plan.in_place:
         if source.is_symlink():
             return no("skipped", "a link: give the file it leads to")
-        if header.format and header.format not in images.WRITABLE:
+        if header.format and header.format not in encoders.WRITABLE:
             return no("failed", f"{header.format} files cannot be written, so not in place either: give an output")
         target, format = source, header.format
     elif taken.setdefault(key(target), source) != source:
@@ -257,8 +257,8 @@ def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path
         return target, FORMATS[target.suffix.lower()]
     if not format:  # reading it will fail and say why
         return target, format
-    new = wanted or (format if format in images.WRITABLE else images.INSTEAD.get(format, "PNG"))
-    return (target, new) if new == format or named else (target.with_name(target.name + images.WRITABLE[new]), new)
+    new = wanted or (format if format in encoders.WRITABLE else encoders.INSTEAD.get(format, "PNG"))
+    return (target, new) if new == format or named else (target.with_name(target.name + encoders.WRITABLE[new]), new)
 
 
 def whole(target: Path, format: str, named: bool) -> Path | None:

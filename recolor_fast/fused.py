@@ -109,7 +109,7 @@ def critic_update(
     mix: Tensor,
     loss_scale: Tensor | None = None,
 ) -> tuple[Parameters, Parameters]:
-    """The critic's loss by parts and its gradient by parameter name, as `recolor_fast.step.critic_update` gives them.
+    """The critic's loss by parts and its gradient by parameter name, as updates.critic_update gives them.
 
     `scales` from `layers`; otherwise the same arguments. Under autocast the convolutions but for the scores' are in its
     type; the scores, the norm, the penalty and all reductions are at least float32.

@@ -6,63 +6,31 @@ Luminance is Y' of JFIF YCbCr (ITU-T T.871, section 7: Rec. 601 weights, full ra
 
 import errno
 import io
-import logging
 import os
 import re
 import stat
-import struct
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from recolor_fast.files import replacing
 from recolor_fast.options import Options
-from recolor_fast.photographs import avif, cut_jpeg, decoders, formats, heif, jxl, libraries, pam, samples, tiff
+from recolor_fast.photographs import cut_jpeg, decoders, formats, jpeg_headers, libraries, opening, samples
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.opened import Decoded
+from recolor_fast.photographs.opening import MAX_PIXELS
 from recolor_fast.photographs.samples import UnreadableImage, shallow
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
-
 LARGEST = 2**30  # bytes of a file of libraries.LIBRARIES whose header is read
-WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF, which has 256 colors
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "TIFF": ".tif",
-    "WEBP": ".webp",
-    "BMP": ".bmp",
-    "AVIF": ".avif",
-    "HEIF": ".heic",
-    "JXL": ".jxl",
-    "JPEG2000": ".jp2",
-    "PPM": ".ppm",
-    "QOI": ".qoi",
-    "SGI": ".sgi",
-    "TGA": ".tga",
-}
-WITH_ALPHA = frozenset("PNG TIFF WEBP AVIF HEIF JXL JPEG2000 QOI SGI TGA".split())  # of WRITABLE
-INSTEAD = {"RAW": "TIFF"}  # what is written for a format that is not WRITABLE: TIFF holds a sensor's depth; else PNG
-BITS = {"PNG": 16, "TIFF": 16, "HEIF": 12, "AVIF": 12}  # of WRITABLE: those that hold more than 8 a channel
-OPENCV: dict[str, list[int]] = {  # what OpenCV writes, and how: Pillow holds no colors of more than 8 bits
-    "PNG": [],
-    "TIFF": [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE],
-}
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .webp .gif .bmp .dib .avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c "
     ".ppm .pgm .pbm .pnm .pam .pfm .psd .qoi .dds .sgi .bw .ras .icns .fits .ico .cur .pcx .dcx .pcd .tga "
     ".heic .heif .heics .heifs .hif .jxl .dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .raf .orf .rw2 .rwl .pef .srw "
     ".x3f .mrw .3fr .fff .iiq .erf .mef .mos .kdc .dcr .gpr".split()
 )
-
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
 
 
 def threads() -> int:
@@ -83,7 +51,7 @@ def read_rgb(data: bytes, size: int = 0) -> np.ndarray:
         whole = shallow(samples.color(more.raster))
         by = reduction(whole.shape[1], whole.shape[0], size) if size else 1
         return _rgb(upright(reduced(whole, by), more.raster.orientation or 1))
-    with opened(data) as image:
+    with opening.opened(data) as image:
         pixels = _fast_jpeg(data, image, size)
         if pixels is None:
             raster = decoders.decode(data, image)
@@ -140,7 +108,7 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
             data = file.read(LARGEST + 1)
             more = libraries.opened(kind, data) if len(data) <= LARGEST else None
             return Header(kind.reader, more.width, more.height) if more else Header("", 0, 0)
-        with _quiet(), _open(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
+        with opening.quiet(), opening.image(file, SIGNED + UNSIGNED if trust_suffix else SIGNED) as image:
             return _header_of(image)
     except UnidentifiedImageError:
         late = _later_jpeg(file) if trust_suffix and kind is None else None
@@ -152,7 +120,7 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
 
 
 def _header_of(image: Image.Image) -> Header:
-    return Header(file_format(image), *(image.size[::-1] if orientation(image) >= 5 else image.size))
+    return Header(opening.file_format(image), *(image.size[::-1] if orientation(image) >= 5 else image.size))
 
 
 def _later_jpeg(file: BinaryIO) -> Header | None:
@@ -162,7 +130,7 @@ def _later_jpeg(file: BinaryIO) -> Header | None:
         head = file.read(cut_jpeg.JUNK)
         if (at := cut_jpeg.start(head)) < 0:
             return None
-        with _quiet(), Image.open(io.BytesIO(head[at:] + file.read()), formats=["JPEG"]) as image:
+        with opening.quiet(), Image.open(io.BytesIO(head[at:] + file.read()), formats=["JPEG"]) as image:
             return _header_of(image)
     except decoders.ERRORS:
         return None
@@ -173,7 +141,7 @@ def frames(data: bytes) -> int:
     try:
         if more := libraries.opened(formats.kind(io.BytesIO(data)), data):
             return more.frames
-        with _quiet(), _open(io.BytesIO(data), SIGNED + UNSIGNED) as image:
+        with opening.quiet(), opening.image(io.BytesIO(data), SIGNED + UNSIGNED) as image:
             return getattr(image, "n_frames", 1)
     except decoders.ERRORS:  # Pillow's plugins and the libraries raise whatever their parsing runs into
         return 1
@@ -191,16 +159,16 @@ def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded | None:
         more = libraries.opened(kind, data)
         if more is None:
             return None
-        check_size(more.width, more.height, max_pixels)
+        opening.check_size(more.width, more.height, max_pixels)
         if more.stored > min(2 * max_pixels, MAX_PIXELS):
             raise UnreadableImage(f"too many pixels: {more.stored:,} on the sensor")
         result = more.decode()
-        check_size(result.raster.pixels.shape[1], result.raster.pixels.shape[0], max_pixels)
+        opening.check_size(result.raster.pixels.shape[1], result.raster.pixels.shape[0], max_pixels)
         return result._replace(format=kind.reader if kind else "", bits=more.bits)
     except UnreadableImage:
         raise
     except decoders.ERRORS as error:
-        raise _unreadable(error, f"{kind.name}: " if kind else "") from error
+        raise opening.unreadable(error, f"{kind.name}: " if kind else "") from error
 
 
 def read(path: Path) -> bytes:
@@ -236,8 +204,8 @@ def check(data: bytes, max_pixels: int = MAX_PIXELS, strict: bool = False) -> np
     is valid, if wrong. What is odd outside the coded data (a broken color profile, whatever follows the end marker) is
     no fault; with stray bytes between the headers, the coded data are not looked at strictly.
     """
-    pixels = read_rgb(data) if plain_jpeg(data, max_pixels) is None else None
-    header = jpeg_header(data) if strict else None
+    pixels = read_rgb(data) if jpeg_headers.plain(data, max_pixels) is None else None
+    header = jpeg_headers.read(data) if strict else None
     if header is not None and header.width * header.height <= max_pixels:
         _check_scans(data)
     return pixels
@@ -263,128 +231,6 @@ def _check_scans(data: bytes) -> None:
         read_rgb(data)  # harmless, or more than libjpeg-turbo's simple interface can do: the full decoder judges
 
 
-class Jpeg(NamedTuple):
-    """What the headers of a JPEG say."""
-
-    width: int
-    """Pixels, before EXIF orientation."""
-    height: int
-    """Pixels, before EXIF orientation; 0 where only the end of the data would tell."""
-    plain: bool
-    """8 bits, Huffman-coded, gray or YCbCr: what every decoder reads alike."""
-    scan: int
-    """Offset of the first scan, where the pixels begin."""
-
-
-def jpeg_header(data: bytes) -> Jpeg | None:
-    """The headers of a JPEG (ITU-T T.81, annex B); None for other formats and for headers that are out of order."""
-    if data[:3] != b"\xff\xd8\xff":
-        return None
-    offset, frame, adobe = 2, None, None
-    while offset + 4 <= len(data) and data[offset] == 0xFF:
-        marker = data[offset + 1]
-        if marker == 0xFF:  # a fill byte
-            offset += 1
-            continue
-        segment = data[offset + 4 : offset + 2 + int.from_bytes(data[offset + 2 : offset + 4])]
-        if marker == 0xDA and frame is not None:
-            return _header(*frame, adobe, offset)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = (marker, segment)
-        if marker == 0xEE and segment[:5] == b"Adobe" and len(segment) >= 12:
-            adobe = segment[11]
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or (frame and len(frame[1]) < 6):
-            return None  # no segment that belongs here: let the full decoder judge
-        offset += 4 + len(segment)
-    return None
-
-
-def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg | None:
-    """The headers of a JPEG of up to `max_pixels` that every decoder reads alike; None for all other data.
-
-    Raises UnreadableImage where such a JPEG has no end marker.
-    """
-    header = jpeg_header(data)
-    if header is None or not header.plain or header.width * header.height > max_pixels:
-        return None
-    if data.rfind(b"\xff\xd9", header.scan) < 0:  # no other FF D9 can follow: entropy-coded FF is stuffed
-        raise UnreadableImage("truncated: the JPEG data stops before its end marker")
-    return header
-
-
-def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
-    """`frame` is the SOF segment; `adobe` the color transform of an APP14 segment (0: none, so RGB or CMYK)."""
-    precision, count = frame[0], frame[5]
-    rgb = frame[6::3][:count] == b"RGB" or adobe == 0
-    plain = marker in (0xC0, 0xC1, 0xC2) and precision == 8 and (count == 1 or (count == 3 and not rgb))
-    height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
-    return Jpeg(width, height, plain and height > 0 and width > 0, scan)
-
-
-def _open(file: BinaryIO, formats: list[str]) -> Image.Image:
-    """A file's image, of which only the header has been read. Raises whatever Pillow runs into."""
-    head = file.read(4)
-    file.seek(0)
-    try:
-        if tiff.is_tiff(head):
-            return tiff.File(file)
-        return pam.File(file) if head[:2] in pam.STARTS else Image.open(file, formats=formats)
-    except SyntaxError as error:  # what a plugin of Pillow raises for a file that is not of its format
-        raise UnidentifiedImageError(str(error)) from error
-
-
-@contextmanager
-def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """A file's image, of which only the header has been read. At most MAX_PIXELS are possible, whatever `max_pixels`.
-
-    Raises UnreadableImage and nothing else, also for what is raised inside the block.
-    """
-    if not data:
-        raise UnreadableImage("the file is empty")
-    try:
-        with _quiet(), _open(io.BytesIO(data), SIGNED + UNSIGNED) as image:
-            check_size(image.width, image.height, max_pixels)
-            yield image
-    except UnreadableImage:
-        raise
-    except UnidentifiedImageError:
-        raise UnreadableImage(_unidentified(data)) from None
-    except Image.DecompressionBombError:
-        raise UnreadableImage(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
-    except decoders.ERRORS as error:  # Pillow's plugins raise whatever their parsing runs into
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: BaseException, name: str = "") -> UnreadableImage:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if re.fullmatch(r"decoder error -\d+", reason):  # Pillow's text for whatever its C code ran into
-        reason = "its coded data make no sense"
-    kind = "" if reason.startswith("truncated: ") else "truncated: " if "truncated" in reason.lower() else None
-    return UnreadableImage(f"{name}{'damaged or unsupported: ' if kind is None else kind}{reason}")
-
-
-def _unidentified(data: bytes) -> str:
-    """Why Pillow could make nothing of a file, for people."""
-    kind = formats.kind(io.BytesIO(data))
-    if kind is None:
-        return f"not an image, or cut off in its header: it begins with {data[:8]!r}"
-    try:
-        return f"{kind.name} of a kind that is not read: {formats.layout(kind, data)}"
-    except (ValueError, struct.error):
-        return f"{kind.name} that is damaged or cut off in its header"
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises UnreadableImage for more pixels than `max_pixels`."""
-    if width * height > max_pixels:
-        raise UnreadableImage(f"too many pixels: {width} x {height}, expected at most {max_pixels:,} in all")
-
-
-def file_format(image: Image.Image) -> str:
-    """Pillow's name of an image's file format."""
-    return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more JPEGs behind it
-
-
 def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     """Pixels of a gray or RGB JPEG by libjpeg-turbo, None where Pillow should try; `image` is its parsed header.
 
@@ -393,7 +239,7 @@ def _fast_jpeg(data: bytes, image: Image.Image, size: int) -> np.ndarray | None:
     In strict mode libjpeg's warnings are errors, so a missing end marker costs no search of its own. Other warnings
     (stray bytes between segments) leave good pixels: Pillow decodes those.
     """
-    if file_format(image) != "JPEG" or image.mode not in ("L", "RGB"):
+    if opening.file_format(image) != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     by = reduction(image.width, image.height, size) if size else 1
     height, width = -(-image.height // by), -(-image.width // by)
@@ -434,33 +280,6 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     return np.ascontiguousarray(array)
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_filters = warnings.catch_warnings()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Ignore warnings inside: Pillow warns of what we judge ourselves (large images, odd metadata).
-
-    `catch_warnings` alone is not safe with threads, which would restore each other's filters: here the first thread
-    in sets the filters and the last one out restores them.
-    """
-    global _quiet_depth, _quiet_filters
-    with _quiet_lock:
-        _quiet_depth += 1
-        if _quiet_depth == 1:
-            _quiet_filters = warnings.catch_warnings(action="ignore")
-            _quiet_filters.__enter__()
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_filters.__exit__(None, None, None)
 
 
 # --- pixel arithmetic ----------------------------------------------------------------------------------------------
@@ -520,63 +339,3 @@ def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarra
 def prepared(gray: np.ndarray, options: Options) -> np.ndarray:
     """What the generator of a run of these options sees of uint8 gray (H,W), by `source`: uint8 (size, size)."""
     return source(gray, options.size, options.equalize != "none", options.blur != "none")
-
-
-# --- writing -------------------------------------------------------------------------------------------------------
-
-
-def encode(
-    rgb: np.ndarray,
-    alpha: np.ndarray | None,
-    format: str,
-    quality: int,
-    settings: Mapping[str, Any] | None = None,
-    bits: int = 16,
-) -> bytes:
-    """(H,W,3), and alpha (H,W) of the same type where the format holds it, as the bytes of a file.
-
-    uint8, or uint16 for the formats of BITS, which then hold `bits` a channel or as many as they can. `format` is a key
-    of WRITABLE; `quality` 1..100 is for JPEG, WebP, AVIF, HEIF and JXL, the others are lossless; `settings` are more
-    arguments for what is not JPEG, PNG or TIFF: what Pillow's save() takes. JPEG is 4:2:0: the chroma was predicted at
-    a few hundred pixels and upsampled, so full resolution would only store more bytes of the same. Raises ValueError
-    for another format, one whose library is not installed, or for sizes the format cannot hold.
-    """
-    if format not in WRITABLE:
-        raise ValueError(f"format {format}: expected one of {', '.join(WRITABLE)}")
-    if rgb.dtype != np.uint8 and format not in BITS:
-        raise ValueError(f"{rgb.dtype} pixels cannot be written as {format}: expected uint8")
-    if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
-        raise ValueError(f"format {format} {lacks}")
-    planes = np.dstack([rgb, alpha]) if alpha is not None and format in WITH_ALPHA else np.ascontiguousarray(rgb)
-    try:
-        return _encoded(planes, format, quality, dict(settings or {}), bits)
-    except Exception as error:  # encoders refuse sizes with errors of many types
-        raise ValueError(f"{rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written as {format}: {error}") from error
-
-
-def _encoded(planes: np.ndarray, format: str, quality: int, settings: dict[str, Any], bits: int) -> bytes:
-    if format == "JPEG":
-        return simplejpeg.encode_jpeg(planes, quality, "RGB", "420")
-    if format in OPENCV:  # PNG six times faster than Pillow's default, a little larger
-        order = cv2.COLOR_RGBA2BGRA if planes.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        return cv2.imencode(WRITABLE[format], cv2.cvtColor(planes, order), OPENCV[format])[1].tobytes()
-    if format == "AVIF" and planes.dtype == np.uint16:
-        return avif.encode(planes, quality, 10 if bits <= 10 else 12, settings)
-    if format == "HEIF":
-        return heif.encode(planes, quality, 10 if bits <= 10 else 12, settings)
-    if format == "JXL":
-        return jxl.encode(planes, quality, settings.pop("lossless", False), settings)
-    file = io.BytesIO()
-    lossy = {"quality": quality} if format in ("WEBP", "AVIF") else {}
-    Image.fromarray(planes).save(file, format, **lossy, **settings)
-    return file.getvalue()
-
-
-def write(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None, format: str, quality: int) -> None:
-    """Encode (see there) and replace `path` in one step: whatever fails, it is the old file or the new one.
-
-    Raises ValueError from encode and OSError from the file system; the folder must exist.
-    """
-    data = encode(rgb, alpha, format, quality)
-    with replacing(path) as file:
-        file.write(data)

@@ -8,22 +8,29 @@ never RGB on the way: its Y samples are those of the new file.
 import io
 import math
 import re
-import struct
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageCms
+from PIL import Image
 
 from recolor_fast import chroma, images, jpeg, metadata
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import avif, cut_jpeg, decoders, inventory, jpeg2000, provenance, samples
+from recolor_fast.photographs import (
+    avif,
+    cut_jpeg,
+    decoders,
+    encoders,
+    inventory,
+    jpeg2000,
+    opening,
+    profiles,
+    provenance,
+)
 from recolor_fast.photographs.in_color import SIDE, is_color
-from recolor_fast.photographs.samples import Raster
 
-EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off
 LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
 ROWS = 0.9  # share of a JPEG's rows that have to be there where its end is missing
 
@@ -114,14 +121,14 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
     picture = _fast_jpeg(data, max_pixels, judge) or _by_library(data, max_pixels, judge)
     if picture:
         return picture
-    with images.opened(data, max_pixels) as image:
+    with opening.opened(data, max_pixels) as image:
         stored = images.orientation(image)
         profile = image.info.get("icc_profile") or b""
         if image.format == "JPEG2000":
             profile = jpeg2000.profile(data)
         raster = decoders.decode(data, image)
         turn = raster.orientation or images.orientation(image)
-        pixels, alpha, notes = _to_srgb(raster, profile)
+        pixels, alpha, notes = profiles.to_srgb(raster, profile)
         gray = pixels
         colored: bool | None = False
         if pixels.ndim == 3:
@@ -131,14 +138,14 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
         return Picture(
             images.upright(gray, turn),
             None if alpha is None else images.upright(alpha, turn),
-            images.file_format(image),
+            opening.file_format(image),
             colored,
             raster.notes + notes + _notes(image) + _shallowed(data, image),
             metadata.of_image(data, image),
             stored,
             lossless=image.format == "WEBP" and _is_lossless_webp(data),
             bits=avif.bits(data) if image.format == "AVIF" else 16,
-            things=inventory.of(data, images.file_format(image)),
+            things=inventory.of(data, opening.file_format(image)),
         )
 
 
@@ -150,7 +157,7 @@ def luminance(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
         raster = decoders.of_pillow(image)
     except decoders.ERRORS as error:
         raise images.UnreadableImage(f"damaged or unsupported: {error}") from error
-    pixels, alpha, _ = _to_srgb(raster, image.info.get("icc_profile") or b"")
+    pixels, alpha, _ = profiles.to_srgb(raster, image.info.get("icc_profile") or b"")
     return images.gray(pixels) if pixels.ndim == 3 else pixels, alpha
 
 
@@ -159,7 +166,7 @@ def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     more = images.decoded(data, max_pixels)
     if more is None:
         return None
-    pixels, alpha, notes = _to_srgb(more.raster, more.profile)
+    pixels, alpha, notes = profiles.to_srgb(more.raster, more.profile)
     turn = more.raster.orientation or 1
     colored = pixels.ndim == 3 and (is_color(pixels) if judge else None)
     jpeg_inside = more.carrier.startswith(jpeg.SOI)
@@ -193,16 +200,16 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     profile = metadata.profile(segments)
     if space not in ("Gray", "YCbCr"):
         return None
-    images.check_size(width, height, max_pixels)
+    opening.check_size(width, height, max_pixels)
     table: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     if profile:
         try:
-            if space == "YCbCr" and _transform(profile, "RGB") is not None:
+            if space == "YCbCr" and profiles.transform(profile, "RGB") is not None:
                 return None
-            table = _gray_table(profile) if space == "Gray" else None
+            table = profiles.gray_table(profile) if space == "Gray" else None
         except ValueError as error:
-            notes = (_ignored(error),)
+            notes = (profiles.ignored(error),)
     try:
         gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
         colored: bool | None = None if space == "YCbCr" else False
@@ -216,7 +223,7 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     if gray.shape != (height, width):
         return None
     if table is not None:
-        gray = _looked_up(gray, table)
+        gray = profiles.looked_up(gray, table)
     found = metadata.of_jpeg(segments)
     turn = metadata.orientation(found)
     count = metadata.pictures(segments)
@@ -262,115 +269,6 @@ def _is_lossless_webp(data: bytes) -> bool:
     return False
 
 
-# --- color profiles ------------------------------------------------------------------------------------------------
-
-
-def _ignored(error: Exception) -> str:
-    return f"{LOSS}color profile ignored, taken as sRGB: {' '.join(str(error).split())}"
-
-
-def _to_srgb(raster: Raster, profile: bytes) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """A raster's pixels, gray (H,W) or RGB (H,W,3), in sRGB by its profile, its alpha, and notes; uint8 or uint16."""
-    pixels, alpha = raster.pixels, raster.alpha
-    notes: tuple[str, ...] = ()
-    if profile and not raster.converted:
-        try:
-            if pixels.ndim == 2:
-                table = _gray_table(profile)
-                return pixels if table is None else _looked_up(pixels, table), alpha, ()
-            mode = "CMYK" if pixels.shape[2] == 4 else "RGB"
-            transform = _transform(profile, mode)
-            if transform is not None:
-                if pixels.dtype != np.uint8:
-                    notes = (f"{LOSS}16 bits a channel became 8, as its color profile had to be applied",)
-                    pixels, alpha = images.shallow(pixels), None if alpha is None else images.shallow(alpha)
-                return np.array(ImageCms.applyTransform(Image.fromarray(pixels, mode), transform)), alpha, notes
-        except (ValueError, ImageCms.PyCMSError) as error:
-            notes = (_ignored(error),)
-    return samples.color(raster), raster.alpha, notes
-
-
-def _opened(profile: bytes) -> tuple[ImageCms.ImageCmsProfile, str]:
-    """A profile and the color space it is for: "GRAY", "RGB", "CMYK", ... Raises ValueError."""
-    try:
-        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return found, found.profile.xcolor_space.strip()
-    except Exception as error:  # OSError, PyCMSError and others
-        raise ValueError(f"{len(profile):,} bytes that are no valid profile") from error
-
-
-@lru_cache(maxsize=32)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From "RGB" or "CMYK" pixels with a profile to sRGB; None where it changes no color by more than 1 level.
-
-    Raises ValueError for a profile that is broken or for other pixels.
-    """
-    source, space = _opened(profile)
-    if space != mode:
-        raise ValueError(f"it is for {space} colors, the picture is {mode}")
-    try:
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except ImageCms.PyCMSError as error:
-        raise ValueError(str(error)) from error
-    if mode == "RGB":
-        steps = np.linspace(0, 255, 9).astype(np.uint8)
-        grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(9, 81, 3)
-        changed = np.asarray(ImageCms.applyTransform(Image.fromarray(grid), transform))
-        if np.abs(changed.astype(int) - grid).max() <= 1:
-            return None
-    return transform
-
-
-@lru_cache(maxsize=32)
-def _gray_table(profile: bytes) -> np.ndarray | None:
-    """sRGB gray, uint16 (65536,), of each 16-bit gray value by a profile for gray or, of its gray axis, for RGB.
-
-    None where no 8-bit value changes by more than 1 level. Raises ValueError for a broken profile or one of others.
-    """
-    source, space = _opened(profile)
-    values = np.arange(65536, dtype=np.uint16)
-    try:
-        if space == "GRAY":
-            target = ImageCms.ImageCmsProfile(io.BytesIO(gray_profile()))
-            transform = ImageCms.buildTransform(source, target, "I;16", "I;16", flags=EXACT)
-            table = np.asarray(ImageCms.applyTransform(Image.fromarray(values.reshape(256, 256)), transform)).ravel()
-        elif space == "RGB":  # LittleCMS through Pillow has 8 bits of these: in between, straight lines
-            ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
-            transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
-            steps = images.gray(np.asarray(ImageCms.applyTransform(Image.fromarray(ramp), transform))).ravel()
-            table = np.interp(values, np.arange(256) * 257, steps * 257.0).round().astype(np.uint16)
-        else:
-            raise ValueError(f"it is for {space} colors, the picture is gray")
-    except ImageCms.PyCMSError as error:
-        raise ValueError(str(error)) from error
-    return None if np.abs(images.shallow(table[::257]).astype(int) - np.arange(256)).max() <= 1 else table
-
-
-def gray_profile() -> bytes:
-    """An ICC profile (version 4) for gray with the tone curve of sRGB, which Pillow does not make."""
-
-    def fixed(*values: float) -> bytes:
-        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
-
-    white = fixed(0.9642, 1, 0.8249)  # D50, the connection space's
-    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    text = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", 4, 28) + "sG".encode("utf-16-be")
-    tags = {b"desc": text, b"cprt": text, b"wtpt": b"XYZ " + bytes(4) + white, b"kTRC": curve}
-    table, body = struct.pack(">I", len(tags)), b""
-    for name, content in tags.items():
-        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
-        body += content  # all of a multiple of 4 bytes
-    header = struct.pack(
-        ">I4xI4s4s4s12x4s", 132 + 12 * len(tags) + len(body), 0x04000000, b"mntr", b"GRAY", b"XYZ ", b"acsp"
-    )
-    return (header + bytes(28) + white).ljust(128, b"\0") + table + body
-
-
-def _looked_up(gray: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 gray by a uint16 table of 65536 values: the same type."""
-    return table[gray] if gray.dtype == np.uint16 else cv2.LUT(gray, images.shallow(table[::257]))
-
-
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -379,11 +277,11 @@ def encode(
 ) -> tuple[bytes, tuple[str, ...]]:
     """A picture with chroma, uint8 (2,h,w) of any size, as the bytes of a file, and notes on what a user should know.
 
-    `format` is a key of images.WRITABLE. Luminance is kept: in a JPEG as the Y samples, before its own loss, in other
+    `format` is a key of encoders.WRITABLE. Luminance is kept: in a JPEG as the Y samples, before its own loss, in other
     formats within 1 level. Raises ValueError for another format or for sizes the format cannot hold.
     """
-    if format not in images.WRITABLE:
-        raise ValueError(f"format {format}: expected one of {', '.join(images.WRITABLE)}")
+    if format not in encoders.WRITABLE:
+        raise ValueError(f"format {format}: expected one of {', '.join(encoders.WRITABLE)}")
     data, notes = _encoded(picture, cbcr, format, writing)
     return data, notes + _lost(picture, data, format, writing)
 
@@ -413,12 +311,12 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
     found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
     found = _saying(found, writing, format)
     gray, alpha = picture.gray, picture.alpha
-    most = images.BITS.get(format, 8)
+    most = encoders.BITS.get(format, 8)
     if gray.dtype != np.uint8 and picture.bits > most:
         notes += (f"{LOSS}{picture.bits} bits a channel became {most}, what {format} holds here",)
     if gray.dtype != np.uint8 and most == 8:
         gray, alpha = images.shallow(gray), None if alpha is None else images.shallow(alpha)
-    if alpha is not None and format not in images.WITH_ALPHA:
+    if alpha is not None and format not in encoders.WITH_ALPHA:
         notes += (f"{LOSS}transparency dropped, {format} has none",)
     elif alpha is not None and format in ("AVIF", "HEIF"):
         notes += (f"{LOSS}transparency is kept about, {format} writes it with a loss",)
@@ -428,7 +326,7 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
         rgb = chroma.merge(gray, cbcr, writing.look)
         lossless = {"lossless": True} if picture.lossless and format == picture.format else {}
         given = metadata.settings(found, format) | lossless
-        data = images.encode(rgb, alpha, format, writing.quality, given, picture.bits)
+        data = encoders.encode(rgb, alpha, format, writing.quality, given, picture.bits)
     data, more = metadata.insert(data, found, format)
     return data, notes + more
 

@@ -50,7 +50,7 @@ except ModuleNotFoundError as missing:
 
 from recolor_fast import images
 from recolor_fast.files import replacing
-from recolor_fast.photographs import walk
+from recolor_fast.photographs import encoders, walk
 
 OK, USAGE, INTERRUPTED = 0, 2, 130  # exit codes
 TRUTH = "truth"
@@ -284,7 +284,7 @@ def prepare(files: list[Path], limit: int) -> list[tuple[str, bytes]]:
         if digests[0] in digests[1:]:
             raise ValueError(f"{path} is the truth's own file, byte for byte: is this the system's folder?")
     height, width = shown_size([rgb.shape[:2] for rgb in pixels], limit)
-    shown = [images.encode(images.resize(rgb, height, width), None, "BMP", 100) for rgb in pixels]
+    shown = [encoders.encode(images.resize(rgb, height, width), None, "BMP", 100) for rgb in pixels]
     return list(zip(digests, shown))
 
 

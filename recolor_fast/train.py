@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, redirect_stderr
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -26,23 +26,22 @@ from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
-from recolor_fast.data import index, loader, sources
+from recolor_fast.data import listed, loader, sources
+from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.data.sources import EXPECTED
 from recolor_fast.environment import deterministic, environment
 from recolor_fast.errors import UserError
-from recolor_fast.files import legible, print_path
+from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
-from recolor_fast.photographs.colorless import COLORLESS
 from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.progress import SAVED, Progress
 from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest
 
 KEPT = "the checkpoints before it stay"
-VALIDATE = 150  # at most so many validation photographs
-SAVED = ("images", "logged", "sums")  # of Progress
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
 
@@ -97,61 +96,6 @@ def resolve(options: Options, resumed: Path | None = None) -> Options:
     return options
 
 
-class Photographs(NamedTuple):
-    """The usable files of a run."""
-
-    train: list[Path]
-    val: list[Path]
-    unusable: dict[Path, str]
-    """What is left out, and why."""
-
-
-def choose(options: Options) -> Photographs:
-    """The usable photographs to train and validate on, those without color left out or kept as the options say.
-
-    UserError where there is none to train on.
-    """
-    split = sources.photographs(options)
-    looked = index.look(split.train, options.check)
-    train, unusable = _in_color(looked, options)
-    if not train:
-        raise UserError(
-            f"data {options.data}: none of its {len(looked.good)} photographs to train on holds color (mean Lab chroma "
-            f"below {COLORLESS:g}); give photographs in color, or --gray-photographs keep to train on these"
-        )
-    gray = dict(looked.gray)
-    try:
-        looked = index.look(split.val, options.check)
-        val, unusable_val = _in_color(looked, options)
-        gray |= looked.gray
-        reason = "" if val else f"none of the {len(looked.good)} photographs to validate on holds color"
-    except UserError as error:
-        strict, reason = options.check == "full", str(error)
-        val, unusable_val = [], {path: str(images.fault(path, strict=strict)) for path in split.val}
-    if not val:
-        print(f"warning: validating on a photograph trained on: {reason}", file=sys.stderr)
-        val = train[:1]
-    if gray:
-        what = {
-            "leave-out": "and are left out; --gray-photographs keep trains on them",
-            "keep": "and teach gray; --gray-photographs leave-out trains without them",
-        }
-        print(
-            f"warning: {len(gray)} of {len({*split.train, *split.val})} photographs hold no color (mean Lab chroma "
-            f"below {COLORLESS:g}) {what[options.gray_photographs]}",
-            file=sys.stderr,
-        )
-    return Photographs(train, val[:VALIDATE], unusable | unusable_val)
-
-
-def _in_color(looked: index.Looked, options: Options) -> tuple[list[Path], dict[Path, str]]:
-    """The photographs that are used, and why others are not."""
-    if options.gray_photographs == "keep":
-        return looked.good, looked.unusable
-    reasons = {path: f"no color: mean Lab chroma {chroma:.2f}" for path, chroma in looked.gray.items()}
-    return [path for path in looked.good if path not in reasons], looked.unusable | reasons
-
-
 def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], list[np.ndarray], list[np.ndarray]]:
     """The generator as it will be exported (eval mode, chroma merged with the true luminance) on uint8 photographs.
 
@@ -167,41 +111,6 @@ def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], l
     truth = list(rgb.permute(0, 2, 3, 1).cpu().numpy())
     colored = [chroma.merge(images.gray(photograph), planes) for photograph, planes in zip(truth, cbcr)]
     return metrics.compare(colored, truth), colored, truth
-
-
-@dataclass
-class Progress:
-    """How far a run is; its checkpoint holds this besides the step."""
-
-    images: int = 0
-    """Photographs seen."""
-    logged: int = 0
-    """Photographs seen at the last row of results.csv that `log_every` asked for."""
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    """Of each part over the photographs since then; "nonfinite" counts those that were left out."""
-
-    begun: int = 0
-    """Photographs seen when this process took it up."""
-
-    def add(self, parts: dict[str, Tensor], count: int) -> None:
-        """The parts of an iteration on `count` photographs. Nothing waits for the device."""
-        left_out = parts["nonfinite"] > 0
-        for name, part in parts.items():
-            counted = count * (part if name == "nonfinite" else part.where(~left_out, 0))
-            self.sums[name] = self.sums.get(name, 0) + counted
-        self.images += count
-
-    def take_back(self, count: int) -> None:
-        """The last `count` photographs, all of which were left out."""
-        self.images -= count
-        self.sums["nonfinite"] = self.sums["nonfinite"] - count
-
-    def means(self) -> dict[str, float]:
-        """Of each part over the photographs since the last row, and how many of them were left out. Waits."""
-        sums = {name: float(total) for name, total in self.sums.items()}
-        left_out = sums.pop("nonfinite")
-        count = self.images - self.logged - left_out
-        return {name: total / count if count else math.nan for name, total in sums.items()} | {"nonfinite": left_out}
 
 
 def in_stored_pieces(options: Options, stored: Options) -> Options:
@@ -268,12 +177,12 @@ def _train(
     val_gray, val_rgb = loader.load(options, photographs.val, strict=False)
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
     runs.note_changes(folder, options, progress.begun)
-    runs.write_text(folder / "options.json", to_json(options) + "\n")
-    runs.write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+    write_text(folder / "options.json", to_json(options) + "\n")
+    write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
     lines = [f"{legible(path)}: {reason}\n" for path, reason in photographs.unusable.items()]
     (folder / "unusable.txt").unlink(missing_ok=True)
     if lines:
-        runs.write_text(folder / "unusable.txt", "".join(lines))
+        write_text(folder / "unusable.txt", "".join(lines))
         print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
     # A run that goes on repeats the row of an interval that its end cut short.
     results = runs.Rows(folder / "results.csv", progress.logged if progress.begun < options.images else progress.begun)
@@ -282,18 +191,18 @@ def _train(
     def crossed(every: int) -> bool:
         return progress.images // every > max(progress.images - options.batch, 0) // every
 
-    files = runs.digest(photographs.train, photographs.val)
-    listed = False  # until there is a checkpoint of these photographs, photographs.json is that of the one before
+    digest = listed.digest(photographs.train, photographs.val)
+    is_listed = False  # until there is a checkpoint of these photographs, photographs.json is that of the one before
 
     def save() -> None:
-        nonlocal listed
-        state = {"options": to_json(options), "files": files, "step": step.state_dict()}
+        nonlocal is_listed
+        state = {"options": to_json(options), "files": digest, "step": step.state_dict()}
         state |= {name: getattr(progress, name) for name in SAVED}
         with signals.held():
             checkpoint.save(folder / "checkpoints", progress.images, state, options.keep, runs.best(folder))
-            if not listed and progress.images > progress.begun:
-                runs.write_files(folder, photographs.train, photographs.val)
-                listed = True
+            if not is_listed and progress.images > progress.begun:
+                listed.write(folder, photographs.train, photographs.val)
+                is_listed = True
 
     def add_validation() -> None:
         numbers, colored, truth = validate(step, val_gray, val_rgb)
@@ -365,9 +274,9 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
     path, state = checkpoint.newest(folder / "checkpoints", step.device)
     try:
         before = json.loads(state["options"])["data"]  # they may lie elsewhere now: their names below it count
-        train, val = (runs.moved(paths, options.data, before) for paths in (photographs.train, photographs.val))
-        if state["files"] != runs.digest(train, val):
-            changed = runs.check_files(folder, train, val) or f"{path.name} is of others"
+        train, val = (listed.moved(paths, options.data, before) for paths in (photographs.train, photographs.val))
+        if state["files"] != listed.digest(train, val):
+            changed = listed.changes(folder, train, val) or f"{path.name} is of others"
             if options.changed_files == "refuse":
                 raise UserError(
                     f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "

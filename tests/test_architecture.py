@@ -33,11 +33,14 @@ jpeg
 photographs.cut_jpeg
 photographs.containers
 photographs.formats
+photographs.opening
+photographs.jpeg_headers
 photographs.opened
 photographs.heif
 photographs.jxl
 photographs.raw
 photographs.libraries
+photographs.encoders
 images
 chroma
 photographs.parts
@@ -50,6 +53,7 @@ photographs.pages
 photographs.boxed
 photographs.inventory
 photographs.provenance
+photographs.profiles
 pictures
 color
 runtime
@@ -72,6 +76,8 @@ data.noise
 data.film
 data.old_film
 data.loader
+data.chosen
+data.listed
 networks.layers
 networks.lite
 networks.generators
@@ -85,12 +91,14 @@ losses.terms
 fused
 graphed
 micro_batches
+updates
 step
 checkpoint
 runs
 metrics
 plots
 proof
+progress
 colored
 evaluate
 demo

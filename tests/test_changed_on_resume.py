@@ -8,6 +8,7 @@ import torch
 
 from export import to_onnx
 from recolor_fast import evaluate, metrics, runs, train
+from recolor_fast.data import listed
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
@@ -94,7 +95,7 @@ def test_evaluation_says_which_photographs_a_run_was_trained_on(tmp_path, capsys
     assert evaluate.main([str(tmp_path / "r"), *words]) == 0
     warned = "warning: 9 of 10 photographs have the names of those r was trained on" in capsys.readouterr().err
     assert warned == (layout == "classes")
-    assert runs.trained_on(tmp_path / "none", [Path("a/b.jpg")]) == 0
+    assert listed.trained_on(tmp_path / "none", [Path("a/b.jpg")]) == 0
 
 
 def test_the_learning_rate_may_be_another_one_from_here_on(tmp_path):

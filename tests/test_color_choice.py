@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 
 from recolor_fast import colorize, folder, images, pictures
 from tests import artefacts
+from tests.commands import run, verb
 from tests.photographs import pixels
 
 ROOT = Path(__file__).parents[1]
@@ -36,15 +35,6 @@ def family(tmp_path: Path) -> Path:
     Image.fromarray(sepia).save(place / "print.jpg", quality=90)
     Image.fromarray(gray).save(place / "gray.png")
     return place
-
-
-def run(*arguments: object, model: Path) -> int:
-    return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
-
-
-def verb(*arguments: object, model: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
-    return subprocess.run([*command, "--provider", "cpu"], input=data, capture_output=True, timeout=120, cwd=ROOT)
 
 
 def tree(place: Path) -> list[str]:

@@ -23,6 +23,7 @@ from PIL import Image
 from recolor_fast import chroma, coloring, colorize, folder, images, jpeg, outputs, pictures, runtime
 from recolor_fast.photographs import claims, provenance, walk
 from tests import artefacts
+from tests.commands import run, verb
 from tests.photographs import shared
 
 ROOT = Path(__file__).parents[1]
@@ -53,16 +54,6 @@ def draw(path: Path, height: int = 40, width: int = 50, **settings: object) -> n
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(gray).save(path, **settings)
     return gray
-
-
-def run(*arguments: object, model: Path) -> int:
-    return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
-
-
-def verb(*arguments: object, model: Path, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """The command in a process of its own, which standard streams need."""
-    command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
-    return subprocess.run([*command, "--provider", "cpu"], input=input, capture_output=True, timeout=120, cwd=ROOT)
 
 
 def tree(folder: Path) -> list[str]:
@@ -548,7 +539,7 @@ def test_streams(photos: Path, model: Path, tmp_path: Path, incoming: str, outgo
         (photos / "broken").write_bytes(b"nothing")
         source = incoming if incoming == "-" else photos / name
         target = outgoing if outgoing == "-" else tmp_path / name / "out.png"
-        done = verb(source, target, "--json", model=model, input=(photos / name).read_bytes())
+        done = verb(source, target, "--json", model=model, data=(photos / name).read_bytes())
         assert done.returncode == code, done.stderr
         told = done.stderr if outgoing == "-" else done.stdout
         (record,) = [json.loads(line) for line in told.decode().splitlines() if line.startswith("{")]
@@ -563,11 +554,11 @@ def test_streams(photos: Path, model: Path, tmp_path: Path, incoming: str, outgo
 def test_stdin_does_not_overwrite_unasked(photos: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "out.jpg").write_text("mine")
     data = (photos / "a.jpg").read_bytes()
-    assert verb("-", tmp_path / "out.jpg", model=model, input=data).returncode == 3
+    assert verb("-", tmp_path / "out.jpg", model=model, data=data).returncode == 3
     assert (tmp_path / "out.jpg").read_text() == "mine"
-    assert verb("-", tmp_path / "out.jpg", "--overwrite", model=model, input=data).returncode == 0
+    assert verb("-", tmp_path / "out.jpg", "--overwrite", model=model, data=data).returncode == 0
     assert read(tmp_path / "out.jpg").shape == (60, 90, 3)
-    done = verb("-", "-", "--format", "webp", model=model, input=data)
+    done = verb("-", "-", "--format", "webp", model=model, data=data)
     assert images.header(io.BytesIO(done.stdout)) == ("WEBP", 90, 60)
 
 
@@ -1158,9 +1149,9 @@ def test_a_named_output_has_the_format_of_its_suffix_or_is_refused(
     assert run(photos / "a.png", tmp_path / "out.gif", model=model) == 2
     assert ".gif is not written" in capsys.readouterr().err
     data = (photos / "a.jpg").read_bytes()
-    assert verb("-", tmp_path / "new.jpg", "--format", "png", model=model, input=data).returncode == 2
-    assert verb("-", tmp_path / "same.jpg", model=model, input=data).returncode == 0
-    assert verb("-", tmp_path / "same.jpg", model=model, input=data).returncode == 3  # perhaps another picture's
+    assert verb("-", tmp_path / "new.jpg", "--format", "png", model=model, data=data).returncode == 2
+    assert verb("-", tmp_path / "same.jpg", model=model, data=data).returncode == 0
+    assert verb("-", tmp_path / "same.jpg", model=model, data=data).returncode == 3  # perhaps another picture's
 
 
 def test_an_empty_array_is_a_value_error(model: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import colorize, images, pictures
+from recolor_fast import images, pictures
 from recolor_fast.photographs import cut_jpeg
 from tests import artefacts
+from tests.commands import run
 
 HEIGHT, WIDTH = 250, 180
 
@@ -126,10 +127,6 @@ def test_something_before_the_jpeg_is_left_out() -> None:
     assert images.header(io.BytesIO(b"\r\n" + data), trust_suffix=False) is None
     with pytest.raises(images.UnreadableImage):
         images.read_rgb(b"\r\n" + data)
-
-
-def run(*arguments: object, model: Path) -> int:
-    return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
 
 
 def test_the_command_colors_them_refuses_them_strictly_and_never_replaces_them(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from recolor_fast import colorize, images
-from recolor_fast.photographs import decoders
+from recolor_fast.photographs import decoders, opening
 from tests import artefacts
 from tests.photographs import pixels
 
@@ -81,14 +81,14 @@ def assert_only_it_failed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_opening_one_file_ends_no_run(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    opened = images._open
+    opened = opening.image
 
     def open(file: Any, formats: list[str]) -> Image.Image:
         head = file.read(8)
         file.seek(0)
         return DECODERS[name](file) if head == ODD else opened(file, formats)
 
-    monkeypatch.setattr(images, "_open", open)
+    monkeypatch.setattr(opening, "image", open)
     assert_only_it_failed(folder, tmp_path, capsys)
     with pytest.raises(images.UnreadableImage):
         images.read_rgb(ODD)

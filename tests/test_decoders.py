@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from recolor_fast import images, pictures
-from recolor_fast.photographs import jpeg2000, samples
+from recolor_fast.photographs import jpeg2000, profiles, samples
 
 HEIGHT, WIDTH = 13, 19
 
@@ -243,8 +243,8 @@ def test_jpeg_2000_with_palette_profile_and_other_orders() -> None:
     with pytest.raises(images.UnreadableImage, match="components in another order"):
         pictures.read(boxed(rgb, srgb, turned))
     gray = jp2(indexes, 8, codecformat="j2k")
-    data = boxed(gray, (b"colr", b"\2\0\0" + pictures.gray_profile()), count=1)
-    assert jpeg2000.profile(data) == pictures.gray_profile()
+    data = boxed(gray, (b"colr", b"\2\0\0" + profiles.gray_profile()), count=1)
+    assert jpeg2000.profile(data) == profiles.gray_profile()
     assert_read(data, colors(indexes / 255), None, "a profile that says sRGB")
 
 

@@ -13,8 +13,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from recolor_fast import chroma, colorize, evaluate, images, metrics, runtime, train
+from recolor_fast.data.chosen import choose
 from recolor_fast.metrics import METRICS
 from recolor_fast.options import Options
+from recolor_fast.photographs import encoders
 from recolor_fast.presets import PRESETS
 from tests.artefacts import constant
 from tests.photographs import pixels, write_jpegs
@@ -57,7 +59,7 @@ def colored(place) -> Path:
         target = place / "colored" / path.relative_to(place / "photographs" / "val").with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         gray = images.gray(images.read_rgb(path.read_bytes()))
-        images.write(target, colorize.colorize(artefact, gray), None, "PNG", 95)
+        encoders.write(target, colorize.colorize(artefact, gray), None, "PNG", 95)
     return place / "colored"
 
 
@@ -198,7 +200,7 @@ def test_a_generator_of_three_channels_is_measured_swapped_too(tmp_path):
             return [torch.zeros(1, 1, 6, 6)]
 
     truth = pixels(0, 64, 64)
-    images.write(tmp_path / "a.png", truth, None, "PNG", 95)
+    encoders.write(tmp_path / "a.png", truth, None, "PNG", 95)
     options = Options(size=64, equalize="none", blur="none")
     found = evaluate._padova_columns(Generator(), Critic(), options, CPU, True, tmp_path / "a.png")
     assert seen == [1, 3]
@@ -396,7 +398,7 @@ def test_photographs_per_class_are_those_that_training_validates_on(tmp_path):
     assert (len(all_of_them.paths), all_of_them.split) == (12, "all photographs")
     held_out = evaluate.choose(evaluate.Arguments(data=str(tmp_path), val_per_class=2, seed=3))
     options = Options(data=str(tmp_path), val_per_class=2, per_class=4, seed=3)
-    assert held_out.paths == train.choose(options).val
+    assert held_out.paths == choose(options).val
     limited = evaluate.choose(evaluate.Arguments(data=str(tmp_path), limit=4))
     assert sorted(path.parent.name for path in limited.paths) == ["a", "a", "b", "b"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from recolor_fast import colorize, images, pictures
 from recolor_fast.data import checked, index
-from recolor_fast.photographs import directories, formats, libraries
+from recolor_fast.photographs import directories, encoders, formats, libraries
 from tests import artefacts
 
 
@@ -242,9 +242,9 @@ def test_without_its_library_a_photograph_is_named_with_what_to_install(
     usable, unusable = index.usable([source, good], progress=False)
     assert usable == [good]
     assert f"pip install {package}" in unusable[source]
-    if format in images.WRITABLE:
+    if format in encoders.WRITABLE:
         with pytest.raises(ValueError, match=f"pip install {package}"):
-            images.encode(np.zeros((4, 4, 3), np.uint8), None, format, 90)
+            encoders.encode(np.zeros((4, 4, 3), np.uint8), None, format, 90)
 
 
 def test_what_was_found_without_a_library_is_found_anew_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from recolor_fast import images, pictures
+from recolor_fast.photographs import encoders
 
 ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd-images"
 
@@ -423,17 +424,17 @@ def test_source_equalizes_then_blurs_then_resizes() -> None:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", images.WRITABLE)
+@pytest.mark.parametrize("format", encoders.WRITABLE)
 @pytest.mark.parametrize("with_alpha", [False, True])
 def test_what_is_written_can_be_read(format: str, with_alpha: bool, tmp_path: Path) -> None:
     rgb = smooth(50, 70)
     alpha = np.tile(np.linspace(255, 55, 70).astype(np.uint8), (50, 1)) if with_alpha else None
-    path = tmp_path / f"a{images.WRITABLE[format]}"
-    images.write(path, rgb, alpha, format, 95)
+    path = tmp_path / f"a{encoders.WRITABLE[format]}"
+    encoders.write(path, rgb, alpha, format, 95)
     picture = pictures.read(path.read_bytes())
     assert picture.format == format
     assert distance(images.read_rgb(path.read_bytes()), rgb) <= (12 if format in LOSSY else 0)
-    if with_alpha and format in images.WITH_ALPHA:
+    if with_alpha and format in encoders.WITH_ALPHA:
         assert picture.alpha is not None
         assert alpha is not None
         assert distance(picture.alpha, alpha) <= (8 if format == "AVIF" else 0)
@@ -443,15 +444,15 @@ def test_what_is_written_can_be_read(format: str, with_alpha: bool, tmp_path: Pa
 
 
 def test_quality_counts() -> None:
-    sizes = [len(images.encode(NOISE, None, "JPEG", quality)) for quality in (30, 95)]
+    sizes = [len(encoders.encode(NOISE, None, "JPEG", quality)) for quality in (30, 95)]
     assert sizes[0] < sizes[1] / 2
 
 
 def test_unknown_format_and_impossible_size_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="GIF"):
-        images.write(tmp_path / "a.gif", NOISE, None, "GIF", 95)
+        encoders.write(tmp_path / "a.gif", NOISE, None, "GIF", 95)
     with pytest.raises(ValueError, match="20000 x 1 pixels cannot be written as WEBP"):
-        images.encode(np.zeros((1, 20_000, 3), np.uint8), None, "WEBP", 95)
+        encoders.encode(np.zeros((1, 20_000, 3), np.uint8), None, "WEBP", 95)
 
 
 @pytest.mark.parametrize("step", ["os.fsync", "os.replace"])
@@ -468,14 +469,14 @@ def test_a_failed_write_leaves_the_old_file(
     with monkeypatch.context() as patch:
         patch.setattr(step, fail)
         with pytest.raises(type(error)):
-            images.write(path, NOISE, None, "PNG", 95)
+            encoders.write(path, NOISE, None, "PNG", 95)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-    images.write(path, NOISE, None, "PNG", 95)
+    encoders.write(path, NOISE, None, "PNG", 95)
     assert distance(images.read_rgb(path.read_bytes()), NOISE) == 0
 
 
 def test_a_long_name_leaves_room_for_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 251 + ".png")
-    images.write(path, NOISE, None, "PNG", 95)
+    encoders.write(path, NOISE, None, "PNG", 95)
     assert path.exists()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from recolor_fast import images
 from recolor_fast.data import checked, index
+from recolor_fast.photographs import encoders, jpeg_headers
 from tests.photographs import pixels, shared, write_jpegs
 
 
@@ -30,7 +31,7 @@ def test_broken_files_are_listed_not_fatal(tmp_path, capfd):
         "a_truncated.jpg": (jpeg()[:-200], "truncated"),
         "b_empty.jpg": (b"", "empty"),
         "c_text.jpg": (b"no image at all", "not an image"),
-        "d_truncated.png": (images.encode(pixels(0), None, "PNG", 90)[:-300], "truncated"),
+        "d_truncated.png": (encoders.encode(pixels(0), None, "PNG", 90)[:-300], "truncated"),
     }
     paths = [good[0]]
     for name, (data, _) in broken.items():
@@ -49,7 +50,7 @@ def test_broken_files_are_listed_not_fatal(tmp_path, capfd):
 
 def test_the_format_is_told_from_the_content(tmp_path):
     (tmp_path / "jpeg.png").write_bytes(jpeg())
-    (tmp_path / "png.jpg").write_bytes(images.encode(pixels(1), None, "PNG", 90))
+    (tmp_path / "png.jpg").write_bytes(encoders.encode(pixels(1), None, "PNG", 90))
     paths = sorted(tmp_path.iterdir())
     assert index.usable(paths) == (paths, {})
 
@@ -66,7 +67,7 @@ def test_nothing_usable_says_why(tmp_path):
 def test_a_plain_jpeg_is_not_decoded(tmp_path, monkeypatch):
     decoded = []
     monkeypatch.setattr(images, "read_rgb", decoded.append)
-    for number, data in enumerate([jpeg(), jpeg(progressive=True), images.encode(pixels(0), None, "PNG", 90)]):
+    for number, data in enumerate([jpeg(), jpeg(progressive=True), encoders.encode(pixels(0), None, "PNG", 90)]):
         path = tmp_path / str(number)
         path.write_bytes(data)
         images.fault(path)
@@ -96,31 +97,31 @@ def test_a_huge_header_is_refused(tmp_path):
 
 
 def test_jpeg_header():
-    assert images.jpeg_header(jpeg())[:3] == (64, 48, True)
+    assert jpeg_headers.read(jpeg())[:3] == (64, 48, True)
     data = jpeg(progressive=True, subsampling=0)
-    header = images.jpeg_header(data)
+    header = jpeg_headers.read(data)
     assert header[:3] == (64, 48, True)
     assert data[header.scan : header.scan + 2] == b"\xff\xda"
     cmyk = io.BytesIO()
     Image.fromarray(pixels(0)).convert("CMYK").save(cmyk, "JPEG")
-    assert images.jpeg_header(cmyk.getvalue())[:3] == (64, 48, False)
-    assert images.jpeg_header(jpeg(keep_rgb=True))[:3] == (64, 48, False)
+    assert jpeg_headers.read(cmyk.getvalue())[:3] == (64, 48, False)
+    assert jpeg_headers.read(jpeg(keep_rgb=True))[:3] == (64, 48, False)
     gray = io.BytesIO()
     Image.fromarray(pixels(0)).convert("L").save(gray, "JPEG")
-    assert images.jpeg_header(gray.getvalue()).plain
+    assert jpeg_headers.read(gray.getvalue()).plain
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\x00\x00\x02"]
 )
 def test_no_jpeg_header(data):
-    assert images.jpeg_header(data) is None
+    assert jpeg_headers.read(data) is None
 
 
 def test_a_jpeg_header_cut_anywhere_never_raises():
     data = jpeg()
-    scan = images.jpeg_header(data).scan
-    found = [images.jpeg_header(data[:length]) for length in range(scan + 20)]
+    scan = jpeg_headers.read(data).scan
+    found = [jpeg_headers.read(data[:length]) for length in range(scan + 20)]
     assert not any(found[:scan])
     assert found[-1].scan == scan
 
@@ -168,7 +169,7 @@ def test_the_full_check_finds_rot_in_the_pixels_of_a_jpeg(settings):
     Image.fromarray(pixels(1, 480, 640)).save(photograph, "JPEG", **settings)
     data = photograph.getvalue()
     places = np.random.default_rng(0)
-    first = images.jpeg_header(data).scan + 14
+    first = jpeg_headers.read(data).scan + 14
     sectors, bits = [], []
     for _ in range(40):
         changed = bytearray(data)
@@ -337,7 +338,7 @@ def test_too_little_memory_says_nothing_of_a_file(tmp_path, kept, monkeypatch):
         raise MemoryError
 
     png = tmp_path / "a" / "0.png"
-    png.write_bytes(images.encode(pixels(0), None, "PNG", 90))
+    png.write_bytes(encoders.encode(pixels(0), None, "PNG", 90))
     with monkeypatch.context() as patch:
         patch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
         assert index.usable([*paths, png])[0] == paths

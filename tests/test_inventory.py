@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from recolor_fast import images, jpeg, metadata, pictures
-from recolor_fast.photographs import inventory, libraries, tags
+from recolor_fast.photographs import encoders, inventory, libraries, profiles, tags
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet
 
@@ -172,7 +172,7 @@ def test_a_map_for_brighter_screens_is_named_and_not_claimed() -> None:
     assert b'dc:format="image/jpeg"' in out
 
 
-SRGB = pictures.gray_profile()
+SRGB = profiles.gray_profile()
 
 
 def test_what_made_an_earlier_copy_is_no_loss() -> None:
@@ -370,7 +370,7 @@ def test_damage_raises_nothing(format: str) -> None:
     if format in ("HEIF", "JXL"):  # not by Pillow's own plugins
         if lacks := libraries.missing(format):
             pytest.skip(lacks)
-        out.write(images.encode(np.dstack([GRAY] * 3), None, format, 90, {"exif": exif.tobytes()[6:]}))
+        out.write(encoders.encode(np.dstack([GRAY] * 3), None, format, 90, {"exif": exif.tobytes()[6:]}))
     elif format not in made:
         Image.fromarray(pixels).save(out, "ICO" if format == "CUR" else format, **settings)
     data = made.get(format) or out.getvalue()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import images, metadata, pictures
-from recolor_fast.photographs import boxed, inventory, libraries, tags
+from recolor_fast import metadata, pictures
+from recolor_fast.photographs import boxed, encoders, inventory, libraries, tags
 from tests.test_inventory import GRAY, VIDEO, box, chunk, colored, fits, psd, saved
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet
@@ -142,7 +142,7 @@ def test_what_libraries_read_is_looked_through_too(format: str) -> None:
     exif = metadata.Metadata(
         exif=tags.block({271: (2, b"Maker\0")}), xmp=packet(' dc:format="a" GCamera:MotionPhoto="1"')
     )
-    data = images.encode(np.dstack([GRAY] * 3), None, format, 90, metadata.settings(exif, format))
+    data = encoders.encode(np.dstack([GRAY] * 3), None, format, 90, metadata.settings(exif, format))
     out, losses = colored(data)
     assert losses == ""
     assert b"Maker" in out

@@ -18,6 +18,7 @@ from PIL import Image
 from recolor_fast import images
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.options import Options
+from recolor_fast.photographs import encoders
 from tests.photographs import pixels, shared, write_jpegs
 
 OPTIONS = Options(size=64, loader="host", cache="off", batch=3)
@@ -89,7 +90,7 @@ def test_gray_is_the_same_to_the_bit(tmp_path):
     """Without resizing, so that equalizing starts from the same histogram."""
     photograph = tmp_path / "noise.png"
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-    photograph.write_bytes(images.encode(noise, None, "PNG", 90))
+    photograph.write_bytes(encoders.encode(noise, None, "PNG", 90))
     options = replace(OPTIONS, size=256, equalize="none", blur="none")
     gray, rgb = loader.load(replace(options, loader="dali"), [photograph])
     assert torch.equal(gray[0, 0], torch.from_numpy(images.gray(noise)))

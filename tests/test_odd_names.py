@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import evaluate, metrics, plots, runs
-from recolor_fast.data import sources
+from recolor_fast import evaluate, metrics, plots
+from recolor_fast.data import listed, sources
 from recolor_fast.files import legible
 from recolor_fast.options import Options
 from tests.photographs import write_jpegs
@@ -67,7 +67,7 @@ def test_the_split_and_its_digest_are_those_of_before_for_text(tmp_path):
     order = np.random.default_rng((3, zlib.crc32("\u00e9t\u00e9".encode()))).permutation(6)
     split = sources.photographs(Options(data=str(tmp_path), seed=3, val_per_class=2))
     assert [*split.val, *split.train] == [paths[place] for place in order]
-    digest = runs.digest([Path("/x/\u00e9t\u00e9/a.jpg")], [Path("/x/b/c.jpg")])
+    digest = listed.digest([Path("/x/\u00e9t\u00e9/a.jpg")], [Path("/x/b/c.jpg")])
     assert digest == "37a591395023f4dfacc0a30332c04234420d9dcfe4e474bca157b308498374ca"
 
 

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 from PIL import Image, TiffImagePlugin
 
-from recolor_fast import colorize, images, pictures
+from recolor_fast import images, pictures
 from recolor_fast.photographs import pages
 from tests import artefacts
+from tests.commands import run
 from tests.test_heif import NEUTRAL, scene
 
 
@@ -37,10 +38,6 @@ def sheets() -> list[np.ndarray]:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return artefacts.constant(tmp_path / "sepia.onnx")
-
-
-def run(*arguments: object, model: Path) -> int:
-    return colorize.main([*map(str, arguments), "--model", str(model), "--provider", "cpu"])
 
 
 @pytest.mark.parametrize("settings", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])

@@ -11,6 +11,7 @@ import simplejpeg
 from PIL import Image, ImageCms
 
 from recolor_fast import chroma, images, jpeg, metadata, pictures
+from recolor_fast.photographs import encoders, profiles
 from tests.photographs import shared
 
 CBCR = np.stack([np.full((6, 9), 110, np.uint8), np.full((6, 9), 150, np.uint8)])
@@ -223,7 +224,7 @@ def test_sixteen_bit_gray_is_kept_or_reduced_with_a_note(format: str) -> None:
     assert distance(picture.gray, values) == 0
     assert not picture.is_color
     out, notes = pictures.encode(picture, NEUTRAL, format)
-    if format in images.BITS:
+    if format in encoders.BITS:
         assert notes == ()
         assert distance(unchanged(out), np.dstack([values] * 3)) == 0
     else:
@@ -281,7 +282,7 @@ def test_alpha_is_kept_or_its_loss_noted(format: str) -> None:
     picture = pictures.read(saved(np.dstack([smooth(30, 40), alpha]), "PNG"))
     out, notes = pictures.encode(picture, CBCR, format)
     got = pictures.read(out)
-    if format in images.WITH_ALPHA:
+    if format in encoders.WITH_ALPHA:
         assert got.alpha is not None
         assert distance(got.alpha, alpha) <= (8 if format == "AVIF" else 0)
         assert notes == (("loss: transparency is kept about, AVIF writes it with a loss",) if format == "AVIF" else ())
@@ -364,7 +365,7 @@ def rgb_gamma(gamma: float) -> bytes:
 
 
 def gray_gamma(gamma: float) -> bytes:
-    return with_gamma(pictures.gray_profile(), gamma)
+    return with_gamma(profiles.gray_profile(), gamma)
 
 
 def to_srgb(values: np.ndarray, gamma: float) -> np.ndarray:
@@ -381,7 +382,7 @@ def test_profiles_of_srgb_leave_pixels_alone(format: str) -> None:
     assert distance(pictures.read(data).gray, pictures.read(plain).gray) == 0
     assert pictures.read(data).notes == ()
     gray = smooth(30, 40)[..., 0]
-    for profile in (SRGB, pictures.gray_profile()):
+    for profile in (SRGB, profiles.gray_profile()):
         picture = pictures.read(saved(gray, "JPEG", icc_profile=profile, quality=100))
         assert picture.original
         assert picture.notes == ()
@@ -476,7 +477,7 @@ def test_every_odd_file_is_read_as_pillow_does_or_refused() -> None:
             assert picture.format == ("JPEG" if format == "MPO" else format), name
         if height * width > 4_000_000:  # written like the others, only longer
             continue
-        format = picture.format if picture.format in images.WRITABLE else "PNG"
+        format = picture.format if picture.format in encoders.WRITABLE else "PNG"
         data, _ = pictures.encode(picture, CBCR, format, pictures.Writing(lossless_luma=True))
         assert images.read_rgb(data).shape == (height, width, 3), name
     sums = {name for name, _, reason in refused if "the checksum of its pixels is wrong" in reason}

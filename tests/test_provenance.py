@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import images, jpeg, metadata, pictures
+from recolor_fast import jpeg, metadata, pictures
 from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import provenance
+from recolor_fast.photographs import encoders, provenance
 
 MADE = {"colored_by": "recolor_fast 1", "model": "a <model> & 'more' \udcff", "sha256": "0123456789abcdef"}
 GRAY = np.add.outer(np.arange(24), 5 * np.arange(32)).astype(np.uint8)
@@ -39,7 +39,7 @@ def packet_of(data: bytes) -> bytes:
 
 
 def holding() -> list[str]:
-    return [format for format in images.WRITABLE if "xmp" in metadata.HOLDS.get(format, ())]
+    return [format for format in encoders.WRITABLE if "xmp" in metadata.HOLDS.get(format, ())]
 
 
 @pytest.mark.parametrize("format", holding())
@@ -55,7 +55,7 @@ def test_a_picture_says_what_made_it_once_however_often_it_is_made(format: str) 
     assert again == pictures.encode(pictures.read(data), CBCR, format, later)[0]  # the same bytes each time
 
 
-@pytest.mark.parametrize("format", list(images.WRITABLE))
+@pytest.mark.parametrize("format", list(encoders.WRITABLE))
 def test_without_metadata_or_a_place_for_them_there_is_no_tag_and_no_loss(format: str) -> None:
     picture = pictures.read(saved("PNG"))
     dropped, notes = pictures.encode(picture, CBCR, format, TAGGED._replace(metadata="drop"))

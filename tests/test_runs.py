@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from recolor_fast import checkpoint, runs
+from recolor_fast.data import listed
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, to_json
@@ -191,23 +192,23 @@ TRAIN, VAL = paths(*(f"a/{n}.jpg" for n in range(6))), paths("b/0.jpg", "b/1.jpg
     ],
 )
 def test_what_changed_of_the_photographs_is_said_in_words(tmp_path, train, val, said):
-    runs.write_files(tmp_path, TRAIN, VAL)
-    assert runs.check_files(tmp_path, train, val) == said
-    assert (said == "") == (runs.digest(train, val) == runs.digest(TRAIN, VAL))
+    listed.write(tmp_path, TRAIN, VAL)
+    assert listed.changes(tmp_path, train, val) == said
+    assert (said == "") == (listed.digest(train, val) == listed.digest(TRAIN, VAL))
 
 
 def test_odd_names_of_photographs_survive(tmp_path):
     odd = [Path("/data", os.fsdecode(b"a/\xff\xfe.jpg")), *paths("a/\n.jpg", "a/ä.jpg", 'a/".jpg')]
-    runs.write_files(tmp_path, odd, [])
-    assert runs.check_files(tmp_path, odd, []) == ""
-    assert "is gone" in runs.check_files(tmp_path, odd[1:], [])
+    listed.write(tmp_path, odd, [])
+    assert listed.changes(tmp_path, odd, []) == ""
+    assert "is gone" in listed.changes(tmp_path, odd[1:], [])
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"train": 1, "val": []}', '{"train": []}', "\xff"])
 def test_a_list_of_photographs_that_cannot_be_read_is_said(tmp_path, text):
     if text is not None:
         (tmp_path / "photographs.json").write_bytes(text.encode("latin-1"))
-    assert "photographs.json, which would tell how, cannot be read" in runs.check_files(tmp_path, TRAIN, VAL)
+    assert "photographs.json, which would tell how, cannot be read" in listed.changes(tmp_path, TRAIN, VAL)
 
 
 # --- folders and locks ---------------------------------------------------------------------------------------------

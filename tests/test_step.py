@@ -11,7 +11,8 @@ from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.step import Step, critic_update, fastest, step_seed
+from recolor_fast.step import Step, fastest, step_seed
+from recolor_fast.updates import critic_update
 
 CPU = torch.device("cpu")
 PINNED = 9809412188657063841

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from recolor_fast import images, pictures
-from recolor_fast.photographs import tiff
+from recolor_fast.photographs import opening, tiff
 
 HEIGHT, WIDTH = 37, 53  # no multiple of a tile, a byte or a subsampling
 KINDS = [
@@ -166,7 +166,7 @@ def test_every_orientation_is_turned_once(kind: str, orientation: int) -> None:
     samples = noise(kind, 3)
     data = written(samples, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
     assert_read(data, images.upright(luminance(shares(samples)), orientation), orientation, exact=False)
-    with images.opened(data) as image:
+    with opening.opened(data) as image:
         assert image.size == (WIDTH, HEIGHT)
     header = images.header(io.BytesIO(data))
     assert header == ("TIFF", *((HEIGHT, WIDTH) if orientation > 4 else (WIDTH, HEIGHT)))
@@ -358,7 +358,7 @@ def test_fax(compression: str, photometric: int) -> None:
     bits = cv2.GaussianBlur(noise("uint8"), (0, 0), 3) > 127
     file = io.BytesIO()
     Image.fromarray(bits).save(file, "TIFF", compression=compression, tiffinfo={262: photometric})
-    with images.opened(file.getvalue()) as image:
+    with opening.opened(file.getvalue()) as image:
         stored = tiff.layout(image.tag_v2).photometric  # type: ignore[attr-defined]
     other = tifffile.imread(io.BytesIO(file.getvalue()))
     assert_read(file.getvalue(), (other if stored == 1 else ~other).astype(float), compression)

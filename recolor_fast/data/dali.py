@@ -26,6 +26,7 @@ from recolor_fast import images
 from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.errors import UserError
 from recolor_fast.options import Options
+from recolor_fast.photographs import jpeg_headers
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
 # to even). All products and sums are exact in float32, so gray is OpenCV's to the bit on every device: equalizing
@@ -47,7 +48,7 @@ def encoded(path: Path, size: int, decoded: bool = False) -> np.ndarray:
     """
     with naming(path):
         data = images.read(path)
-        header = None if decoded else images.plain_jpeg(data)
+        header = None if decoded else jpeg_headers.plain(data)
         if header is None or images.reduction(header.width, header.height, size) > 1:
             rgb = images.read_rgb(data, size)
             data = b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()

@@ -5,6 +5,7 @@ import numpy as np
 import simplejpeg
 
 from recolor_fast import images
+from recolor_fast.photographs import jpeg_headers
 
 COLORLESS = 2.0
 """Mean Lab chroma below which a photograph holds no color: noise and JPEG's rounding stay under 1, a tint is above."""
@@ -25,7 +26,7 @@ def judged(data: bytes, pixels: np.ndarray | None = None) -> float:
     A plain JPEG is decoded at a fraction of its sides, which takes a fifth of the time; near COLORLESS, where averaging
     might decide, it is decoded whole. Raises images.UnreadableImage.
     """
-    if pixels is None and images.plain_jpeg(data):
+    if pixels is None and jpeg_headers.plain(data):
         try:
             chroma = mean_chroma(simplejpeg.decode_jpeg(data, "RGB", min_height=SIDE, min_width=SIDE, min_factor=1))
             if not NEAR[0] <= chroma <= NEAR[1]:
