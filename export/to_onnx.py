@@ -4,6 +4,11 @@
 differs from torch by more than its precision may, 2 a run or data that cannot be used.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import json
 import logging
 import statistics
@@ -352,9 +357,13 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing is written", file=sys.stderr)
+        return 130
     print_path(out)
     return 0
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

@@ -5,6 +5,11 @@ as metadata, what it takes to build the generator: it can be evaluated and expor
 it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that cannot be written.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import json
 import sys
 from dataclasses import dataclass
@@ -69,9 +74,13 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing is written", file=sys.stderr)
+        return 130
     print_path(out)
     return 0
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

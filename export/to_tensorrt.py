@@ -6,6 +6,11 @@ recolor_fast loads them, they are for programs of your own. Exit codes: 0 done, 
 differs by more than it may, 2 arguments or data that cannot be used, 4 a bad artefact, no TensorRT or no GPU.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import hashlib
 import importlib
 import json
@@ -260,4 +265,5 @@ def prove(
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

@@ -14,7 +14,8 @@ def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     exact = {path.relative_to(folder).as_posix(): path for path in files}
-    stems = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    likely = sorted(files, key=lambda path: path.suffix.lower() in images.SUFFIXES)  # a.txt beside a.png is no picture
+    stems = {path.relative_to(folder).with_suffix("").as_posix(): path for path in likely}
 
     def of(name: str) -> Path | None:
         below = Path(name)

@@ -151,7 +151,7 @@ def color(
         lambda job: fetching(job, plan, lists),
         lambda job, data: putting(job, data, plan),
     )
-    with _one_opencv_thread(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
+    with _modest_opencv(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
         for result in results:
             if begun is not None and result.item.claim:
                 begun.release(result.item.claim)
@@ -186,14 +186,17 @@ def _cost(job: folder.Job) -> float:
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV without threads of its own: there is a picture for each processor."""
-    before = cv2.getNumThreads()
+def _modest_opencv() -> Iterator[None]:
+    """OpenCV without threads of its own, as there is a picture for each processor, and without words on stderr that
+    name no file."""
+    threads, level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
     cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _stages(

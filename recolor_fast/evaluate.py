@@ -6,6 +6,11 @@ Writes metrics.json, per_photograph.csv, tables.md and the figures; prints DIR a
 for people goes to stderr. Exit codes: 0 done, 2 arguments, data or weights that cannot be used, 130 interrupted.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import csv
 import hashlib
 import io
@@ -805,4 +810,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Being asked to stop: the first SIGINT, SIGTERM or SIGHUP in good order, a second one at once."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -41,6 +42,25 @@ class Signals:
         if not self._holding:
             raise Stopped(number)
         self._pending = number
+
+
+def importing() -> None:
+    """Until `imported`, which a verb calls once it has begun, Ctrl-C ends the process with a line, not a traceback.
+
+    For programs that import torch first, which takes seconds. An ignored signal stays so (nohup)."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def imported() -> None:
+    """Ctrl-C raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: object) -> None:
+    os.write(2, b"interrupted before it began\n")
+    os._exit(128 + number)
 
 
 @contextmanager

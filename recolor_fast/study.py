@@ -15,6 +15,11 @@ of higher quality; give the truth at the size and quality at which the systems w
 STUDY.sqlite holds all of it: definition, digests of the files, pictures as shown, participants and answers.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import csv
 import hashlib
 import io
@@ -46,7 +51,11 @@ try:
     from scipy.stats import binomtest
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(f"{missing}: the study needs the extra: pip install 'recolor-fast[serve]'") from missing
+    lacking = f"{missing}: the study needs the extra: pip install 'recolor-fast[serve]'"
+    if __name__ == "__main__":
+        print(lacking, file=sys.stderr)
+        sys.exit(2)
+    raise ModuleNotFoundError(lacking) from missing
 
 from recolor_fast import images
 from recolor_fast.files import replacing
@@ -640,4 +649,5 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

@@ -5,6 +5,11 @@ failed (numbers gone bad, a full disk, no memory), 2 options, data or weights th
 number where one stopped it (130, 143).
 """
 
+if __name__ == "__main__":
+    from recolor_fast import signals
+
+    signals.importing()
+
 import argparse
 import gc
 import json
@@ -381,4 +386,5 @@ def _run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signals.imported()
     sys.exit(main())

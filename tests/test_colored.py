@@ -134,5 +134,8 @@ def test_pictures_are_found_by_name_whatever_their_suffix(tmp_path):
     photographs = {Path("/d/val/a.gif"): "val/a.gif", Path("/d/val/b.jpg"): "val/b.jpg", Path("/d/c/d.jpg"): "c/d.jpg"}
     found = colored.find(tmp_path, photographs)
     assert [one.relative_to(tmp_path).as_posix() for one in found.values()] == ["a.gif.png", "b.png", "c/d.jpg"]
+    for beside in ("b.txt", "b.xmp", "c/d.json"):
+        (tmp_path / beside).write_text("a caption, a sidecar")
+    assert colored.find(tmp_path, photographs) == found
     with pytest.raises(ValueError, match=r"no picture for e\.jpg"):
         colored.find(tmp_path, {Path("e"): "e.jpg"})

@@ -81,3 +81,20 @@ def test_in_another_thread_nothing_is_handled():
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(number) for number in NUMBERS]
+
+
+IMPORTING = """
+import signal
+from recolor_fast import signals
+before = signal.getsignal(signal.SIGINT)
+signals.importing()
+signals.imported()
+assert signal.getsignal(signal.SIGINT) is before
+signals.importing()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_an_interrupt_while_a_verb_is_imported_is_one_line():
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted before it began\n")
