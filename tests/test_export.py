@@ -97,8 +97,14 @@ def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, caps
     assert "saturation 5.0: expected 0 to 4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("space", ["rgb", "lab"])
+@pytest.mark.parametrize(
+    ("norm", "space"),
+    [
+        pytest.param(norm, space, marks=[] if (norm == "none") == (space == "lab") else pytest.mark.slow)
+        for norm in NORMS
+        for space in ("rgb", "lab")
+    ],
+)
 def test_onnxruntime_equals_torch_for_any_batch(norm, space, tmp_path):
     options = replace(PRESETS["pix2pix"], size=64, width=8, generator_norm=norm, space=space, equalize="none")
     generator = trained_generator(options)
@@ -187,8 +193,14 @@ def test_spectral_norm_is_divided_out_of_the_artefact(tmp_path):
 # --- graphs and precisions -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", proof.BOUNDS)
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize(
+    ("graph", "precision"),
+    [
+        pytest.param(graph, precision, marks=pytest.mark.slow if graph == "image" and precision != "fp32" else [])
+        for graph in GRAPHS
+        for precision in proof.BOUNDS
+    ],
+)
 def test_every_graph_in_every_precision_carries_its_proof(graph, precision, exported):
     path = exported(graph, precision)
     artefact = runtime.load(path, "cpu")

@@ -453,12 +453,15 @@ def test_a_png_gamma_is_ignored_with_a_note() -> None:
 NOT_OPENED = "BLP FLI FTEX GBR IM IMT MCIDAS MSP PIXAR SPIDER XBM XPM XVTHUMB".split()  # formats.SIGNED says why
 
 
-def test_every_odd_file_is_read_as_pillow_does_or_refused() -> None:
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_odd_file_is_read_as_pillow_does_or_refused(every: int) -> None:
+    """Each, or one of twelve."""
     folder = shared("odd-images")
     lines = (folder / "manifest.tsv").read_text().splitlines()[1:]
     known = {line.split("\t")[0]: line.split("\t")[2:6] for line in lines}
     read, refused = 0, []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())[::every]
+    for path in paths:
         name = path.relative_to(folder).as_posix()
         outcome, format, _, size = known.get(name, ("", "", "", ""))
         try:
@@ -481,14 +484,11 @@ def test_every_odd_file_is_read_as_pillow_does_or_refused() -> None:
         data, _ = pictures.encode(picture, CBCR, format, pictures.Writing(lossless_luma=True))
         assert images.read_rgb(data).shape == (height, width, 3), name
     sums = {name for name, _, reason in refused if "the checksum of its pixels is wrong" in reason}
-    assert sums == {  # libpng refuses these too
-        "pillow/broken_data_stream.png",
-        "png-extra/bugfixes/x_interlaced_chck.png",
-        "pngsuite/xcsn0g01.png",
-    }
+    bad_sums = "pillow/broken_data_stream.png png-extra/bugfixes/x_interlaced_chck.png pngsuite/xcsn0g01.png"
+    assert sums == {name for name in bad_sums.split() if folder / name in paths}  # libpng refuses these too
     assert [line for line in refused if (line[1] == "ok" and line[0] not in sums) or "\n" in line[2]] == []
-    assert read > 1000
-    assert len(refused) > 100
+    assert read > 1000 / every
+    assert len(refused) > 100 / every
 
 
 def test_any_truncation_or_flipped_byte_gives_a_picture_or_unreadable() -> None:

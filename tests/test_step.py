@@ -50,8 +50,16 @@ def weights(step: Step) -> dict[str, torch.Tensor]:
     return {f"{k}.{n}": v.clone() for k, network in networks.items() for n, v in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("layout", ["on", "off"])
-@pytest.mark.parametrize("preset", PRESETS)
+OFTEN = ("pix2pix", "wgan-gp", "wgan-gp-lpips", "padova-code", "features-unet")  # one of each kind of network
+
+
+@pytest.mark.parametrize(
+    ("preset", "layout"),
+    [
+        *((preset, "off") for preset in PRESETS),
+        *(pytest.param(p, "on", marks=[] if p in OFTEN else pytest.mark.slow) for p in PRESETS),
+    ],
+)
 def test_a_step_equals_the_papers_way(preset, layout):
     """Loss parts over three iterations from the same start, channels-last and not."""
     step = build(small(preset, channels_last=layout))
@@ -98,8 +106,15 @@ def test_the_critic_takes_its_steps_on_one_fake():
 @pytest.mark.parametrize(
     "backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.compiler])]
 )
-@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp-lpips"])
-@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize(
+    ("preset", "amp"),
+    [
+        ("pix2pix", True),
+        ("wgan-gp-lpips", False),
+        pytest.param("pix2pix", False, marks=pytest.mark.slow),
+        pytest.param("wgan-gp-lpips", True, marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_equals_eager(preset, amp, backend):
     options = small(preset, amp=amp)
     eager, compiled = build(options), build(replace(options, compile="on", compile_backend=backend))
@@ -320,10 +335,18 @@ def test_three_equal_gray_channels_reach_both_networks():
     assert torch.equal(step.generator(source), step.generator(source.expand(-1, 3, -1, -1)))
 
 
-@pytest.mark.parametrize("preset", ["gorriz", "padova-code", "features-vgg16"])
-def test_the_other_papers_steps_compile_whole(preset):
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        pytest.param("gorriz", {}, marks=pytest.mark.slow),
+        ("pix2pix", {"spectral_norm": True, "space": "lab"}),
+        ("padova-code", {}),
+        ("features-vgg16", {}),
+    ],
+)
+def test_the_other_papers_steps_compile_whole(preset, changes):
     """Spectral norm, three scales, Lab, the penalty by the pair, a loss network: one graph each, the same numbers."""
-    options = small(preset)
+    options = small(preset, **changes)
     eager, compiled = build(options), build(replace(options, compile="on", compile_backend="aot_eager"))
     torch._dynamo.reset()
     for ours, theirs in zip(run(compiled, range(2)), run(eager, range(2))):
