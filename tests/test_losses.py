@@ -134,7 +134,7 @@ INDUCTOR = [pytest.mark.slow, pytest.mark.compiler]
         *(("none", 2, None), ("instance", 1, None), ("instance", 2, None), ("instance", 2, "aot_eager")),
         pytest.param("none", 2, "aot_eager", marks=pytest.mark.slow),
         pytest.param("instance", 1, "aot_eager", marks=pytest.mark.slow),
-        *(pytest.param(*problem, "inductor", marks=INDUCTOR) for problem in (("none", 2), ("instance", 1), ("instance", 2))),
+        *(pytest.param(*case, "inductor", marks=INDUCTOR) for case in (("none", 2), ("instance", 1), ("instance", 2))),
     ],
 )
 def test_critic_gradient_equals_float64_autograd(norm, batch, backend):

@@ -95,7 +95,9 @@ def assert_trained(found: dict, warnings: list[str], check: str, bombs: set[str]
     assert len(warnings) <= (0 if check == "full" else 2)
 
 
-@pytest.mark.parametrize(("check", "backend"), [("header", "host"), pytest.param("full", "dali", marks=[needs_dali, pytest.mark.slow])])
+@pytest.mark.parametrize(
+    ("check", "backend"), [("header", "host"), pytest.param("full", "dali", marks=[needs_dali, pytest.mark.slow])]
+)
 def test_an_epoch_of_made_odd_images(tmp_path, check, backend):
     found, warnings = trained_on(tmp_path, check, backend, "off", 60, shared("odd-images", "made"))
     assert_trained(found, warnings, check, BOMBS["made"])
