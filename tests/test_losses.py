@@ -126,6 +126,7 @@ def ours(critic, options, batch, compile_backend: str | None = None):
 
 
 INDUCTOR = [pytest.mark.slow, pytest.mark.compiler]
+COMPILED = [None, "aot_eager", pytest.param("inductor", marks=INDUCTOR)]
 
 
 @pytest.mark.parametrize(
