@@ -8,12 +8,10 @@ Python it is `Colorizer`.
 """
 
 import os
-import re
 import signal
 import sys
 import threading
 import traceback
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import cache, partial
@@ -30,6 +28,7 @@ from recolor_fast import folder, images, outputs, pictures, runtime
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
 from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
+from recolor_fast.tally import Tally, say
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
@@ -317,7 +316,7 @@ def _run(arguments: Arguments) -> int:
     artefact = _model(arguments, threads if total == 1 else 1)
     if output == "-" and settings.color == "skip":
         settings = settings._replace(color="copy")  # whoever reads stdout waits for a picture
-    tally = _Tally(settings, inputs, output)
+    tally = Tally(settings, inputs, output)
     with ExitStack() as stack:
         if begun is not None:
             stack.enter_context(closing(begun))
@@ -332,7 +331,7 @@ def _run(arguments: Arguments) -> int:
             tally.add(record)
             if arguments.json:
                 print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
-    return tally.code
+    return FAILED if tally.failed else OK
 
 
 def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
@@ -383,51 +382,6 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
         return ()
 
     return [job], {"fetch": fetch, "put": put}
-
-
-class _Tally:
-    """What is told to people at the end, and the exit code."""
-
-    def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None) -> None:
-        self.settings, self.to_stdout = settings, output == "-"
-        self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
-        self.colored = 0
-        self.copied = 0
-        self.skipped: Counter[str] = Counter()
-        self.notes: Counter[str] = Counter()
-        self.failures: list[tuple[str, str]] = []
-
-    def add(self, record: folder.Record) -> None:
-        self.colored += record.status == "ok" and record.reason != folder.COPIED
-        self.copied += record.reason == folder.COPIED
-        if record.status == "skipped":
-            self.skipped[record.reason] += 1
-        if record.status == "failed":
-            self.failures.append((record.input, record.reason))
-        self.notes.update(record.notes)
-
-    def tell(self) -> None:
-        why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
-        say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
-        became = "left alone" if self.settings.color == "skip" else "copied whole"
-        became = "passed through unchanged" if self.to_stdout else became
-        if count := self.copied + self.skipped[folder.IN_COLOR]:
-            advice = "" if self.settings.in_place else f"; --color recolor colors {'it' if count == 1 else 'them'}"
-            say(f"  {count} in color: {became}{advice}")
-        for path, reason in self.failures:
-            say(f"  {path}: {reason}")
-        for note, count in self.notes.most_common(10):
-            say(f"  {count} x {note}")
-
-    @property
-    def code(self) -> int:
-        return FAILED if self.failures or (self.alone and self.skipped[folder.IN_COLOR]) else OK
-
-
-def say(text: str) -> None:
-    """A line for people; what in names is not valid Unicode, breaks lines or commands a terminal is shown escaped."""
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)
-    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 if __name__ == "__main__":

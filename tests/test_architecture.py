@@ -63,6 +63,7 @@ photographs.claims
 folder
 outputs
 coloring
+tally
 colorize
 study
 environment
