@@ -291,7 +291,10 @@ def _decode(
         except folder.Verdict as verdict:
             verdicts.append(verdict)
     if verdicts and works:
-        raise folder.Verdict("failed", f"{len(verdicts)} of its {len(parts)} pages: {verdicts[0]}; split the file")
+        advice = "split the file"
+        if str(verdicts[0]) == folder.IN_COLOR and not settings.in_place:
+            advice += ", or give --color recolor"
+        raise folder.Verdict("failed", f"{len(verdicts)} of its {len(parts)} pages: {verdicts[0]}; {advice}")
     if verdicts and str(verdicts[0]) == folder.IN_COLOR and settings.color == "copy":
         return _Copy(outputs.as_copy(job, data, plan), data)
     if verdicts:

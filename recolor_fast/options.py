@@ -23,7 +23,7 @@ class Options:
 
     # --- photographs -------------------------------------------------------------------------------------------
     data: str = "auto"
-    """auto (Imagenette, or the sample where it cannot be had), imagenette, sample, or a folder of images."""
+    """auto (Imagenette, or the sample where it is missing), imagenette, sample, or a folder of images."""
     per_class: int | None = None
     """Photographs per class (folder) to train on; none set: 50 of Imagenette, all of any other data."""
     val_per_class: int | None = None
@@ -129,7 +129,7 @@ class Options:
     critic_gradients: Literal["fresh", "summed"] = "fresh"
     """Gradient of each critic update: its own, or summed with those of the updates before it on the same batch."""
     lpips: str = "auto"
-    """LPIPS term: auto (the preset's; lpips_mini at its weight, with a warning, where its weights cannot be had),
+    """LPIPS term: auto (the preset's; lpips_mini at its weight, with a warning, where its weights are missing),
     off, or a term."""
     lpips_weights: str = ""
     """File with the LPIPS backbone's state_dict (.pth or .safetensors); "random" trains on its structure only."""

@@ -192,6 +192,6 @@ def test_pages_in_color_are_copied_together_or_not_at_all(model: Path, tmp_path:
         (tmp_path / "in").mkdir(exist_ok=True)
         many[0].save(tmp_path / "in" / f"{name}.tif", save_all=True, append_images=many[1:])
     assert run(tmp_path / "in", tmp_path / "out", "--pages", "all", "--color", "copy", model=model) == 3
-    assert "mixed.tif: 1 of its 2 pages: in color; split the file" in capsys.readouterr().err
+    assert "mixed.tif: 1 of its 2 pages: in color; split the file, or give --color recolor" in capsys.readouterr().err
     assert tree(tmp_path / "out") == ["color.tif"]
     assert (tmp_path / "out" / "color.tif").read_bytes() == (tmp_path / "in" / "color.tif").read_bytes()

@@ -57,7 +57,7 @@ def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
         if cached() or reachable(ARCHIVE.url):
             return "imagenette"
         print(
-            f"warning: Imagenette cannot be had ({ARCHIVE.url} does not answer, and {cache_folder()} holds no copy): "
+            f"warning: Imagenette is missing ({ARCHIVE.url} does not answer, and {cache_folder()} holds no copy): "
             f"the {len(SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER takes your own",
             file=sys.stderr,
         )

@@ -114,7 +114,7 @@ def check_features(options: Options, probe: Callable[[str, str], str] = missing)
     for name in used:
         if reason := probe(name, options.feature_weights):
             raise UserError(
-                f"terms {name}: its weights cannot be had: {reason}; put the file there, or give a state_dict with "
+                f"terms {name}: its weights are missing: {reason}; put the file there, or give a state_dict with "
                 "--feature-weights FILE (random: structure only, for tests)"
             )
         if options.feature_weights == "random":
