@@ -26,9 +26,10 @@ from tqdm import tqdm
 
 from recolor_fast import folder, images, outputs, pictures, runtime
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
+from recolor_fast.files import say
 from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
-from recolor_fast.tally import Tally, say
+from recolor_fast.tally import Tally
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from

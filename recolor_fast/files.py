@@ -134,6 +134,12 @@ def legible(name: object) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name))
 
 
+def say(text: str) -> None:
+    """A line for people; what in names is not valid Unicode, breaks lines or commands a terminal is shown escaped."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)
+    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
+
+
 def print_path(path: Path) -> None:
     """A path as a line on stdout, byte for byte what the file system calls it, be that text or not."""
     try:

@@ -58,7 +58,7 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(lacking) from missing
 
 from recolor_fast import images
-from recolor_fast.files import replacing
+from recolor_fast.files import replacing, say
 from recolor_fast.photographs import encoders, walk
 
 OK, USAGE, INTERRUPTED = 0, 2, 130  # exit codes
@@ -641,11 +641,6 @@ def main(argv: list[str] | None = None) -> int:
         say("interrupted; every answer so far is stored")
         return INTERRUPTED
     return OK
-
-
-def say(text: str) -> None:
-    """A line for people; names that are not valid Unicode are shown escaped."""
-    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 if __name__ == "__main__":

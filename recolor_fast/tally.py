@@ -1,13 +1,12 @@
 """What people are told of a run of colorize."""
 
 import os
-import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
 from recolor_fast import folder
 from recolor_fast.coloring import Settings
+from recolor_fast.files import say
 
 
 class Tally:
@@ -48,9 +47,3 @@ class Tally:
     def failed(self) -> bool:
         """Whether any file failed, or the only one is in color."""
         return bool(self.failures or (self.alone and self.skipped[folder.IN_COLOR]))
-
-
-def say(text: str) -> None:
-    """A line for people; what in names is not valid Unicode, breaks lines or commands a terminal is shown escaped."""
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)
-    print(text.encode(errors="backslashreplace").decode(), file=sys.stderr)
