@@ -83,14 +83,12 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
 def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, capsys):
     options = replace(runs.stored_options(run), init_sigma=0.2)
     trained = runs.Trained(options, trained_generator(options), None, 0)
-    offsets = []
-    for saturation in (1.0, 0.5):
-        path = tmp_path / f"{saturation}.onnx"
-        to_onnx.write(to_onnx.Arguments(run, saturation=saturation, photographs=1), trained, path)
-        artefact = runtime.load(path, "cpu")
-        assert artefact.metadata["saturation"] == str(saturation)
-        offsets.append(artefact.chroma(images.gray(pixels(1))).astype(int) - 128)
-    whole, half = offsets
+    to_onnx.write(to_onnx.Arguments(run, saturation=0.5, photographs=1), trained, tmp_path / "half.onnx")
+    artefact = runtime.load(tmp_path / "half.onnx", "cpu")
+    assert artefact.metadata["saturation"] == "0.5"
+    gray = images.prepared(images.gray(pixels(1)), options)[None, None]
+    whole = to_onnx.in_torch(options, trained.generator, "chroma")(gray).astype(int) - 128
+    half = artefact.run(gray).astype(int) - 128
     assert np.abs(whole).max() > 10
     assert np.abs(half - whole / 2).max() <= 1
     assert to_onnx.main([str(run), "--saturation", "5"]) == 2
