@@ -626,7 +626,7 @@ def paper_table(table: Table, results: Results, systems: list[System]) -> str:
 
 
 # What a run has in common with its preset where it stands beside a paper's figures. Sizes and weights it need not have,
-# nor the loss network, which is another one where the paper's cannot be had (bench/reproduce.py).
+# nor the loss network, which is another one where the paper's is missing (bench/reproduce.py).
 DEFINING = "space generator critic adversary generator_norm critic_norm spectral_norm critic_gradients".split()
 
 

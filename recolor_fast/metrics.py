@@ -158,7 +158,7 @@ def padova_errors(
 
 
 class Judged(NamedTuple):
-    """A pretrained network that judges pictures, or why it cannot be had."""
+    """A pretrained network that judges pictures, or why there is none."""
 
     judge: Judge | None
     reason: str = ""

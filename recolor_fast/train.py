@@ -73,7 +73,7 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
 
 
 def resolve(options: Options, resumed: Path | None = None) -> Options:
-    """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that cannot be had.
+    """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that is missing.
 
     UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
     run `resumed` it says how to go on where they have moved.

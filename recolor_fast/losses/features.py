@@ -377,7 +377,7 @@ def pretrained(what: Pinned) -> Path:
 
 
 def missing(term: str, file: str) -> str:
-    """Why the weights of a term's network cannot be had, in words; empty if they can. Downloads nothing."""
+    """Why the weights of a term's network are missing, in words; empty if they are there. Downloads nothing."""
     if file == "random":
         return ""
     what = Path(file) if file else _source(term)

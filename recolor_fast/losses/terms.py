@@ -57,7 +57,7 @@ class WeightedTerm(NamedTuple):
 
 
 FALLBACK = "lpips_mini"
-"""What takes the place of a preset's LPIPS term whose weights cannot be had."""
+"""What takes the place of a preset's LPIPS term whose weights are missing."""
 
 
 def build_terms(options: Options) -> list[WeightedTerm]:
@@ -71,7 +71,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
 
     "auto" keeps the preset's term if its weights can be had; if not, `FALLBACK`, whose weights are in this package,
     takes its place at its weight, with one warning. A term's name takes the place of the preset's at its weight, and
-    weights that cannot be had are then a UserError, as are a name where the terms have not exactly one to replace, and
+    weights that are missing are then a UserError, as are a name where the terms have not exactly one to replace, and
     a weights file where no term takes it.
     """
     options = replace(options, terms=tuple(term for term in options.terms if term[0] not in LPIPS or term[1]))
@@ -104,7 +104,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
 
 
 def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
-    """UserError for a loss network whose weights cannot be had, or a weights file that no term takes.
+    """UserError for a loss network whose weights are missing, or a weights file that no term takes.
 
     Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.
     """

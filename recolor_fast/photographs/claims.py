@@ -1,7 +1,7 @@
 """Several runs into one folder share its work: what one has begun the others leave to it until they have nothing else.
 
 A claim is a lock on one byte of a hidden file in the folder, so it ends with its process, however that ends: none is
-ever left behind. Where the file or locks cannot be had, everything is free: two runs may then make the same picture,
+ever left behind. Without the file or without locks, everything is free: two runs may then make the same picture,
 and the second to come finds it there.
 """
 
