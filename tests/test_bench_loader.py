@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.common import alternate, report
+from bench.loader import make_photographs
 from recolor_fast.data import dali
-from tests.photographs import write_jpegs
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {"paper", "torchvision", "host", "cache", "decode"} | ({"dali-cpu"} if dali.available() else set())
@@ -57,8 +57,8 @@ def test_the_loader_benchmark_prints_a_table_and_a_line_of_json():
 
 
 def test_the_loader_benchmark_takes_a_folder(tmp_path):
-    write_jpegs(tmp_path, 5)
-    found, table = run("--photographs", str(tmp_path))
+    make_photographs(tmp_path / "photographs", 5, 500, 375)
+    found, table = run("--photographs", str(tmp_path / "photographs"))
     assert (found["bench"], found["n"]) == ("loader", 2)
     assert {row["case"] for row in found["rows"]} == {"plain", "equalize+blur"}
     for case in ("plain", "equalize+blur"):
