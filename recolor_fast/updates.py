@@ -33,8 +33,8 @@ def critic_update(
     """The critic's loss by parts and its gradient by parameter name.
 
     source (N,1,H,W), or (N,3,H,W) for a critic that takes three equal ones; real and fake (N,C,H,W) in network space;
-    mix (N,1,1,1) in [0, 1] for the penalty's points. `loss_scale`, a scalar, multiplies what is drawn backward, lest it
-    underflow in float16, and is divided out of all that is returned. For any critic; fused.py is faster for some.
+    mix (N,1,1,1) in [0, 1] for the penalty's points. `loss_scale`, a scalar, multiplies what is drawn backward, which
+    float16 then holds, and is divided out of all that is returned. For any critic; fused.py is faster for some.
     """
     adversary = ADVERSARIES[options.adversary]
 
