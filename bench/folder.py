@@ -41,7 +41,7 @@ from bench import inference
 from bench.common import Case, alternate_apart, report
 from bench.loader import NOISE, make_photographs
 from export import to_onnx
-from recolor_fast import images
+from recolor_fast import processors
 from recolor_fast.colorize import Colorizer
 from recolor_fast.environment import device_name
 from recolor_fast.networks.graphs import Chroma
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             make_photographs(folder / case, max(1, round(count * share)), width, height, noise)
             rows += measure(folder, case, arguments.rows, 2 if arguments.quick else arguments.runs)
-    torch.set_num_threads(images.threads())
+    torch.set_num_threads(processors.threads())
     report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save)
 
 
@@ -102,7 +102,9 @@ def measure(folder: Path, case: str, names: Sequence[str], rounds: int) -> list[
         row = {"case": case, "name": name, "images/s": count / found.seconds, "ms": 1000 * found.seconds / count}
         row["ratio"] = baseline.seconds / found.seconds if baseline else None
         alone = found.facts.get("cpu_seconds")
-        row["of_bound"] = count / found.seconds * alone / images.threads() if alone and not name.endswith("1") else None
+        row["of_bound"] = (
+            count / found.seconds * alone / processors.threads() if alone and not name.endswith("1") else None
+        )
         rows.append(row | {"luma": found.facts["luma"], "photographs": count})
     return rows
 
@@ -156,7 +158,7 @@ def _pillow(network: bool, folder: Path, source: Path, target: Path) -> Row:
 def _limit(folder: Path, source: Path, target: Path) -> Row:
     with Image.open(next(source.iterdir())) as image:
         chroma = [np.full((-(-image.height // 2), -(-image.width // 2)), level, np.uint8) for level in SEPIA]
-    pool = ThreadPoolExecutor(images.threads())
+    pool = ThreadPoolExecutor(processors.threads())
 
     def one(path: Path) -> None:
         luma = simplejpeg.decode_jpeg(path.read_bytes(), "GRAY")[..., 0]

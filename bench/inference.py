@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
 from bench.common import Case, alternate_apart, matmul_peak, report
 from export import to_onnx
-from recolor_fast import images, proof, runs, runtime
+from recolor_fast import processors, proof, runs, runtime
 from recolor_fast.data import sources
 from recolor_fast.environment import device_name, prepare_compiler
 from recolor_fast.networks.generators import build_generator
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="sample", help="photographs the rows are compared on, as train's --data")
     parser.add_argument("--photographs", type=int, default=5)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, images.threads()}))
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, processors.threads()}))
     parser.add_argument("--runs", type=int, default=15, help="timed rounds")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=None, help="default: all that can run here")
     parser.add_argument("--quick", action="store_true", help="a small generator and few rounds: does it run?")
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for batch in arguments.batch:
                 rows += measure(Path(folder), options, names, batch, threads, 2 if arguments.quick else arguments.runs)
         differences(Path(folder), options, rows, arguments.data, arguments.photographs)
-    torch.set_num_threads(images.threads())
+    torch.set_num_threads(processors.threads())
     missing = [name for name in ROWS if not can_run(name)]
     note = f"not installed: {', '.join(missing)}" if missing else ""
     report("inference", device_name(torch.device("cpu")), arguments.runs, rows, note, arguments.save)
@@ -126,10 +126,12 @@ def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data
     """Add ciede2000 and levels to the rows."""
     found = sources.photographs(to_onnx.with_photographs(options, data))
     paths = (found.val or found.train)[:count]
-    torch.set_num_threads(images.threads())
-    eager = ROWS[BASELINE](folder, images.threads())
+    torch.set_num_threads(processors.threads())
+    eager = ROWS[BASELINE](folder, processors.threads())
     proofs = {
-        name: proof.prove(eager, ROWS[name](folder, images.threads()), "chroma", proof.views(paths, options, "chroma"))
+        name: proof.prove(
+            eager, ROWS[name](folder, processors.threads()), "chroma", proof.views(paths, options, "chroma")
+        )
         for name in dict.fromkeys(row["name"] for row in rows)
     }
     for row in rows:

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from recolor_fast import chroma, folder, images, memory, outputs, pictures, pipeline, runtime
+from recolor_fast import chroma, folder, images, memory, outputs, pictures, pipeline, processors, runtime
 from recolor_fast.photographs import claims, pages, provenance, walk
 
 BATCH = 8  # pictures a GPU is given at a time, at most
@@ -178,7 +178,7 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
 def count(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise ValueError(f"threads {threads}: expected 1 or more")
-    return threads or images.threads()
+    return threads or processors.threads()
 
 
 def _cost(job: folder.Job) -> float:

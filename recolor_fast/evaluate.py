@@ -30,9 +30,8 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from recolor_fast import chroma, colored, images, metrics, plots, runs, runtime
+from recolor_fast import bars, chroma, colored, images, metrics, plots, processors, runs, runtime
 from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
 from recolor_fast.data import host, index, listed, sources
 from recolor_fast.environment import environment
@@ -446,8 +445,8 @@ def measure(
 ) -> dict[str, Columns]:
     """The columns of the truth and of every system, a row per photograph. Pictures are not kept."""
     rows: dict[str, list[dict[str, Any]]] = {"truth": [], **{system.name: [] for system in systems}}
-    stream = index.in_order(partial(read, size=size), chosen.paths, 2 * images.threads())
-    bar = tqdm(zip(chosen.paths, stream), "evaluating", len(chosen.paths), unit="img", disable=None, file=sys.stderr)
+    stream = index.in_order(partial(read, size=size), chosen.paths, 2 * processors.threads())
+    bar = bars.bar(zip(chosen.paths, stream), "evaluating", len(chosen.paths))
     with closing(stream), closing(bar), torch.no_grad():
         for path, photograph in bar:
             pictures = [photograph.truth, *(system.color(path, photograph) for system in systems)]

@@ -6,7 +6,6 @@ Luminance is Y' of JFIF YCbCr (ITU-T T.871, section 7: Rec. 601 weights, full ra
 
 import errno
 import io
-import os
 import re
 import stat
 from pathlib import Path
@@ -31,11 +30,6 @@ SUFFIXES = frozenset(  # lower case: files with one of these are meant to be ima
     ".heic .heif .heics .heifs .hif .jxl .dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .raf .orf .rw2 .rwl .pef .srw "
     ".x3f .mrw .3fr .fff .iiq .erf .mef .mos .kdc .dcr .gpr".split()
 )
-
-
-def threads() -> int:
-    """Processors this process may use: more threads than these are slower, not faster."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

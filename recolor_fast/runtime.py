@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from recolor_fast import chroma, images
+from recolor_fast import chroma, images, processors
 from recolor_fast.files import SHIPPED, NotPrivate, private_folder
 from recolor_fast.options import Options, from_dict
 
@@ -131,7 +131,7 @@ def cbcr(rgb: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | Path, provider: Provider = "auto", threads: int | None = None) -> Artefact:
-    """Load an artefact onto a provider. `threads` compute one inference on the CPU; None: images.threads().
+    """Load an artefact onto a provider. `threads` compute one inference on the CPU; None: processors.threads().
 
     auto is cuda where it works, else cpu (Artefact.provider, Artefact.fallback); cpu for int8, whose convolutions
     onnxruntime has for processors alone: on a GPU they are float32 between conversions; never tensorrt, which builds an
@@ -140,7 +140,7 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     """
     if provider not in get_args(Provider):
         raise ValueError(f"provider {provider}: expected {', '.join(get_args(Provider))}")
-    threads = images.threads() if threads is None else threads
+    threads = processors.threads() if threads is None else threads
     if threads < 1:
         raise ValueError(f"threads {threads}: expected 1 or more")
     data = _read(path)
@@ -446,7 +446,7 @@ class _OpenVINO:
         """Raises NoProvider where the package is missing or does not take the model."""
         try:
             openvino = importlib.import_module("openvino")
-            streams = max(1, images.threads() // threads)
+            streams = max(1, processors.threads() // threads)
             settings = {
                 "INFERENCE_NUM_THREADS": streams * threads,
                 "NUM_STREAMS": streams,

@@ -14,6 +14,8 @@ PACKAGE = ROOT / "recolor_fast"
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
 errors
+processors
+bars
 files
 download
 memory

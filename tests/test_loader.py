@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import images
+from recolor_fast import images, processors
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.options import Options
 from recolor_fast.photographs import encoders
@@ -373,7 +373,7 @@ def test_a_stream_that_nobody_reads_decodes_no_further(paths, monkeypatch):
         assert not begun
         next(stream)
         until = time.monotonic() + 5
-        bound = 2 * OPTIONS.batch + 2 * images.threads()
+        bound = 2 * OPTIONS.batch + 2 * processors.threads()
         while len(begun) < bound and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(0.1)

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from recolor_fast import images, runtime
+from recolor_fast import images, processors, runtime
 from recolor_fast.options import Options
 from tests import artefacts
 
@@ -549,7 +549,7 @@ def test_an_unknown_provider_and_no_threads_are_named(tmp_path: Path) -> None:
 
 def test_threads_are_those_asked_for(tmp_path: Path) -> None:
     path = artefacts.constant(tmp_path / "a.onnx")
-    for asked, used in ((None, images.threads()), (1, 1), (3, 3)):
+    for asked, used in ((None, processors.threads()), (1, 1), (3, 3)):
         settings = runtime.load(path, "cpu", asked).session.get_session_options()
         assert (settings.intra_op_num_threads, settings.inter_op_num_threads) == (used, 1)
         assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -649,10 +649,10 @@ def test_threads_follow_the_affinity() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
-        assert images.threads() == 1
+        assert processors.threads() == 1
     finally:
         os.sched_setaffinity(0, before)
-    assert images.threads() == len(before)
+    assert processors.threads() == len(before)
 
 
 def test_an_artefact_of_a_version_with_other_training_options_loads(tmp_path):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import images
+from recolor_fast import images, processors
 from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.errors import UserError
 from recolor_fast.options import Options
@@ -98,7 +98,7 @@ def stream(
         fed.clear()
         with closing(in_order(read, asked(again), ahead)) as batches:
             try:
-                pipe = _pipeline(batches, options, batch, size, device_id, workers or images.threads(), ahead)
+                pipe = _pipeline(batches, options, batch, size, device_id, workers or processors.threads(), ahead)
                 while True:
                     try:
                         gray, rgb = pipe.run()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from recolor_fast import images
+from recolor_fast import images, processors
 from recolor_fast.data.index import in_order, naming, reader
 from recolor_fast.options import Options
 
@@ -74,7 +74,7 @@ def stream(
 
     one = reader(lambda path: decode(path, size, options.equalize, options.blur), paths, strict)
 
-    with closing(in_order(one, asked(), 2 * batch + 2 * images.threads())) as decoded:
+    with closing(in_order(one, asked(), 2 * batch + 2 * processors.threads())) as decoded:
         for first in decoded:
             pairs = [first, *islice(decoded, lengths.popleft() - 1)]
             gray, rgb = zip(*pairs)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from recolor_fast import images
+from recolor_fast import bars, images, processors
 from recolor_fast.data import checked
 from recolor_fast.errors import UserError
 from recolor_fast.files import legible
@@ -56,8 +56,7 @@ def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) 
     The format is told from the content, not from the name. With `check` "header", a JPEG has its headers parsed and its
     end marker looked for, which costs next to nothing and does not find bit rot in its pixels; any other file is
     decoded. With "full" every file is, see `images.check`. What was found of the content is kept until a file changes
-    (checked.py). The progress bar is on stderr, and silent where that is no terminal. Raises UserError where no file
-    is usable.
+    (checked.py). Progress is on stderr (bars.py). Raises UserError where no file is usable.
     """
     return look(paths, check, colors=False, progress=progress)[:2]
 
@@ -99,14 +98,8 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
                 fresh_chroma[key] = repr(chroma)
             return None, chroma
 
-        with tqdm(
-            in_order(one, paths, 8 * images.threads()),
-            "checking files",
-            len(paths),
-            unit="img",
-            disable=None if progress else True,
-            file=sys.stderr,
-            leave=False,
+        with bars.bar(
+            in_order(one, paths, 8 * processors.threads()), "checking files", len(paths), show=progress
         ) as results:
             looked = list(zip(paths, results))
     good = [path for path, (reason, _) in looked if reason is None]
@@ -180,7 +173,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: i
     Lazy, so `items` may be endless; `ahead` 1 computes nothing before it is asked for. What a call raises is raised in
     its turn. Closing the generator cancels what has not begun and waits for its threads.
     """
-    pool = ThreadPoolExecutor(min(images.threads(), ahead), thread_name_prefix="recolor_fast-data")
+    pool = ThreadPoolExecutor(min(processors.threads(), ahead), thread_name_prefix="recolor_fast-data")
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:

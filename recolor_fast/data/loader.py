@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from recolor_fast import bars
 from recolor_fast.data import dali, host
 from recolor_fast.data.old_film import old_film
 from recolor_fast.errors import UserError
@@ -62,8 +62,8 @@ def load(
 ) -> tuple[Tensor, Tensor]:
     """All of `paths`, in order, whole and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
 
-    S is `options.size`. The progress bar is on stderr, and silent where that is no terminal. Raises UserError naming a
-    file that cannot be decoded; not `strict`, others take the place of such files as in `batches`.
+    S is `options.size`. Progress is on stderr (bars.py). Raises UserError naming a file that
+    cannot be decoded; not `strict`, others take the place of such files as in `batches`.
     """
     device = torch.device(device)
     return _load(resolve(options, len(paths), device), paths, device, options.size, strict)
@@ -76,7 +76,7 @@ def _load(
     gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
-    bar = tqdm(desc="decoding", total=len(paths), unit="img", disable=None, file=sys.stderr, leave=False)
+    bar = bars.bar(None, "decoding", len(paths))
     with bar, closing(_decoded(options, paths, chunks, CHUNK, device, size, strict)) as stream:
         for chunk, (some_gray, some_rgb) in zip(chunks, stream):
             gray[chunk.start : chunk.stop] = some_gray

@@ -1,0 +1,112 @@
+"""How many processors this process may use, and how many others keep busy. Standard library only."""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WATCHED = 0.5  # seconds that `taken` looks at the machine
+FREE = 0.8  # how idle a processor must be for a thread of its own: its barriers wait for the slowest one
+
+_limit = 0  # threads that `limited` allows; 0: no limit
+
+
+def threads() -> int:
+    """Processors this process may use, at least 1: those it may run on, its cgroup's quota rounded up, and `limited`'s.
+
+    More threads than these are slower, not faster.
+    """
+    found = math.ceil(min(len(_mine()), quota()))
+    return max(1, min(found, _limit) if _limit else found)
+
+
+@contextmanager
+def limited(count: int) -> Iterator[None]:
+    """In the block `threads` is at most `count`."""
+    global _limit
+    before, _limit = _limit, count
+    try:
+        yield
+    finally:
+        _limit = before
+
+
+def free(busy: float) -> int:
+    """Threads that find a processor of their own, at least 1, where others keep `busy` processors at work."""
+    return max(1, min(threads(), math.floor(len(_mine()) - busy + 1 - FREE)))
+
+
+def taken(seconds: float = WATCHED) -> float:
+    """Processors that other processes keep busy, of those this one may run on: 0 up to their number.
+
+    Looks for so many seconds, in which this process should rest. 0 on a system without /proc/stat.
+    """
+    before = _busy(Path("/proc/stat")), _own()
+    time.sleep(seconds)
+    after = _busy(Path("/proc/stat")), _own()
+    if before[0] is None or after[0] is None:
+        return 0.0
+    return min(max((after[0] - before[0] - (after[1] - before[1])) / seconds, 0.0), float(len(_mine())))
+
+
+def quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+    """Processors that the cgroups of this process allow it (Linux, versions 1 and 2); infinity where none limits it."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return math.inf
+    allowed = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / controllers if (root / controllers).is_dir() else root / "cpu" if controllers else root
+        group = base / path.lstrip("/")
+        for folder in [group, *group.parents]:  # in a container its own group is the root
+            if folder.is_relative_to(base):
+                allowed = min(allowed, _quota_of(folder))
+    return allowed
+
+
+def _quota_of(folder: Path) -> float:
+    try:
+        if (folder / "cpu.max").is_file():
+            limit, period = (folder / "cpu.max").read_text().split()
+        else:
+            limit, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(limit) / float(period) if float(limit) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # no such file; or "max", which is no limit
+        return math.inf
+
+
+def waited() -> tuple[float, float] | None:
+    """Seconds that this thread has run, and that it has waited for a processor, since it began; None where unknown."""
+    try:
+        ran, stood, _ = Path("/proc/thread-self/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(ran) / 1e9, int(stood) / 1e9
+
+
+def _mine() -> set[int]:
+    """The processors that this process may run on."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _busy(path: Path) -> float | None:
+    """Seconds that the processors this process may run on have worked since they were started."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+        mine = {f"cpu{number}" for number in _mine()}
+        # user, nice, system, (idle, iowait,) irq, softirq, steal; a guest's time is in user's
+        ticks = [sum(int(line[place]) for place in (1, 2, 3, 6, 7, 8)) for line in lines if line and line[0] in mine]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _own() -> float:
+    own = os.times()
+    return own.user + own.system + own.children_user + own.children_system
