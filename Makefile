@@ -39,7 +39,7 @@ $(BIN)/python:
 
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation -e '.[$(EXTRAS_$*)]'
+	runtime=$$($(BIN)/python -I recolor_fast/extras.py) && $(PIP) --no-build-isolation -e ".[$$runtime,$(EXTRAS_$*)]"
 	$(PIP) --no-build-isolation --only-binary :all: -e '.[formats]' || \
 	  echo "no wheels for this machine: HEIC, JPEG XL and cameras' raw files are named, not read"
 	touch $@

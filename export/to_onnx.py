@@ -5,9 +5,9 @@ differs from torch by more than its precision may, 2 a run or data that cannot b
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("to_onnx", arguments="to_onnx")
 
 import json
 import logging
@@ -17,17 +17,16 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-import tyro
-from onnxruntime import quantization
 
 from recolor_fast import chroma, images, proof, runs, runtime
+from recolor_fast.arguments.to_onnx import Arguments, parse
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.files import print_path, replacing
@@ -36,36 +35,6 @@ from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Export the newest or the best checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder, as train printed it, or a .safetensors file of to_safetensors.py."""
-    best: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Export the checkpoint with the lowest ab error in validation.csv, not the newest."""
-    graph: Literal["chroma", "image"] = "chroma"
-    """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S), for the folder tool
-    and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """Of the network; color arithmetic stays float32. int8: for processors; static, calibrated on photographs."""
-    saturation: float = 1.0
-    """Factor of the colors' strength, 0 (gray) to 4, part of the artefact from then on."""
-    calibrate: str = ""
-    """Photographs int8 is calibrated on, as train's --data; none set: those the run was trained on."""
-    calibration_photographs: int = 64
-    """How many of them."""
-    out: Path | None = None
-    """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file, with
-    -saturation-<S> before the suffix where that is not 1."""
-    photographs: int = 16
-    """Validation photographs the artefact is proven on."""
-    data: str = ""
-    """Photographs to prove it on, as train's --data; none set: the run's own."""
-    compare: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Export nothing; print a table of all artefacts in that folder: size, speed, difference, quality."""
 
 
 def export(
@@ -106,6 +75,8 @@ def quantized(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.Mod
 
     Color arithmetic and tanh stay float32: only nodes that the exporter names as the generator's are quantized.
     """
+
+    from onnxruntime import quantization  # where it is missing, main has said so
 
     class Photographs(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -334,8 +305,9 @@ class Differs(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")
+    arguments = parse(argv)
     try:
+        runtime.ort()
         trained = runs.trained(arguments.run, arguments.best)
         for name in ("photographs", "calibration_photographs"):
             if getattr(arguments, name) < 1:
@@ -362,8 +334,3 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     print_path(out)
     return 0
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

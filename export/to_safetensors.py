@@ -6,37 +6,21 @@ it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that 
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("to_safetensors", arguments="to_safetensors")
 
 import json
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from safetensors.torch import save
 
 from recolor_fast import runs
+from recolor_fast.arguments.to_safetensors import parse
 from recolor_fast.files import print_path, replacing
 from recolor_fast.options import to_json
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Write the generator of a run's newest or best checkpoint as a .safetensors file."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder, as train printed it."""
-    best: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Take the checkpoint with the lowest ab error in validation.csv, not the newest."""
-    out: Path | None = None
-    """File to write; none set: RUN/<name>.safetensors."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace a file that exists."""
 
 
 def metadata(run: Path, trained: runs.Trained) -> dict[str, str]:
@@ -57,7 +41,7 @@ def metadata(run: Path, trained: runs.Trained) -> dict[str, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_safetensors.py")
+    arguments = parse(argv)
     try:
         if arguments.run.is_file():
             raise ValueError(f"{arguments.run}: expected a run folder, not a file")
@@ -79,8 +63,3 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     print_path(out)
     return 0
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

@@ -7,52 +7,29 @@ differs by more than it may, 2 arguments or data that cannot be used, 4 a bad ar
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("to_tensorrt", arguments="to_tensorrt")
 
 import hashlib
 import importlib
 import json
 import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from statistics import median
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
 from recolor_fast import images, proof, runtime
+from recolor_fast.arguments.to_tensorrt import Arguments, parse
 from recolor_fast.data import loader
 from recolor_fast.environment import versions
 from recolor_fast.files import print_path, replacing
 
 Shapes = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Build a TensorRT engine from an artefact for this machine's GPU, prove it against onnxruntime, and time it."""
-
-    model: Annotated[Path, tyro.conf.Positional]
-    """Artefact, an .onnx file of to_onnx.py. Its precision is the engine's."""
-    batch: tuple[int, int, int] | None = None
-    """Least, usual and largest batch; none set: 1 8 32 for the graph chroma, 1 1 1 for image."""
-    sides: tuple[int, int, int] = runtime.SIDES
-    """Least, usual and largest height and width, pixels, of what the graph image takes."""
-    workspace: int = 0
-    """MiB of GPU memory that building may take for scratch; 0: all there is."""
-    out: Path | None = None
-    """File to write; none set: beside the artefact, with .engine for .onnx."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace an engine that exists."""
-    photographs: int = 16
-    """Photographs the engine is proven on."""
-    data: str = "sample"
-    """Photographs to prove it on, as train's --data."""
 
 
 class Failed(Exception):
@@ -182,7 +159,7 @@ def milliseconds(engine: Engine, shape: tuple[int, ...], runs: int = 50) -> floa
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python export/to_tensorrt.py")
+    arguments = parse(argv)
     try:
         artefact = runtime.load(arguments.model, "cpu")
         shapes = profile(artefact, arguments)
@@ -262,8 +239,3 @@ def prove(
         f"images_per_s_of_batch_{measured[0]}": round(1000 * measured[0] / many, 1),
     }
     return told, plan
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

@@ -7,6 +7,11 @@ Chroma is predicted at the model's size, upsampled and merged with the full-size
 Python it is `Colorizer`.
 """
 
+if __name__ == "__main__":
+    from recolor_fast import starting
+
+    starting.run("recolor_fast.colorize")
+
 import os
 import signal
 import sys
@@ -383,7 +388,3 @@ def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.J
         return ()
 
     return [job], {"fetch": fetch, "put": put}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

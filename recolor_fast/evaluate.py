@@ -7,9 +7,9 @@ for people goes to stderr. Exit codes: 0 done, 2 arguments, data or weights that
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("recolor_fast.evaluate", arguments="evaluate")
 
 import csv
 import hashlib
@@ -20,18 +20,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor, nn
 
 from recolor_fast import bars, chroma, colored, images, metrics, plots, processors, runs, runtime
+from recolor_fast.arguments.evaluate import Arguments, parse
 from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
 from recolor_fast.data import host, index, listed, sources
 from recolor_fast.environment import environment
@@ -51,42 +50,6 @@ OWN = "shipped"  # as a system: the colorizer that comes with the package
 PADOVA = ("padova_generator", "padova_critic")
 SWAPPED = ("padova_generator_swapped", "padova_critic_swapped")
 WNID = re.compile(r"n\d{8}")
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Measure colorizers on the same photographs and draw the papers' tables and figures."""
-
-    systems: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM")] = ()
-    """Run folders, exported .onnx and .safetensors files, folders of colored photographs (named as the photographs
-    are), and shipped: the colorizer that comes with recolor_fast (./shipped is a folder of that name)."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
-    """Folder to write to, made where missing."""
-    data: str = "auto"
-    """Photographs: auto, imagenette, sample, or a folder; of a folder with train and val, the val part."""
-    val_per_class: int | None = None
-    """Photographs per class, the ones that training with this number and --seed validates on; none set: all of them."""
-    limit: int | None = None
-    """At most so many photographs, evenly over the classes; none set: all of them."""
-    seed: int = 0
-    """Seed of the choice of photographs and of the bootstrap."""
-    size: int = 256
-    """Side of the square that every photograph is resized to before anything else, pixels."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device to compute on; auto: cuda where it works, else cpu."""
-    lpips_weights: Path | None = None
-    """State_dict of the LPIPS backbone: an AlexNet (lpips) or a SqueezeNet 1.1 (lpips_style_squeeze)."""
-    classifier_weights: Path | None = None
-    """State_dict of the classifier, torchvision's squeezenet1_1 (top1)."""
-    inception_weights: Path | None = None
-    """State_dict of torch-fidelity's Inception v3 (fid)."""
-    shown: int = 6
-    """Photographs in the side-by-side figure."""
-    strict: tyro.conf.FlagCreatePairsOff[bool] = False
-    """End with an error where a file cannot be read, before anything is measured; otherwise that photograph is left out
-    for every system, and named."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Write into a folder that holds something already."""
 
 
 class Published(NamedTuple):
@@ -792,10 +755,7 @@ def check(arguments: Arguments) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     try:
-        arguments = tyro.cli(
-            Arguments, prog="python -m recolor_fast.evaluate", args=sys.argv[1:] if argv is None else argv
-        )
-        out = evaluate(arguments)
+        out = evaluate(parse(argv))
     except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
         return int(stop.code or 0)
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: of Artefact.run, and torch's out of memory
@@ -806,8 +766,3 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     print_path(out)
     return 0
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

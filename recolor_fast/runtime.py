@@ -18,15 +18,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import fields
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
-import onnxruntime
 
-from recolor_fast import chroma, images, processors
+from recolor_fast import chroma, extras, images, processors
 from recolor_fast.files import SHIPPED, NotPrivate, private_folder
 from recolor_fast.options import Options, from_dict
 
@@ -55,6 +55,22 @@ class NoProvider(ValueError):
     def __init__(self, provider: str, reason: str, advice: str):
         super().__init__(f"provider {provider}: {reason}; {advice}")
         self.reason = reason
+
+
+class NoRuntime(NoProvider):
+    """No onnxruntime, so no provider at all."""
+
+    def __init__(self, reason: str):
+        ValueError.__init__(self, reason)
+        self.reason = reason
+
+
+@cache
+def ort() -> Any:
+    """onnxruntime, imported when it is first needed. Raises NoRuntime."""
+    if reason := extras.no_onnxruntime():
+        raise NoRuntime(reason)
+    return importlib.import_module("onnxruntime")
 
 
 class Artefact(NamedTuple):
@@ -143,6 +159,7 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     threads = processors.threads() if threads is None else threads
     if threads < 1:
         raise ValueError(f"threads {threads}: expected 1 or more")
+    ort()
     data = _read(path)
     _check_plain(data, path)
     try:
@@ -167,9 +184,9 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     return on_cpu._replace(session=session, provider=session.get_providers()[0])
 
 
-def _session(data: bytes, providers: list[Any], threads: int) -> onnxruntime.InferenceSession:
+def _session(data: bytes, providers: list[Any], threads: int) -> Any:
     """A session on a model's bytes that cannot reach any other file; onnxruntime's exceptions as they are."""
-    settings = onnxruntime.SessionOptions()
+    settings = ort().SessionOptions()
     settings.log_severity_level = _FATAL
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -179,9 +196,9 @@ def _session(data: bytes, providers: list[Any], threads: int) -> onnxruntime.Inf
     settings.add_session_config_entry("session.load_model_format", "ONNX")
     # For a model in memory, onnxruntime looks for external data in the working folder. No file lies below a device.
     settings.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    onnxruntime.set_default_logger_severity(_FATAL)
+    ort().set_default_logger_severity(_FATAL)
     # Without fallback: else what a GPU provider cannot do is done by another one, with lines on stdout.
-    return onnxruntime.InferenceSession(data, settings, providers=providers, enable_fallback=0)
+    return ort().InferenceSession(data, settings, providers=providers, enable_fallback=0)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -312,15 +329,15 @@ def _refusal(error: Exception) -> str:
     if newer:
         what = re.search(r"till opset \d+|max supported IR version: \d+", reason)
         limit = f" ({what.group()})" if what else ""
-        return f"newer than onnxruntime {onnxruntime.__version__} takes{limit}; install a newer one or export it again"
-    return f"onnxruntime {onnxruntime.__version__} refuses it, export it again ({reason[:200]})"
+        return f"newer than onnxruntime {ort().__version__} takes{limit}; install a newer one or export it again"
+    return f"onnxruntime {ort().__version__} refuses it, export it again ({reason[:200]})"
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _artefact(session: onnxruntime.InferenceSession, path: str | Path) -> Artefact:
+def _artefact(session: Any, path: str | Path) -> Artefact:
     """A session of the CPU as an artefact, once it is sure to be what it says. Raises BadArtefact."""
     try:
         metadata = session.get_modelmeta().custom_metadata_map
@@ -360,13 +377,12 @@ def _artefact(session: onnxruntime.InferenceSession, path: str | Path) -> Artefa
 
 def cuda_missing() -> str:
     """What keeps onnxruntime from CUDA on this machine, as half a sentence; empty if nothing is found missing."""
-    if CUDA not in onnxruntime.get_available_providers():
-        return f"onnxruntime {onnxruntime.__version__} has no CUDA provider (install onnxruntime-gpu in its place)"
-    return _load_error(_DRIVER) and f"no NVIDIA driver is installed ({_DRIVER} is missing)"
+    if CUDA not in ort().get_available_providers():
+        return f"onnxruntime {ort().__version__} has no CUDA provider (install onnxruntime-gpu in its place)"
+    return extras.nvidia_driver() and f"no NVIDIA driver is installed ({extras.DRIVER} is missing)"
 
 
 _WINDOWS = sys.platform == "win32"
-_DRIVER = "nvcuda.dll" if _WINDOWS else "libcuda.so.1"
 
 
 def _load_error(library: str) -> str:
@@ -381,7 +397,7 @@ def _load_error(library: str) -> str:
 def _library(provider: str) -> Path:
     """The shared library of an onnxruntime provider, "cuda" or "tensorrt"."""
     name = f"onnxruntime_providers_{provider}.dll" if _WINDOWS else f"libonnxruntime_providers_{provider}.so"
-    return Path(onnxruntime.__file__).parent / "capi" / name
+    return Path(ort().__file__).parent / "capi" / name
 
 
 def _need_cuda(provider: str) -> None:
@@ -389,7 +405,7 @@ def _need_cuda(provider: str) -> None:
     if missing := cuda_missing():
         raise NoProvider(provider, missing, "or use provider cpu")
     with redirect_stdout(StringIO()):  # it prints what it does not find
-        onnxruntime.preload_dlls()  # the CUDA libraries of NVIDIA's wheels
+        ort().preload_dlls()  # the CUDA libraries of NVIDIA's wheels
 
 
 # float32 is not rounded to TF32, so that a GPU gives what the CPU gives. A convolution's algorithm is looked up, not
@@ -397,7 +413,7 @@ def _need_cuda(provider: str) -> None:
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
-def _cuda(data: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _cuda(data: bytes, threads: int) -> Any:
     _need_cuda("cuda")
     return _checked("cuda", data, [(CUDA, CUDA_OPTIONS), CPU], threads, "use provider cpu")
 
@@ -416,11 +432,11 @@ def _checked(provider: str, data: bytes, providers: list[Any], threads: int, adv
     return session
 
 
-def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> onnxruntime.InferenceSession:
+def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> Any:
     """A session on TensorRT, its engine from the private cache or built now. Raises NoProvider."""
     _need_cuda("tensorrt")
-    if TENSORRT not in onnxruntime.get_available_providers() or not _library("tensorrt").is_file():
-        raise NoProvider("tensorrt", f"onnxruntime {onnxruntime.__version__} has none", "use provider cuda")
+    if TENSORRT not in ort().get_available_providers() or not _library("tensorrt").is_file():
+        raise NoProvider("tensorrt", f"onnxruntime {ort().__version__} has none", "use provider cuda")
     library, major, wheel = needed_tensorrt(_library("tensorrt").read_bytes())
     with suppress(ImportError, OSError):
         importlib.import_module("tensorrt_libs")  # of NVIDIA's wheels: it loads the libraries that lie in it
@@ -429,7 +445,7 @@ def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> onnxruntime.Infe
     except (OSError, AttributeError) as error:
         raise NoProvider("tensorrt", str(error), f"pip install '{wheel}', or use provider cuda") from error
     sm, profile = _compute_capability(), profiles(artefact.graph, artefact.options.size)
-    key = json.dumps([hashlib.sha256(data).hexdigest(), sm, version, onnxruntime.__version__, profile])
+    key = json.dumps([hashlib.sha256(data).hexdigest(), sm, version, ort().__version__, profile])
     try:
         with _engines(hashlib.sha256(key.encode()).hexdigest()[:32], f"timing-{version}-sm{sm}") as folder:
             settings = tensorrt_options(artefact, profile, folder, major)
@@ -474,7 +490,7 @@ def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
     if not found:
         raise NoProvider("tensorrt", "onnxruntime's provider links to no TensorRT known here", "use provider cuda")
     major = int(found.group(1) or found.group(2))
-    cuda = str(getattr(onnxruntime, "cuda_version", "") or "13").split(".")[0]
+    cuda = str(getattr(ort(), "cuda_version", "") or "13").split(".")[0]
     return found.group().decode(), major, f"tensorrt-cu{cuda}>={major},<{major + 1}"
 
 
@@ -553,7 +569,7 @@ def _engines(key: str, timing: str) -> Iterator[Path]:
 
 def _compute_capability() -> str:
     """Of the first visible NVIDIA GPU, as in "90" for 9.0, from the driver. Raises NoProvider without one."""
-    driver = ctypes.CDLL(_DRIVER)
+    driver = ctypes.CDLL(extras.DRIVER)
     device, values = ctypes.c_int(), []
     failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
     for attribute in (75, 76):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR

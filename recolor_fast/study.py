@@ -16,9 +16,9 @@ STUDY.sqlite holds all of it: definition, digests of the files, pictures as show
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("recolor_fast.study", arguments="study")
 
 import csv
 import hashlib
@@ -39,8 +39,9 @@ from statistics import median
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import tyro
 from tqdm import tqdm
+
+from recolor_fast import extras
 
 try:
     import uvicorn
@@ -51,13 +52,10 @@ try:
     from scipy.stats import binomtest
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 except ModuleNotFoundError as missing:
-    lacking = f"{missing}: the study needs the extra: pip install 'recolor-fast[serve]'"
-    if __name__ == "__main__":
-        print(lacking, file=sys.stderr)
-        sys.exit(2)
-    raise ModuleNotFoundError(lacking) from missing
+    raise ModuleNotFoundError(f"{missing}: {extras.advice('serve')}", name=missing.name) from missing
 
 from recolor_fast import images
+from recolor_fast.arguments.study import Report, Serve, parse
 from recolor_fast.files import replacing, say
 from recolor_fast.photographs import encoders, walk
 
@@ -92,46 +90,6 @@ CREATE TABLE showing (
 );
 CREATE INDEX showing_of_picture ON showing (picture)
 """
-
-
-class Serve(NamedTuple):
-    """Serve a study to browsers until Ctrl-C; makes it first where STUDY.sqlite does not exist.
-
-    The page's address is the last line on stdout. Exit code: 2 wrong usage, 130 interrupted.
-    """
-
-    study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY.sqlite")]
-    """The study's file. One that exists is gone on with; what else is given must then be what it was made of."""
-    truth: Path | None = None
-    """Folder of photographs with their own colors; only needed to make a study."""
-    systems: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=FOLDER ...")] = ()
-    """Folders of the same photographs as colored by each system, matched by relative path without suffix."""
-    images: int | None = None
-    """Photographs a participant judges; a new study's default is 50."""
-    size: int | None = None
-    """Longest side as shown, in pixels, 32 to 1024; less where any version is smaller. A new study's default is 256."""
-    seed: int | None = None
-    """Of the draw; a new study's default is 0."""
-    port: int = 8000
-    """Port to listen on; 0: any free one."""
-    host: str = "127.0.0.1"
-    """IPv4 address or name to listen on; for phones in the same network, this machine's address there."""
-
-
-class Report(NamedTuple):
-    """Print each system's naturalness, the share of its pictures that was judged real, as Markdown on stdout.
-
-    Exit code: 0 done, 2 wrong usage.
-    """
-
-    study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY.sqlite")]
-    """The study's file; it may be in use."""
-    complete_only: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Count only participants who judged all their photographs."""
-    csv: Path | None = None
-    """File to write every answer to, a row each."""
-    json: Path | None = None
-    """File to write the report's numbers to."""
 
 
 class Definition(NamedTuple):
@@ -623,10 +581,8 @@ def report(arguments: Report) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    verbs = Annotated[Serve, tyro.conf.subcommand("serve")] | Annotated[Report, tyro.conf.subcommand("report")]
     try:
-        arguments: Serve | Report = tyro.cli(verbs, prog="python -m recolor_fast.study", args=argv)
+        arguments = parse(argv)
     except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
         return int(stop.code or OK)
     try:
@@ -641,8 +597,3 @@ def main(argv: list[str] | None = None) -> int:
         say("interrupted; every answer so far is stored")
         return INTERRUPTED
     return OK
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

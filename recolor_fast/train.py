@@ -6,11 +6,10 @@ number where one stopped it (130, 143).
 """
 
 if __name__ == "__main__":
-    from recolor_fast import signals
+    from recolor_fast import starting
 
-    signals.importing()
+    starting.run("recolor_fast.train", arguments="train")
 
-import argparse
 import gc
 import json
 import math
@@ -25,12 +24,12 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from tqdm import tqdm
 
 from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
+from recolor_fast.arguments import train as words
 from recolor_fast.data import listed, loader, sources
 from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.data.sources import EXPECTED
@@ -41,7 +40,7 @@ from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features,
 from recolor_fast.networks import published
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
-from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.presets import PRESETS
 from recolor_fast.progress import SAVED, Progress
 from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest
@@ -56,20 +55,12 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     `--preset` is read first and gives the defaults; with `--resume` a run's own options.json does, but for what depends
     on the device where that is another one.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default=DEFAULT)
-    first.add_argument("--runs", default=Options.runs)
-    first.add_argument("--name", default="")
-    first.add_argument("--resume", action="store_true")
-    first.add_argument("--device", default="")
-    early, _ = first.parse_known_args(argv)
-    if early.preset not in PRESETS:
-        raise UserError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
+    early = words.first(argv)
     folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
     default = runs.stored_options(folder) if folder else PRESETS[early.preset]
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
         default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))
-    return tyro.cli(Options, default=default, args=argv, prog="python -m recolor_fast.train"), folder
+    return words.options(argv, default), folder
 
 
 def resolve(options: Options, resumed: Path | None = None) -> Options:
@@ -383,8 +374,3 @@ def _run(argv: list[str]) -> int:
         advice = "use a smaller --micro-batch, --batch, --size or --width, or --cache off"
         print(f"error: out of memory ({reason}): {advice}; {KEPT}", file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    signals.imported()
-    sys.exit(main())

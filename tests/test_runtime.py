@@ -303,7 +303,7 @@ def test_the_external_data_above_would_be_read_by_default(tmp_path: Path, monkey
     graph = helper.make_graph([helper.make_node("Identity", ["color"], ["y"])], "g", [], [value], [tensor])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     monkeypatch.chdir(tmp_path)
-    session = runtime.onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = runtime.ort().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(None, {})[0][0] == 9
 
 
@@ -494,7 +494,7 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
     monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
     monkeypatch.setattr(runtime, "_library", lambda provider: tmp_path / "provider.so")
     monkeypatch.setattr(runtime, "_compute_capability", lambda: gpu["sm"])
-    monkeypatch.setattr(runtime.onnxruntime, "get_available_providers", lambda: [runtime.TENSORRT])
+    monkeypatch.setattr(runtime.ort(), "get_available_providers", lambda: [runtime.TENSORRT])
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: SimpleNamespace(getInferLibVersion=lambda: gpu["version"]))
     one, other = artefacts.constant(tmp_path / "a.onnx"), artefacts.echo(tmp_path / "b.onnx")
     for changes, path, builds in (

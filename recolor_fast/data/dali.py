@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import images, processors
+from recolor_fast import extras, images, processors
 from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.errors import UserError
 from recolor_fast.options import Options
@@ -128,8 +128,7 @@ def require() -> None:
     """Raise UserError, saying what to do, where DALI is not installed."""
     if not available():
         raise UserError(
-            "loader dali: NVIDIA DALI is not installed; pip install 'recolor-fast[train]' on x86-64 Linux, "
-            "or use --loader host"
+            f"loader dali: NVIDIA DALI is not installed; use --loader host, or on x86-64 Linux {extras.advice('train')}"
         )
 
 

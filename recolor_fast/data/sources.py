@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recolor_fast import images
+from recolor_fast import extras, images
 from recolor_fast.download import Pinned, fetch, reachable
 from recolor_fast.errors import UserError
 from recolor_fast.files import cache_folder, private_folder
@@ -104,7 +104,7 @@ def sample() -> tuple[Path, ...]:
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            "data sample: scikit-image is not installed, whose photographs these are; pip install 'recolor-fast[train]'"
+            f"data sample: scikit-image is not installed, whose photographs these are; {extras.advice('train')}"
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     missing = [name for name in SAMPLE if not (folder / name).is_file()]

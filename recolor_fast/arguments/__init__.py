@@ -1,0 +1,1 @@
+"""What each verb takes on its command line. No module here imports torch, so --help is quick."""

@@ -1,0 +1,42 @@
+"""What export/to_onnx.py takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Export the newest or the best checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as train printed it, or a .safetensors file of to_safetensors.py."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Export the checkpoint with the lowest ab error in validation.csv, not the newest."""
+    graph: Literal["chroma", "image"] = "chroma"
+    """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S), for the folder tool
+    and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Of the network; color arithmetic stays float32. int8: for processors; static, calibrated on photographs."""
+    saturation: float = 1.0
+    """Factor of the colors' strength, 0 (gray) to 4, part of the artefact from then on."""
+    calibrate: str = ""
+    """Photographs int8 is calibrated on, as train's --data; none set: those the run was trained on."""
+    calibration_photographs: int = 64
+    """How many of them."""
+    out: Path | None = None
+    """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file, with
+    -saturation-<S> before the suffix where that is not 1."""
+    photographs: int = 16
+    """Validation photographs the artefact is proven on."""
+    data: str = ""
+    """Photographs to prove it on, as train's --data; none set: the run's own."""
+    compare: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Export nothing; print a table of all artefacts in that folder: size, speed, difference, quality."""
+
+
+def parse(argv: list[str] | None = None) -> Arguments:
+    """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    return tyro.cli(Arguments, args=argv, prog="python export/to_onnx.py")

@@ -1,0 +1,26 @@
+"""What export/to_safetensors.py takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write the generator of a run's newest or best checkpoint as a .safetensors file."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, as train printed it."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the checkpoint with the lowest ab error in validation.csv, not the newest."""
+    out: Path | None = None
+    """File to write; none set: RUN/<name>.safetensors."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace a file that exists."""
+
+
+def parse(argv: list[str] | None = None) -> Arguments:
+    """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    return tyro.cli(Arguments, args=argv, prog="python export/to_safetensors.py")

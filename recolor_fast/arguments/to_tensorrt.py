@@ -1,0 +1,36 @@
+"""What export/to_tensorrt.py takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from recolor_fast import runtime
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Build a TensorRT engine from an artefact for this machine's GPU, prove it against onnxruntime, and time it."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Artefact, an .onnx file of to_onnx.py. Its precision is the engine's."""
+    batch: tuple[int, int, int] | None = None
+    """Least, usual and largest batch; none set: 1 8 32 for the graph chroma, 1 1 1 for image."""
+    sides: tuple[int, int, int] = runtime.SIDES
+    """Least, usual and largest height and width, pixels, of what the graph image takes."""
+    workspace: int = 0
+    """MiB of GPU memory that building may take for scratch; 0: all there is."""
+    out: Path | None = None
+    """File to write; none set: beside the artefact, with .engine for .onnx."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace an engine that exists."""
+    photographs: int = 16
+    """Photographs the engine is proven on."""
+    data: str = "sample"
+    """Photographs to prove it on, as train's --data."""
+
+
+def parse(argv: list[str] | None = None) -> Arguments:
+    """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    return tyro.cli(Arguments, args=argv, prog="python export/to_tensorrt.py")
