@@ -1,6 +1,6 @@
 """How good a colorizer's colors are: on sets of photographs, on faces, at edges. Arrays as `colorize` would write them.
 
-    python bench/colors.py FOLDER... [--model FILE.onnx] [--faces FOLDER]
+    python bench/colors.py FOLDER... [--model FILE.onnx] [--faces FOLDER] [--report bench/results/shipped.md]
 
 A photograph becomes a square of 256 pixels, its gray version is colored, and Lab's a and b are compared. For a folder:
 
@@ -12,11 +12,16 @@ fringes       chroma error within 3 pixels of strong luminance edges, by that el
 `--faces`: photographs whose middle third is a face. Skin is its pixels of true hue 20 to 80 degrees and true chroma 8
 or more. hue: median error, degrees; pale: share of faces whose skin has less than half the truth's chroma; blue: share
 whose mean b there is below 0.
+
+`--report FILE.md`: all of it as tables in Markdown, beside gray, sepia, the best single tone of each set and the models
+of `--against NAME=FILE.onnx`, with 95 % intervals over photographs (bootstrap), and ab error against colorfulness as
+the saturation grows. What FILE.md holds from the line KEPT on stays.
 """
 
 import math
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,15 +34,39 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from bench.common import table
-from recolor_fast import images
-from recolor_fast.color import to_lab, to_rgb01
+from recolor_fast import chroma, images
+from recolor_fast.color import to_lab, to_rgb01, tone
 from recolor_fast.colorize import Colorizer
-from recolor_fast.metrics import colorfulness
+from recolor_fast.environment import versions
+from recolor_fast.evaluate import BASELINES
+from recolor_fast.files import write_text
+from recolor_fast.metrics import Columns, Metric, colorfulness, resample
 
 SIDE = 256  # pixels
 EDGE = 100  # Sobel gradient of luminance, levels over 8 pixels' weights: strong from here on
 NEAR = 3  # pixels
 HUES, LEAST = (20.0, 80.0), 8.0  # of skin: degrees, chroma
+STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the curve: saturation, 1 is the model's own
+KEPT = "## Measured apart from this command\n"  # of a report: from here on it is written by hand
+THIS = "this one"
+TITLE = """# The colorizer that comes with the package
+
+`python bench/colors.py {command}` ({said}) wrote this. 256x256 pixels, chroma as `colorize` writes it, in brackets 95 %
+intervals over photographs (bootstrap). ab error: root mean square of Lab's a and b over all pixels and photographs;
+colorfulness: Hasler and Suesstrunk's, as a share of the truth's. The best single tone is chosen on the set itself."""
+CURVE = """## ab error at colorfulness, by saturation
+
+`--saturation` of `colorize`; 1 is the colorizer's own."""
+FACES = """## Faces
+
+Hue error of skin in degrees; shares of faces with less than half the truth's chroma, and bluish ones."""
+COLUMNS = {
+    "ab error": Metric("ab error", "lower", ("square",), np.sqrt),
+    "% below gray": Metric(
+        "% below gray", "higher", ("square", "gray"), lambda own, gray: 100 - 100 * (own / gray) ** 0.5
+    ),
+    "colorfulness": Metric("colorfulness", "1", ("lively", "truth"), np.divide),
+}
 
 
 @dataclass(frozen=True)
@@ -52,18 +81,29 @@ class Arguments:
     """Folders of photographs with a face in the middle third of each side."""
     saturation: float = 1.0
     """Strength of the colors."""
+    against: tuple[str, ...] = ()
+    """With report: other models, NAME=FILE.onnx each."""
+    report: Path | None = None
+    """Markdown file to write the tables to."""
 
 
+Color = Callable[[np.ndarray], np.ndarray]  # uint8 gray (256,256) -> RGB (256,256,3)
+Rows = dict[str, Columns]
 Pair = tuple[np.ndarray, np.ndarray]  # truth and colored, uint8 (256,256,3)
 
 
-def pairs(folder: Path, color: Callable[[np.ndarray], np.ndarray]) -> Iterator[Pair]:
-    """The photographs of a folder and what becomes of their gray versions. ValueError where there are none."""
+def truths(folder: Path) -> Iterator[np.ndarray]:
+    """The photographs of a folder, uint8 (256,256,3). ValueError where there are none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in images.SUFFIXES)
     if not paths:
         raise ValueError(f"{folder}: no photographs in it")
     for path in paths:
-        truth = images.resize(images.read_rgb(path.read_bytes()), SIDE, SIDE)
+        yield images.resize(images.read_rgb(path.read_bytes()), SIDE, SIDE)
+
+
+def pairs(folder: Path, color: Color) -> Iterator[Pair]:
+    """The photographs of a folder and what becomes of their gray versions. ValueError where there are none."""
+    for truth in truths(folder):
         yield truth, color(images.gray(truth))
 
 
@@ -131,11 +171,102 @@ def of_faces(these: Iterator[Pair]) -> dict[str, Any]:
     return {"faces": count, "hue": float(np.median(hues)), "pale": pale / count, "blue": blue / count}
 
 
+def toned(ab: tuple[float, float]) -> Color:
+    """What gives every pixel the same a and b."""
+    cbcr = tone(ab)
+    return lambda gray: chroma.merge(gray, cbcr[:, gray])
+
+
+def best_tone(these: Iterator[np.ndarray]) -> tuple[float, float]:
+    """The a and b of the lowest ab error for all of a set: its mean."""
+    a, b = np.mean([lab(truth).mean((1, 2)) for truth in these], 0)
+    return float(a), float(b)
+
+
+def strengths(colorizer: Colorizer, gray: np.ndarray) -> dict[str, np.ndarray]:
+    """A gray photograph colored, by saturation as text; the model sees it once."""
+    cbcr = colorizer.artefact.chroma(gray)
+    return {str(strength): chroma.merge(gray, cbcr, chroma.Look(saturation=strength)) for strength in STRENGTHS}
+
+
+def measured(truth: np.ndarray, colored: np.ndarray) -> dict[str, float]:
+    """The columns that COLUMNS are made of, of one photograph."""
+    true = lab(truth)
+    both = colorfulness(torch.from_numpy(np.stack((truth, colored))).permute(0, 3, 1, 2)).tolist()
+    square = np.square(lab(colored) - true).mean()
+    return {"square": square, "gray": np.square(true).mean(), "truth": both[0], "lively": both[1]}
+
+
+def compared(folder: Path, systems: Mapping[str, Color], colorizer: Colorizer) -> tuple[Rows, Rows]:
+    """Of one set, columns by system (gray, sepia, best tone, `systems`, shipped) and, of `colorizer`, by saturation."""
+    tones = {**BASELINES, "best single tone": best_tone(truths(folder))}
+    beside = {**{name: toned(ab) for name, ab in tones.items()}, **systems}
+    rows: list[dict[str, dict[str, float]]] = []
+    for truth in truths(folder):
+        gray = images.gray(truth)
+        pictures = {name: color(gray) for name, color in beside.items()} | strengths(colorizer, gray)
+        rows.append({name: measured(truth, picture) for name, picture in pictures.items()})
+    columns = {name: {key: np.array([row[name][key] for row in rows]) for key in rows[0][name]} for name in rows[0]}
+    curve = {name: columns[name] for name in map(str, STRENGTHS)}
+    return {name: columns[name] for name in beside} | {THIS: curve["1.0"]}, curve
+
+
+def intervals(columns: Columns) -> dict[str, tuple[float, float, float]]:
+    """Each of COLUMNS of one system on one set: its value, and the bounds of its 95 % interval over photographs."""
+    drawn = resample(columns, COLUMNS, 0)
+    found = {}
+    for name, metric in COLUMNS.items():
+        low, high = np.percentile(drawn[name], (2.5, 97.5))
+        found[name] = float(metric.value(*(columns[key].mean() for key in metric.columns))), float(low), float(high)
+    return found
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys as a table."""
+    cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in cells)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "{:.4g} [{:.4g}, {:.4g}]".format(*(round(one, 3) + 0.0 for one in value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def report(arguments: Arguments, colorizer: Colorizer) -> str:
+    """The tables of all sets as Markdown. ValueError and OSError for folders and models that cannot be used."""
+    named = [one.partition("=") for one in arguments.against]
+    others: dict[str, Color] = {name: Colorizer(Path(file)) for name, _, file in named}
+    table: list[dict[str, Any]] = []
+    curves: dict[str, dict[str, Any]] = {str(strength): {"saturation": strength} for strength in STRENGTHS}
+    for folder in arguments.folders:
+        systems, curve = compared(folder, others, colorizer)
+        place = f"{folder.name}, {len(systems[THIS]['square'])}"
+        table += [{"set, photographs": place, "system": name, **intervals(one)} for name, one in systems.items()]
+        for strength, columns in curve.items():
+            (error, *_), (lively, *_) = (intervals(columns)[name] for name in ("ab error", "colorfulness"))
+            curves[strength][place] = f"{error:.2f} at {lively:.2f}"
+    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
+    said = ", ".join(f"{name} {versions().get(name)}" for name in ("onnxruntime", "onnxruntime-gpu", "torch"))
+    parts = [TITLE.format(command=" ".join(words), said=said), markdown(table), CURVE, markdown([*curves.values()])]
+    painters: dict[str, Color] = {**others, THIS: colorizer}
+    faces = [
+        {"faces of": folder.name, "system": name, **of_faces(pairs(folder, color))}
+        for folder in arguments.faces
+        for name, color in painters.items()
+    ]
+    return "\n\n".join([*parts, *([FACES, markdown(faces)] if faces else []), ""])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     arguments = tyro.cli(Arguments, args=argv, prog="python bench/colors.py")
     color = Colorizer(arguments.model, saturation=arguments.saturation)
     try:
+        if arguments.report:
+            below = arguments.report.read_text().partition(KEPT) if arguments.report.is_file() else ("", "", "")
+            write_text(arguments.report, report(arguments, color) + "\n" * bool(below[1]) + "".join(below[1:]))
+            return 0
         rows = [{"set": folder.name, **of_set(pairs(folder, color))} for folder in arguments.folders]
         faces = [{"set": folder.name, **of_faces(pairs(folder, color))} for folder in arguments.faces]
     except (ValueError, OSError) as error:

@@ -51,7 +51,7 @@ from recolor_fast.environment import device_name
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 from recolor_fast.step import Step
 
 # name -> what it changes in the options that the paper's way is trained with
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default="sample", help="folder of photographs, imagenette, or the sample")
     parser.add_argument("--per-class", type=int, help="photographs of each class to train on (all)")
     parser.add_argument("--val-per-class", type=int, help="photographs of each class to validate on (train.py's)")
-    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["wgan-gp", "pix2pix"], help="systems to train")
+    parser.add_argument("--preset", nargs="+", choices=PAPERS, default=["wgan-gp", "pix2pix"], help="systems to train")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row, 2 or more")
     parser.add_argument("--images", type=int, default=1000, help="length of a training, photographs seen")
     parser.add_argument("--size", type=int, default=64, help="pixels")
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     try:  # all of them before hours are spent on the first
-        systems = [train.resolve(small(PRESETS[preset], arguments)) for preset in arguments.preset]
+        systems = [train.resolve(small(PAPERS[preset], arguments)) for preset in arguments.preset]
     except ValueError as error:
         parser.error(str(error))
     rows = []

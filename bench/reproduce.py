@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from recolor_fast.files import replacing
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.options import Options, from_dict
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 
 # Loss networks that a folder of weights stands in with, where torchvision's cannot be had: file, term, weight. The
 # weight of LPIPS-style features without heads is 5: at 50 their gradient drowns everything (bench/LOG.md). The VGG19 is
@@ -94,7 +94,7 @@ def small(options: Options, arguments: Arguments) -> list[str]:
 def commands(arguments: Arguments) -> dict[str, list[str]]:
     """Preset -> the command (without the interpreter) that trains it."""
     found = {}
-    for name, options in PRESETS.items():
+    for name, options in PAPERS.items():
         if (arguments.only and name not in arguments.only) or not (
             arguments.full == "none" or FAMILIES[arguments.full](options)
         ):
@@ -158,7 +158,7 @@ def report(arguments: Arguments, trained: list[str], failed: list[str], hours: f
     other = [
         f"{name} ({', '.join(f'{term} {weight:g}' for term, weight in terms)})"
         for name in trained
-        if (terms := _terms(arguments.out / "runs" / name)) != PRESETS[name].terms
+        if (terms := _terms(arguments.out / "runs" / name)) != PAPERS[name].terms
     ]
     scale += f" Trained with other terms than the preset's: {', '.join(other) or 'none'}. The padova-code rows are "
     scale += "trained on one class, as their code was, and evaluated on all."
@@ -186,9 +186,9 @@ def main(argv: list[str] | None = None) -> int:
             "error: weights: stand-in loss networks are for small runs; --full takes the papers' own", file=sys.stderr
         )
         return 2
-    unknown = set(arguments.only) - set(PRESETS)
+    unknown = set(arguments.only) - set(PAPERS)
     if unknown:
-        print(f"error: only {', '.join(unknown)}: expected presets, {', '.join(PRESETS)}", file=sys.stderr)
+        print(f"error: only {', '.join(unknown)}: expected presets, {', '.join(PAPERS)}", file=sys.stderr)
         return 2
     todo = commands(arguments)
     if arguments.dry_run:

@@ -46,7 +46,7 @@ from recolor_fast.data import loader, sources
 from recolor_fast.environment import device_name
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
-from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.presets import DEFAULT, PAPERS
 from recolor_fast.step import Step
 
 Batch = tuple[Tensor, Tensor]
@@ -88,7 +88,7 @@ WATERFALL = {
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line, time every row of every case, and report."""
     parser = argparse.ArgumentParser(description="Milliseconds per photograph of one training iteration.")
-    parser.add_argument("--preset", nargs="+", choices=[*PRESETS, "all"], default=[DEFAULT, "pix2pix"], help="to time")
+    parser.add_argument("--preset", nargs="+", choices=[*PAPERS, "all"], default=[DEFAULT, "pix2pix"], help="to time")
     parser.add_argument("--size", type=int, default=256, help="pixels")
     parser.add_argument("--width", type=int, default=64, help="filters of the first layers")
     parser.add_argument("--batch", type=int, nargs="+", default=[1], help="photographs per iteration")
@@ -121,13 +121,13 @@ def main(argv: list[str] | None = None) -> None:
                 rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
             except ValueError as error:
                 parser.error(str(error))
-    for preset in PRESETS if "all" in arguments.preset else arguments.preset:
+    for preset in PAPERS if "all" in arguments.preset else arguments.preset:
         for batch in arguments.batch:
-            mixes = PRESETS[preset].gradient_penalty and PRESETS[preset].critic_norm == "batch"
+            mixes = PAPERS[preset].gradient_penalty and PAPERS[preset].critic_norm == "batch"
             if batch > 1 and mixes:
                 print(f"{preset}: no penalty with batch norm at batch {batch}, left out", file=sys.stderr)
                 continue
-            options = replace(PRESETS[preset], **scale, batch=batch, **RANDOM)
+            options = replace(PAPERS[preset], **scale, batch=batch, **RANDOM)
             rows += measure(options, *times, arguments.waterfall)
     note = (
         f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"

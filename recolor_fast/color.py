@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,6 +78,13 @@ def _lab_decode(fake: Tensor, source: Tensor) -> Tensor:
     """ab / 110 beside the L of the gray source (a gray pixel's L depends on its Y' alone)."""
     gray = (source.float() + 1) / 2
     return from_lab(torch.cat((to_lab(gray.expand(-1, 3, -1, -1))[:, :1], fake.float() * 110), 1))
+
+
+def tone(ab: tuple[float, float]) -> np.ndarray:
+    """Cb and Cr of every gray level in one CIE Lab a and b, as `chroma.merge` takes them: uint8 (2,256)."""
+    gray = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1)
+    fake = (torch.tensor(ab) / 110).reshape(1, 2, 1, 1).expand(-1, -1, 1, 256)
+    return to_cbcr(_lab_decode(fake, to_unit(gray)))[0, :, 0].round().to(torch.uint8).numpy()
 
 
 SPACES = {

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from recolor_fast import bars, chroma, colored, images, metrics, plots, processors, runs, runtime
 from recolor_fast.arguments.evaluate import Arguments, parse
-from recolor_fast.color import SPACES, to_cbcr, to_rgb01, to_unit
+from recolor_fast.color import SPACES, to_rgb01, to_unit, tone
 from recolor_fast.data import host, index, listed, sources
 from recolor_fast.environment import environment
 from recolor_fast.files import legible, print_path, write_text
@@ -270,9 +270,7 @@ class System(NamedTuple):
 
 def baseline(name: str, ab: tuple[float, float]) -> System:
     """Something that gives all pixels one a and b, Lab units, at their luminance, and is merged as networks' chroma."""
-    gray = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1)
-    fake = (torch.tensor(ab) / 110).reshape(1, 2, 1, 1).expand(-1, -1, 1, 256)
-    cbcr = to_cbcr(SPACES["lab"].decode(fake, to_unit(gray)))[0, :, 0].round().to(torch.uint8).numpy()
+    cbcr = tone(ab)
     return System(
         name,
         "baseline",

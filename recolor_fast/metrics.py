@@ -379,7 +379,7 @@ def summarize(columns: Columns, missing: dict[str, str], seed: int = 0) -> dict[
     needed = {name: metric for name, metric in METRICS.items() if all(c in columns for c in metric.columns)}
     whole = {name for name, metric in needed.items() if not all(columns[c].ndim for c in metric.columns)}
     resampled = needed.keys() - whole
-    values = _resample(columns, {name: needed[name] for name in needed if name in resampled}, seed)
+    values = resample(columns, {name: needed[name] for name in needed if name in resampled}, seed)
     found: dict[str, dict[str, Any]] = {}
     for name, metric in METRICS.items():
         if name not in needed:
@@ -393,8 +393,8 @@ def summarize(columns: Columns, missing: dict[str, str], seed: int = 0) -> dict[
     return found
 
 
-def _resample(columns: Columns, metrics: dict[str, Metric], seed: int) -> dict[str, np.ndarray]:
-    """Each metric on RESAMPLES resamples of the rows, (RESAMPLES,)."""
+def resample(columns: Columns, metrics: dict[str, Metric], seed: int) -> dict[str, np.ndarray]:
+    """Each metric on RESAMPLES bootstrap resamples of the rows of columns (n,) or (n,k): (RESAMPLES,) each."""
     used = {column for metric in metrics.values() for column in metric.columns}
     if not used:
         return {}

@@ -19,7 +19,8 @@ class Options:
     as their code has it: padova-code-pix2pix, padova-code-lpips, padova-code-wgan, padova-code; as their paper says:
     padova-paper-pix2pix, padova-paper-lpips, padova-paper-wgan, padova-paper. Tarres: pix2pix-lab, features-vgg16,
     features-vgg16-torchvision, features-resnet50, features-unet, features-fpn. Gorriz: gorriz, gorriz-bn, gorriz-in,
-    gorriz-bn-sn, gorriz-in-sn."""
+    gorriz-bn-sn, gorriz-in-sn. fine-tune: the shipped colorizer, trained on with your own photographs; the default
+    with --start shipped."""
 
     # --- photographs -------------------------------------------------------------------------------------------
     data: str = "auto"

@@ -1,4 +1,4 @@
-"""The papers' systems as rows of one table. Each row's comment says: the paper, its code, or our choice."""
+"""Presets as rows of one table. Each row's comment says: the paper, its code, or our choice."""
 
 from dataclasses import replace
 from typing import Any
@@ -137,7 +137,7 @@ def _gorriz_with(preset: str, norm: str, spectral_norm: bool) -> Options:
     return replace(_gorriz, preset=preset, spectral_norm=spectral_norm, critic_scales=1, **same)
 
 
-PRESETS = {
+PAPERS = {
     options.preset: options
     for options in (
         _pix2pix,
@@ -170,4 +170,36 @@ PRESETS = {
         _gorriz_with("gorriz-in-sn", "instance", True),
     )
 }
+
+# --- the colorizer that comes with the package, trained on with photographs of one's own -----------------------------
+
+# Its networks and loss (bench/train_shipped.py), at the size that it is used at.
+_fine_tune = replace(
+    _lab,
+    preset="fine-tune",
+    start="shipped",
+    generator="lite2",
+    width=40,
+    generator_norm="none",
+    critic="",
+    per_class=None,
+    val_per_class=None,
+    size=160,
+    load_size=192,
+    flip=True,
+    old_film=0.25,
+    dropout=0.2,
+    freeze_encoder=1.0,
+    learning_rate=3e-4,
+    beta1=0.9,
+    decay=1.0,
+    amp=True,
+    channels_last="on",
+    images=4000,
+    save_every=1000,
+    log_every=400,
+)
+
+PRESETS = PAPERS | {_fine_tune.preset: _fine_tune}
 DEFAULT = "wgan-gp-lpips"
+STARTS = {options.start: name for name, options in PRESETS.items() if options.start}  # start -> preset of its networks

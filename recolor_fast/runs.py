@@ -22,6 +22,7 @@ from recolor_fast.files import SHIPPED, is_part, write_text
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
+from recolor_fast.presets import STARTS
 
 try:
     import fcntl
@@ -167,6 +168,7 @@ def start(options: Options) -> dict[str, torch.Tensor]:
             f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "
             f"{list(shapes[0].get(misfits[0], ()))} by the options: {expected}, of the same generator, width, "
             "norms and space, and but for residual and lite the same size"
+            + (f"; --preset {STARTS[options.start]} has those of {options.start}" if options.start in STARTS else "")
         )
     return weights
 

@@ -52,11 +52,13 @@ HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and i
 def parse(argv: list[str]) -> tuple[Options, Path | None]:
     """Command line -> options, and the run folder to go on with (None: a new run).
 
-    `--preset` is read first and gives the defaults; with `--resume` a run's own options.json does, but for what depends
-    on the device where that is another one.
+    `--preset` is read first and gives the defaults; none with `--start shipped`: the one of STARTS, which is said. With
+    `--resume` a run's own options.json does, but for what depends on the device where that is another one.
     """
     early = words.first(argv)
     folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
+    if early.fitting and not folder:
+        print(f"start {early.start}: --preset {early.fitting} is taken, since none is given", file=sys.stderr)
     default = runs.stored_options(folder) if folder else PRESETS[early.preset]
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
         default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))

@@ -1,10 +1,14 @@
 """The script that scores colors: figures that can be told in advance."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench import colors
-from recolor_fast import images
+from recolor_fast import images, runtime
 
 
 def square(*rgb: int) -> np.ndarray:
@@ -54,3 +58,56 @@ def test_faces_are_judged_by_their_skin_alone():
     assert bad["blue"] == 1
     faint = np.full_like(skin, 180)
     assert colors.of_faces(iter([(skin, faint), (skin, skin)]))["pale"] == 0.5
+
+
+def test_the_best_tone_is_better_than_its_neighbors_and_its_interval_holds_it():
+    these = [square(180, 120, 110), square(90, 110, 80), square(120, 100, 60)]
+    best = colors.best_tone(iter(these))
+    assert best == pytest.approx(tuple(np.mean([colors.lab(one)[:, 0, 0] for one in these], 0)))
+
+    def error(ab: tuple[float, float]) -> tuple[float, float, float]:
+        rows = [colors.measured(one, colors.toned(ab)(images.gray(one))) for one in these]
+        return colors.intervals({key: np.array([row[key] for row in rows]) for key in rows[0]})["ab error"]
+
+    value, low, high = error(best)
+    assert low < value < high
+    for step in ((4, 0), (-4, 0), (0, 4), (0, -4)):
+        assert error((best[0] + step[0], best[1] + step[1]))[0] > value
+
+
+def test_a_row_says_what_of_set_says():
+    """The truth, half of its color: ab error half of gray's, so 50 % below it, on however drawn photographs."""
+    these = [square(180, 120, 110), square(90, 110, 80)]
+    pair = [(one, colors.toned(tuple(colors.lab(one)[:, 0, 0] / 2))(images.gray(one))) for one in these]
+    rows = [colors.measured(*one) for one in pair]
+    found = colors.intervals({key: np.array([row[key] for row in rows]) for key in rows[0]})
+    whole = colors.of_set(iter(pair))
+    assert found["ab error"][0] == pytest.approx(whole["ab_error"])
+    assert found["% below gray"][0] == pytest.approx(whole["below_gray"])
+    assert found["colorfulness"][0] == pytest.approx(whole["colorfulness"])
+    assert found["% below gray"] == pytest.approx((50, 50, 50), abs=5)  # L of Y is not quite the truth's
+
+
+def test_a_report_has_every_system_and_keeps_what_is_written_below(tmp_path: Path, capsys):
+    (tmp_path / "set").mkdir()
+    draw = np.random.default_rng(0)
+    for name in "ab":
+        Image.fromarray(draw.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "set" / f"{name}.png")
+    out = tmp_path / "report.md"
+    out.write_text(f"old\n\n{colors.KEPT}\nby hand\n")
+    flags = [str(tmp_path / "set"), "--report", str(out), "--against", f"other={runtime.shipped()}"]
+    assert colors.main(flags) == 0
+    text = out.read_text()
+    assert text.endswith(f"{colors.KEPT}\nby hand\n")
+    assert "old\n" not in text
+    rows = dict(re.findall(r"^\| set, 2 \| ([^|]+) \| (.+) \|$", text, re.M))
+    assert list(rows) == ["gray", "sepia", "best single tone", "other", colors.THIS]
+    assert rows["other"] == rows[colors.THIS]
+    assert re.fullmatch(r"\S+ \[.+\] \| 0 \[0, 0\] \| 0 \[0, 0\]", rows["gray"])
+    curve = re.findall(r"^\| ([\d.]+) \| ([\d.]+) at ([\d.]+) \|$", text, re.M)
+    assert [float(strength) for strength, *_ in curve] == list(colors.STRENGTHS)
+    lively = [float(one) for *_, one in curve]
+    assert lively == sorted(lively)
+    assert colors.main([str(tmp_path / "none"), "--report", str(out)]) == 2
+    assert "none" in capsys.readouterr().err
+    assert out.read_text() == text

@@ -15,14 +15,14 @@ from recolor_fast import train
 from recolor_fast.data import sources
 from recolor_fast.losses.features import LPIPS
 from recolor_fast.options import Options
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def options(preset: str, **changes) -> Options:
     small = {"data": "sample", "size": 64, "width": 4, "images": 24, "device": "cpu"}
-    return train.resolve(replace(PRESETS[preset], **small | changes))
+    return train.resolve(replace(PAPERS[preset], **small | changes))
 
 
 def test_the_quality_benchmark_prints_a_table_and_a_line_of_json():
@@ -120,10 +120,10 @@ def test_each_preset_becomes_small_and_keeps_its_losses(monkeypatch):
     monkeypatch.setattr(quality, "measure", lambda options, variants, seeds: [])
     monkeypatch.setattr(quality, "report", lambda *arguments: None)
     quality.main(
-        ["--device", "cpu", "--preset", *PRESETS, "--lpips-weights", "lpips.pth", "--feature-weights", "features.pth"]
+        ["--device", "cpu", "--preset", *PAPERS, "--lpips-weights", "lpips.pth", "--feature-weights", "features.pth"]
     )
     for small in found:
-        preset = PRESETS[small.preset]
+        preset = PAPERS[small.preset]
         assert (small.size, small.width, small.images) == (64, 16, 1000)
         assert small.batch == min(4, preset.batch)
         assert small.terms == preset.terms
@@ -131,7 +131,7 @@ def test_each_preset_becomes_small_and_keeps_its_losses(monkeypatch):
         assert small.lpips_weights == ("lpips.pth" if names & set(LPIPS) else "")
         assert small.feature_weights == ("features.pth" if "features" in small.preset else "")
         assert small.adversary_weight == preset.adversary_weight * (4 if preset.adversary == "wgan" else 1)
-    assert len(found) == len(PRESETS)
+    assert len(found) == len(PAPERS)
 
 
 @pytest.mark.parametrize(

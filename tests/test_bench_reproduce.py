@@ -8,7 +8,7 @@ import pytest
 
 from bench import reproduce
 from recolor_fast import train
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 from tests.photographs import write_jpegs
 
 
@@ -21,9 +21,9 @@ def parsed(command: list[str]):
 def test_every_preset_has_a_small_command_that_train_accepts(weights):
     arguments = reproduce.Arguments(weights=weights)
     commands = reproduce.commands(arguments)
-    assert list(commands) == list(PRESETS)
+    assert list(commands) == list(PAPERS)
     for name, command in commands.items():
-        options, preset = parsed(command), PRESETS[name]
+        options, preset = parsed(command), PAPERS[name]
         assert (options.preset, options.size, options.width, options.images) == (name, 64, 32, 1000)
         assert options.batch == min(4, preset.batch)
         kept = ("adversary", "critic_norm", "generator", "space", "weight_decay", "critic_steps", "spectral_norm")
@@ -39,10 +39,10 @@ def test_full_is_the_papers_own_runs(capsys):
     assert reproduce.main(["--full", "tarres", "--data", "imagenet", "--dry-run"]) == 0
     *commands, evaluation = capsys.readouterr().out.splitlines()
     assert "--val-per-class 10" in evaluation
-    assert len(commands) == sum(options.space == "lab" for options in PRESETS.values())
+    assert len(commands) == sum(options.space == "lab" for options in PAPERS.values())
     for line in commands:
         options = parsed(shlex.split(line)[1:])
-        preset = PRESETS[options.preset]
+        preset = PAPERS[options.preset]
         assert (options.size, options.batch, options.images) == (256, preset.batch, preset.images)
         assert options.terms == preset.terms
     assert "--size 256" in evaluation

@@ -47,7 +47,7 @@ def test_a_preset_names_itself_and_only_what_the_tables_hold(name):
     options = PRESETS[name]
     assert options.preset == name
     assert options.adversary in ADVERSARIES
-    assert options.critic in CRITICS
+    assert options.critic in (*CRITICS, "")
     assert options.generator in GENERATORS
     assert {options.generator_norm, options.critic_norm} <= set(NORMS)
     assert {term for term, _ in options.terms} <= set(TERMS)

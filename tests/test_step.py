@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 from recolor_fast.step import Step, fastest, step_seed
 from recolor_fast.updates import critic_update
 
@@ -19,7 +19,7 @@ PINNED = 9809412188657063841
 
 
 def small(preset: str, **changes) -> Options:
-    options = PRESETS[preset]
+    options = PAPERS[preset]
     batch = 1 if options.gradient_penalty and options.critic_norm == "batch" else 2
     fixed = {"size": 64, "width": 8, "batch": batch, "compile": "off", "dropout": 0.0, "feature_weights": "random"}
     return replace(options, **(fixed | changes))
@@ -56,8 +56,8 @@ OFTEN = ("pix2pix", "wgan-gp", "wgan-gp-lpips", "padova-code", "features-unet") 
 @pytest.mark.parametrize(
     ("preset", "layout"),
     [
-        *((preset, "off") for preset in PRESETS),
-        *(pytest.param(p, "on", marks=[] if p in OFTEN else pytest.mark.slow) for p in PRESETS),
+        *((preset, "off") for preset in PAPERS),
+        *(pytest.param(p, "on", marks=[] if p in OFTEN else pytest.mark.slow) for p in PAPERS),
     ],
 )
 def test_a_step_equals_the_papers_way(preset, layout):
@@ -84,7 +84,7 @@ def test_a_step_equals_the_papers_way(preset, layout):
                 assert away.float().mean() < 0.02
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PAPERS)
 def test_every_parameter_moves(preset):
     step = build(small(preset))
     before = weights(step)
@@ -207,7 +207,7 @@ def test_step_seeds_differ_and_are_stable():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PAPERS)
 def test_cuda_equals_the_cpu(preset, backend, monkeypatch):
     """Every part of the loss, on the same penalty points and in float32 proper."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
@@ -234,7 +234,7 @@ def test_a_recorded_iteration_equals_a_launched_one(preset, every):
     """Over recording and several replays, of each pattern of penalized steps; and nothing in a replay synchronizes."""
     rows = []
     for graph in ("off", "on"):
-        lazy = {"penalty_every": every} if PRESETS[preset].gradient_penalty else {}
+        lazy = {"penalty_every": every} if PAPERS[preset].gradient_penalty else {}
         options = small(preset, device="cuda", cuda_graph=graph, dropout=0.5, decay=0.5, images=32, **lazy)
         torch.manual_seed(1)
         step = Step(options, build_terms(options), torch.device("cuda"))
@@ -297,7 +297,7 @@ def test_a_resumed_run_has_the_penalty_in_the_same_steps():
 
 def test_what_is_fastest_depends_on_device_and_system():
     def chosen(preset: str, device: str, **changes) -> tuple[str, ...]:
-        options = fastest(replace(PRESETS[preset], **changes), torch.device(device))
+        options = fastest(replace(PAPERS[preset], **changes), torch.device(device))
         return options.compile, options.fused_critic, options.cuda_graph, options.channels_last
 
     assert chosen("wgan-gp", "cpu") == ("off", "on", "off", "off")
@@ -365,7 +365,7 @@ def test_an_iteration_copies_nothing_to_the_device():
             self.names.add(str(func.overloadpacket))
             return func(*args, **(kwargs or {}))
 
-    for preset, changes in (*((preset, {}) for preset in PRESETS), ("wgan-gp", {"amp": True, "amp_dtype": "float16"})):
+    for preset, changes in (*((preset, {}) for preset in PAPERS), ("wgan-gp", {"amp": True, "amp_dtype": "float16"})):
         step = build(small(preset, **changes))
         with Seen() as seen:
             step(*batch(0, step.options), 0)

@@ -6,20 +6,24 @@ import tyro
 
 from recolor_fast.errors import UserError
 from recolor_fast.options import Options
-from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.presets import DEFAULT, PRESETS, STARTS
 
 PROG = "python -m recolor_fast.train"
 
 
 def first(argv: list[str]) -> argparse.Namespace:
-    """What decides the other options' defaults: preset, runs, name, resume, device. UserError for an unknown preset."""
+    """What decides the other options' defaults: preset, start, runs, name, resume, device; `fitting` is a preset that
+    is taken because it fits the start, none being given. UserError for an unknown preset."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default=DEFAULT)
+    parser.add_argument("--preset", default="")
+    parser.add_argument("--start", default="")
     parser.add_argument("--runs", default=Options.runs)
     parser.add_argument("--name", default="")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--device", default="")
     early, _ = parser.parse_known_args(argv)
+    early.fitting = "" if early.preset else STARTS.get(early.start, "")
+    early.preset = early.preset or early.fitting or DEFAULT
     if early.preset not in PRESETS:
         raise UserError(f"preset {early.preset!r}: expected one of {', '.join(PRESETS)}")
     return early
