@@ -1,10 +1,10 @@
 """Are pixels read right? Files of every kind, held to a second decoder: python bench/formats.py FOLDER...
 
-Each file under the folders is colored by `colorize --json --format PNG --saturation 0`, so that what is written is the
-luminance that was read, and compared with what a decoder reads that is not the one in use: tifffile and imagecodecs,
-OpenCV or, where none of them knows a format, Pillow. Numbers: equal within LEVELS (all but 1 in 1000 of the pixels
-that are not transparent), refused, wrong (each is named), left out (no images), unsure (no second decoder reads
-it).
+Each file under the folders is colored by `colorize --json --format PNG --saturation 0 --keep-tone 0`, so that what is
+written is the luminance that was read, and compared with what a decoder reads that is not the one in use: tifffile
+and imagecodecs, OpenCV or, where none of them knows a format, Pillow. Numbers: equal within LEVELS (all but 1 in 1000
+of the pixels that are not transparent), refused, wrong (each is named), left out (no images), unsure (no second
+decoder reads it).
 """
 
 import argparse
@@ -56,7 +56,9 @@ def colored(folder: Path, out: Path) -> list[dict]:
     """The records of a folder's files, colored without color into `out`."""
     command = [sys.executable, "-m", "recolor_fast.colorize", str(folder), str(out), "--json", "--format", "PNG"]
     help = subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout
-    command += ["--saturation", "0", "--upsample", "bilinear", *(["--color", "recolor"] if "--color " in help else [])]
+    command += ["--saturation", "0", "--upsample", "bilinear"]
+    for flag, value in (("--color", "recolor"), ("--keep-tone", "0")):  # which older versions do not have
+        command += [flag, value] if f"{flag} " in help else []
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if not done.stdout:
         raise RuntimeError(done.stderr[-2000:])

@@ -18,6 +18,8 @@ RADIUS = 1  # of the guided fit's window, in chroma pixels: 3x3. Wider ones find
 EPSILON = 300.0  # luminance variance, levels^2, that counts as noise: below it the slope is drawn toward 0
 RED, BLUE = 1.402, 1.772  # T.871: R = Y + 1.402 Cr, B = Y + 1.772 Cb
 GREEN = (-0.114 * BLUE / 0.587, -0.299 * RED / 0.587)  # of Cb, Cr: what keeps 0.299 R + 0.587 G + 0.114 B = Y
+WIDE = 0.05  # of a side, standard deviation: how smoothly a print's tone gives way to what is painted
+LEVELS = np.arange(256)
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
 
 # Pixels: smaller pictures wait for each other in `subsampled`. Its operations then take microseconds, and threads would
@@ -36,22 +38,25 @@ class Look(NamedTuple):
     dB on average, and off by 11 (13) % less at edges. A window of 5x5 gains 0.5 dB, one of 9x9 0.2."""
     saturation: float = 1.0
     """Factor of chroma, 0 (gray) to 100; 1 leaves the model's."""
+    keep_tone: float = 0.7
+    """Share of a toned print's own chroma, 0 to 1, that is added where the model's is weaker, see `_toned`."""
 
 
 LOOK = Look()
 
 
-def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> np.ndarray:
+def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK, tone: np.ndarray | None = None) -> np.ndarray:
     """uint8 or uint16 luminance (H,W) with uint8 chroma (2,h,w) of any size: RGB (H,W,3) of the luminance's dtype.
 
     Chroma is upsampled with half-pixel centers as `look` says (averaged where it is the larger of the two). Rec. 601 Y'
     of every result pixel is its gray within 1 level of the dtype (0.5 but for float32's own rounding): where the color
     would leave the RGB cube, it is drawn toward gray as far as needed and no further. Chroma 128 gives R = G = B = gray
-    exactly. Raises ValueError for other shapes, types or values of `look`.
+    exactly. `tone` is that of the print (photographs.tones), of which `look` says how much is kept. Raises
+    ValueError for other shapes, types or values of `look`.
     """
     if gray.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"merge got gray of {gray.dtype}: expected uint8 or uint16")
-    coarse = _coarse(gray, cbcr, look, 1)
+    coarse = _coarse(gray, cbcr, look, tone, 1)
     rgb = np.empty((*gray.shape, 3), gray.dtype)
     for band, planes in _bands(coarse, *gray.shape):
         luma = gray[band].astype(np.float32)
@@ -65,7 +70,9 @@ def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> np.ndarray:
     return rgb
 
 
-def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[np.ndarray, np.ndarray]:
+def subsampled(
+    gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK, tone: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Cb and Cr of a 4:2:0 JPEG whose Y plane is uint8 `gray` (H,W) itself: two uint8 (ceil(H/2), ceil(W/2)).
 
     What `merge` would give, without the way through RGB and back. Each sample is drawn toward gray until the color is
@@ -74,7 +81,7 @@ def subsampled(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK) -> tuple[n
     if gray.dtype != np.uint8:
         raise ValueError(f"subsampled got gray of {gray.dtype}: expected uint8")
     with _one_by_one if gray.size < SMALL else nullcontext():
-        coarse = _coarse(gray, cbcr, look, 2)
+        coarse = _coarse(gray, cbcr, look, tone, 2)
         height, width = (-(-side // 2) for side in gray.shape)
         if gray.shape != (2 * height, 2 * width):
             gray = cv2.copyMakeBorder(gray, 0, gray.shape[0] % 2, 0, gray.shape[1] % 2, cv2.BORDER_REPLICATE)
@@ -97,7 +104,7 @@ def _of_pairs(pick: np.ufunc, plane: np.ndarray) -> np.ndarray:
     return pick(pairs & 255, pairs >> 8).astype(np.float32)
 
 
-def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, step: int) -> np.ndarray:
+def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | None, step: int) -> np.ndarray:
     """Planes at the chroma's size, float32 (2 or 4, h, w), in levels of `gray`.
 
     They are to be enlarged to the picture's sides divided by `step`, rounded up, so no side is larger than that.
@@ -114,6 +121,8 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, step: int) -> np.nda
         raise ValueError(f"upsample {look.upsample!r}: expected guided or bilinear")
     if not 0 <= look.saturation <= 100:
         raise ValueError(f"saturation {look.saturation}: expected 0 to 100")
+    if not 0 <= look.keep_tone <= 1:
+        raise ValueError(f"keep_tone {look.keep_tone}: expected 0 to 1")
     level = np.iinfo(gray.dtype).max / 255
     wanted = [-(-side // step) for side in gray.shape]
     height, width = map(min, wanted, cbcr.shape[1:])
@@ -121,13 +130,32 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, step: int) -> np.nda
     shrunk = _area if cbcr.shape[1] >= 2 * height or cbcr.shape[2] >= 2 * width else _linear
     chroma = np.stack([shrunk(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
     chroma *= look.saturation * level
-    if look.upsample == "bilinear" or [height, width] == wanted:
+    plain = look.upsample == "bilinear" or [height, width] == wanted
+    kept = tone if look.keep_tone else None
+    if plain and kept is None:
         return chroma
     luma = _area(_halved(gray, height, width).astype(np.float32), height, width)
+    if kept is not None:
+        chroma = _toned(chroma, luma, level * kept, look.keep_tone, level)
+    if plain:
+        return chroma
     mean = _box(luma)
     variance = _box(luma * luma) - mean * mean
     slopes = [_box((_box(luma * plane) - mean * _box(plane)) / (variance + EPSILON * level**2)) for plane in chroma]
     return np.stack([*(plane - slope * luma for plane, slope in zip(chroma, slopes)), *slopes])
+
+
+def _toned(painted: np.ndarray, luma: np.ndarray, tone: np.ndarray, share: float, level: float) -> np.ndarray:
+    """Chroma (2,h,w) with `share` of the print's tone (2,256) at each luminance (h,w) where little is painted.
+
+    A mean of all colors that are likely is weak where they disagree, so there the model knows least. Around a pixel,
+    with s the mean strength of what is painted and t that of the tone, the tone's part is 1 - s / t, and nothing from
+    s = t on: with all of the tone and a paint of its hue the strength is t, and so no less than the print's.
+    """
+    own = np.stack([np.interp(luma / level, LEVELS, plane) for plane in tone]).astype(np.float32)
+    spread = WIDE * float(np.sqrt(luma.size))
+    s, t = (cv2.GaussianBlur(np.hypot(*planes), (0, 0), spread) for planes in (painted, own))
+    return painted + share * np.clip(1 - s / (t + TINY), 0, 1) * own
 
 
 def _halved(gray: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -39,6 +39,8 @@ class Settings(NamedTuple):
     """How chroma is enlarged: along the edges of the luminance, or evenly."""
     saturation: float = 1.0
     """Factor of the colors' strength, 0 (gray) to 4."""
+    keep_tone: float = LOOK.keep_tone
+    """Share of a toned print's own tone (sepia, cyanotype) that fills in where the model paints little, 0 to 1."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
     same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
@@ -72,15 +74,20 @@ class Settings(NamedTuple):
 
 def look(settings: Settings) -> chroma.Look:
     """The part of the settings that says how colors look."""
-    return chroma.Look(settings.upsample, settings.saturation)
+    return chroma.Look(settings.upsample, settings.saturation, settings.keep_tone)
 
 
 # --- one picture ---------------------------------------------------------------------------------------------------
 
 
-def colorize(artefact: runtime.Artefact, gray: np.ndarray, look: chroma.Look = LOOK) -> np.ndarray:
-    """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1."""
-    return chroma.merge(gray, artefact.chroma(eight(gray)), look)
+def colorize(
+    artefact: runtime.Artefact, gray: np.ndarray, look: chroma.Look = LOOK, tone: np.ndarray | None = None
+) -> np.ndarray:
+    """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1.
+
+    `tone` is the print's, of which `look` keeps a part (see chroma.merge).
+    """
+    return chroma.merge(gray, artefact.chroma(eight(gray)), look, tone)
 
 
 def as_image(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
@@ -170,8 +177,8 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
         "model": artefact.name,
         "sha256": artefact.sha256,
         "input": provenance.ANY if every else provenance.GRAY,
-        **{name: getattr(settings, name) for name in ("saturation", "upsample", "quality", "lossless_luma")},
-        **{name: getattr(settings, name) for name in ("metadata", "temporal")},
+        **{name: getattr(settings, name) for name in ("saturation", "keep_tone", "upsample", "quality")},
+        **{name: getattr(settings, name) for name in ("lossless_luma", "metadata", "temporal")},
     }
 
 
@@ -307,9 +314,10 @@ def _decode(
 
 
 def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
-    judge = settings.color != "recolor" and not settings.in_place
+    spared = settings.color != "recolor" and not settings.in_place
+    judge = spared or (settings.keep_tone > 0 and not settings.in_place)  # in place what has a tint is left alone
     picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
-    if judge and picture.is_color:
+    if spared and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)
     if settings.in_place and (verdict := outputs.colored_in_place(job, data, plan)):
         raise verdict

@@ -33,6 +33,7 @@ from recolor_fast import folder, images, outputs, pictures, runtime
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
 from recolor_fast.files import say
 from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
+from recolor_fast.photographs.tones import judged
 from recolor_fast.signals import Stopped, stoppable
 from recolor_fast.tally import Tally
 
@@ -91,11 +92,12 @@ class Colorizer:
         threads: int | None = None,
         upsample: Literal["guided", "bilinear"] = LOOK.upsample,
         saturation: float = 1.0,
+        keep_tone: float = LOOK.keep_tone,
     ) -> None:
         """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
         use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
         ValueError for settings out of range."""
-        self.settings = checked(Settings(upsample=upsample, saturation=saturation))
+        self.settings = checked(Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone))
         self.path = None if path is None else Path(path).absolute()
         self.provider = provider
         self.threads = threads
@@ -104,7 +106,7 @@ class Colorizer:
         self.artefact = self._load(count(threads))
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
-        return type(self), (self.path, self.provider, self.threads, self.settings.upsample, self.settings.saturation)
+        return type(self), (self.path, self.provider, self.threads, *look(self.settings))
 
     @overload
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
@@ -129,29 +131,34 @@ class Colorizer:
         if isinstance(image, bytes):
             return self._file(image)
         if isinstance(image, str | Path):
-            picture = pictures.read(images.read(Path(image)), judge=False)
-            return as_image(self._array(picture.gray), picture.alpha)
+            picture = self._read(images.read(Path(image)))
+            return as_image(colorize(self.artefact, picture.gray, look(self.settings), picture.tone), picture.alpha)
         raise ValueError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
 
-    def _array(self, image: np.ndarray) -> np.ndarray:
+    def _array(self, image: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
         wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
         if not wanted or not image.size:
             raise ValueError(
                 f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty"
             )
         gray = images.gray(image) if image.ndim == 3 else image
-        return colorize(self.artefact, gray, look(self.settings))
+        tone = judged(image, alpha)[1] if self.settings.keep_tone else None
+        return colorize(self.artefact, gray, look(self.settings), tone)
+
+    def _read(self, data: bytes) -> pictures.Picture:
+        return pictures.read(data, judge=self.settings.keep_tone > 0)
 
     def _image(self, image: Image.Image) -> Image.Image:
-        gray, alpha = pictures.luminance(image)
+        pixels, alpha = pictures.of_image(image)
         turn = images.orientation(image)  # the model knows upright photographs; the result lies as the image does
-        rgb = images.upright(self._array(images.upright(gray, turn)), images.INVERSE[turn])
+        as_seen = (images.upright(pixels, turn), None if alpha is None else images.upright(alpha, turn))
+        rgb = images.upright(self._array(*as_seen), images.INVERSE[turn])
         colored = as_image(rgb, alpha)
         colored.info = {key: value for key, value in image.info.items() if key not in ("icc_profile", "transparency")}
         return colored
 
     def _file(self, data: bytes) -> bytes:
-        picture = pictures.read(data, judge=False)
+        picture = self._read(data)
         format = picture.format if picture.format in encoders.WRITABLE else "PNG"
         settings = self.settings._replace(color="recolor")
         writing = pictures.Writing(look=look(settings), made=provenance.written(made(self.artefact, settings), format))
@@ -188,7 +195,8 @@ def globs(settings: Settings) -> walk.Globs:
 
 def checked(settings: Settings) -> Settings:
     """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
-    for name, low, high in (("quality", 1, 100), ("saturation", 0, 4), ("max_pixels", 1, images.MAX_PIXELS)):
+    limits = (("quality", 1, 100), ("saturation", 0, 4), ("keep_tone", 0, 1), ("max_pixels", 1, images.MAX_PIXELS))
+    for name, low, high in limits:
         if not low <= getattr(settings, name) <= high:
             raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
     format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())

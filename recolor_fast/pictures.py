@@ -29,7 +29,8 @@ from recolor_fast.photographs import (
     profiles,
     provenance,
 )
-from recolor_fast.photographs.in_color import SIDE, is_color
+from recolor_fast.photographs.in_color import SIDE
+from recolor_fast.photographs.tones import judged
 
 LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
 ROWS = 0.9  # share of a JPEG's rows that have to be there where its end is missing
@@ -59,6 +60,8 @@ class Picture(NamedTuple):
     """Of a channel of the file, where `gray` is uint16."""
     things: tuple[inventory.Thing, ...] = ()
     """What the file holds beside the picture."""
+    tone: np.ndarray | None = None
+    """A toned print's, see photographs.tones; None where `read` was not asked or colors were painted."""
 
 
 class Writing(NamedTuple):
@@ -87,15 +90,17 @@ def read(data: bytes, max_pixels: int = images.MAX_PIXELS, judge: bool = True, s
     Unless `strict`, a JPEG that is cut off is read where ROWS of its rows are there, with a note, and so is one with
     something before it.
 
-    `judge` also tells whether it is in color already, which a JPEG is decoded a second time for, at a fraction. More
-    than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
+    `judge` also tells whether it is in color already, and its tone, which a JPEG is decoded a second time for, at a
+    fraction. More than `max_pixels` (or images.MAX_PIXELS) are refused before anything is decoded.
     """
-    if strict:
-        return _read(data, max_pixels, judge)
     try:
-        return _read(data, max_pixels, judge)
+        picture = _read(data, max_pixels, judge)
     except images.UnreadableImage as error:
-        return _mended(data, max_pixels, judge, error)
+        if strict:
+            raise
+        picture = _mended(data, max_pixels, judge, error)
+    painted = picture.tone is not None and provenance.of(data)  # its colors are a model's
+    return picture._replace(tone=None) if painted else picture
 
 
 def _mended(data: bytes, max_pixels: int, judge: bool, error: images.UnreadableImage) -> Picture:
@@ -129,12 +134,8 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
         raster = decoders.decode(data, image)
         turn = raster.orientation or images.orientation(image)
         pixels, alpha, notes = profiles.to_srgb(raster, profile)
-        gray = pixels
-        colored: bool | None = False
-        if pixels.ndim == 3:
-            gray = images.gray(pixels)
-            seen = pixels if alpha is None else np.where((alpha == 0)[..., None], gray[..., None], pixels)
-            colored = is_color(seen) if judge else None  # what cannot be seen may have any color
+        gray = images.gray(pixels) if pixels.ndim == 3 else pixels
+        colored, tone = judged(pixels, alpha) if judge or gray is pixels else (None, None)
         return Picture(
             images.upright(gray, turn),
             None if alpha is None else images.upright(alpha, turn),
@@ -146,19 +147,19 @@ def _read(data: bytes, max_pixels: int, judge: bool) -> Picture:
             lossless=image.format == "WEBP" and _is_lossless_webp(data),
             bits=avif.bits(data) if image.format == "AVIF" else 16,
             things=inventory.of(data, opening.file_format(image)),
+            tone=tone,
         )
 
 
-def luminance(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Luminance, uint8 or uint16 (H,W), of a Pillow image of any mode, and alpha of the same type or None, both as they
-    lie in it, upright or not. Raises images.UnreadableImage where it cannot be loaded."""
+def of_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels, uint8 or uint16, gray (H,W) or RGB (H,W,3), of a Pillow image of any mode, and alpha of the same type or
+    None, as they lie in it, upright or not. Raises images.UnreadableImage where it cannot be loaded."""
     try:
         image.load()
         raster = decoders.of_pillow(image)
     except decoders.ERRORS as error:
         raise images.UnreadableImage(f"damaged or unsupported: {error}") from error
-    pixels, alpha, _ = profiles.to_srgb(raster, image.info.get("icc_profile") or b"")
-    return images.gray(pixels) if pixels.ndim == 3 else pixels, alpha
+    return profiles.to_srgb(raster, image.info.get("icc_profile") or b"")[:2]
 
 
 def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
@@ -168,7 +169,7 @@ def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
         return None
     pixels, alpha, notes = profiles.to_srgb(more.raster, more.profile)
     turn = more.raster.orientation or 1
-    colored = pixels.ndim == 3 and (is_color(pixels) if judge else None)
+    colored, tone = judged(pixels) if judge or pixels.ndim == 2 else (None, None)
     jpeg_inside = more.carrier.startswith(jpeg.SOI)
     found = metadata.of_file(more.carrier) if more.carrier else Metadata(exif=more.exif, xmp=more.xmp)
     return Picture(
@@ -181,6 +182,7 @@ def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
         lossless=more.lossless,
         bits=more.bits,
         things=inventory.of(more.carrier, "JPEG") if jpeg_inside else inventory.of(data, more.format),
+        tone=tone,
     )
 
 
@@ -212,10 +214,10 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
             notes = (profiles.ignored(error),)
     try:
         gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
-        colored: bool | None = None if space == "YCbCr" else False
+        colored, tone = None if space == "YCbCr" else False, None
         if judge and space == "YCbCr":
             side = {"min_height": min(2 * SIDE, height), "min_width": min(2 * SIDE, width)}
-            colored = is_color(simplejpeg.decode_jpeg(data, "RGB", **side))
+            colored, tone = judged(simplejpeg.decode_jpeg(data, "RGB", **side))
     except ValueError as error:
         if "Premature end" in str(error):
             raise images.UnreadableImage("truncated: the JPEG data stops before its end marker") from None
@@ -230,7 +232,9 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     notes += (f"first of {count} pictures; the others are not copied",) if count > 1 else ()
     original = data if space == "Gray" and table is None else b""
     things = inventory.of(data, "JPEG")
-    return Picture(images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original, things=things)
+    return Picture(
+        images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original, things=things, tone=tone
+    )
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
@@ -321,9 +325,9 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
     elif alpha is not None and format in ("AVIF", "HEIF"):
         notes += (f"{LOSS}transparency is kept about, {format} writes it with a loss",)
     if format == "JPEG":
-        data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look), writing.quality)
+        data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look, picture.tone), writing.quality)
     else:
-        rgb = chroma.merge(gray, cbcr, writing.look)
+        rgb = chroma.merge(gray, cbcr, writing.look, picture.tone)
         lossless = {"lossless": True} if picture.lossless and format == picture.format else {}
         given = metadata.settings(found, format) | lossless
         data = encoders.encode(rgb, alpha, format, writing.quality, given, picture.bits)

@@ -51,6 +51,7 @@ photographs.raw
 photographs.libraries
 photographs.encoders
 images
+photographs.tones
 chroma
 photographs.parts
 photographs.tags

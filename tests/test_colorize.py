@@ -362,6 +362,7 @@ def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest()[:16],
         "input": made["input"],
         "saturation": 1.0,
+        "keep_tone": 0.7,
         "upsample": "guided",
         "quality": 95,
         "lossless_luma": True,
@@ -449,6 +450,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
         ((tmp_path / "gone", tmp_path / "out"), "gone: expected an image file or a folder"),
         ((photos, photos / "a.jpg", tmp_path / "file"), "is a file and 2 inputs"),
         ((photos, tmp_path / "out", "--saturation", 5), "saturation 5.0: expected 0 to 4"),
+        ((photos, tmp_path / "out", "--keep-tone", 2), "keep_tone 2.0: expected 0 to 1"),
         ((photos, tmp_path / "out", "--max-pixels", 0), "max_pixels 0: expected 1 to"),
         ((photos, tmp_path / "out", "--threads", 0), "threads 0: expected 1 or more"),
         ((photos, tmp_path / "out", "--format", "GIF"), "format GIF: expected one of JPEG, PNG"),
@@ -485,8 +487,8 @@ def test_help_lists_every_option(capsys) -> None:
     text = capsys.readouterr().out
     for word in (
         "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
-        "--upsample --saturation --overwrite --color --skip-color --in-place --temporal --max-pixels --include "
-        "--exclude --watch --json"
+        "--upsample --saturation --keep-tone --overwrite --color --skip-color --in-place --temporal --max-pixels "
+        "--include --exclude --watch --json"
     ).split():
         assert word in text
 

@@ -24,7 +24,12 @@ def is_color(rgb: np.ndarray) -> bool:
     stained, written on, mounted or noisy. A color photograph whose color follows from its luminance, a gray thing on a
     lawn or birds in the sky, cannot be told from a toned print and passes for one.
     """
-    lab = _reduced(rgb)
+    return in_color(reduced(rgb))
+
+
+def in_color(small: np.ndarray) -> bool:
+    """The same of a picture that is `reduced`."""
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     height, width = lab.shape[:2]
     top, left = round(MARGIN * height), round(MARGIN * width)
     return shows_color(lab) and shows_color(lab[top : height - top, left : width - left])
@@ -50,21 +55,26 @@ def off_tone(lab: np.ndarray) -> tuple[float, float]:
     return float(np.partition(strengths, beyond)[beyond]), float(np.sqrt(max(least, 0)))
 
 
-def _reduced(rgb: np.ndarray) -> np.ndarray:
-    """float32 CIELAB of a picture, averaged to about SIDE x SIDE pixels where it has more."""
+def reduced(rgb: np.ndarray) -> np.ndarray:
+    """float32 RGB, 0 to 1, of uint8 or uint16 (H,W,3), averaged to about SIDE x SIDE pixels where it has more."""
     height, width = rgb.shape[:2]
     scale = SIDE / np.sqrt(height * width)
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     white = np.float32(255 if rgb.dtype == np.uint8 else 65535)
-    return cv2.cvtColor(rgb / white, cv2.COLOR_RGB2LAB)
+    return rgb / white
 
 
 def _tone(lab: np.ndarray) -> np.ndarray:
-    """The tone (H,W,2) of each pixel: medians of a and b of the pixels as light as it, interpolated between parts."""
-    pixels = lab.reshape(-1, 3)
+    """The tone (H,W,2) of each pixel: that of the pixels as light as it, interpolated between parts."""
+    lightness, a, b = by_lightness(lab)
+    return np.dstack([np.interp(lab[..., 0], lightness, part) for part in (a, b)]).astype(np.float32)
+
+
+def by_lightness(planes: np.ndarray) -> np.ndarray:
+    """Medians (3,P) of lightness and two chromas, (H,W,3), of up to TONES parts of equal size, dark to light."""
+    pixels = planes.reshape(-1, 3)
     count = min(TONES, max(1, len(pixels) // 16))
     pixels = pixels[np.argsort(pixels[:, 0])][len(pixels) % count // 2 :][: len(pixels) // count * count]
-    lightness, a, b = np.median(pixels.reshape(count, -1, 3), axis=1).T
-    return np.dstack([np.interp(lab[..., 0], lightness, part) for part in (a, b)]).astype(np.float32)
+    return np.median(pixels.reshape(count, -1, 3), axis=1).T
