@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from recolor_fast import memory, processors
 from recolor_fast.files import private_folder
 
 PACKAGES = (
@@ -40,6 +42,48 @@ def device_name(device: torch.device) -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory so far, MiB: that torch has reserved of a GPU, else that of this process. Waits for nothing."""
+    return torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else memory.peak()
+
+
+def threads(asked: int, device: str) -> int:
+    """Threads to train with on "cpu" or "cuda": `asked`, at most as many as there are processors for this process.
+
+    With `asked` 0 all of them; on a CPU those that $OMP_NUM_THREADS or torch says (a core's second hyperthread is left
+    out), without processors that others keep busy, which is said on stderr: a team of threads waits for its slowest.
+    """
+    usable = processors.threads()
+    if asked > usable:
+        print(f"warning: threads {asked}: this process may use {usable} processors: taking {usable}", file=sys.stderr)
+    if asked or device == "cuda":
+        return min(asked or usable, usable)
+    if os.environ.get("OMP_NUM_THREADS"):
+        return torch.get_num_threads()
+    usable = min(usable, torch.get_num_threads())
+    busy = processors.taken()
+    found = min(usable, processors.free(busy))
+    if found < usable:
+        print(
+            f"warning: other processes keep {busy:.1f} processors busy: computing with {found} of {usable} threads; "
+            "--threads N takes more, which is slower unless they end",
+            file=sys.stderr,
+        )
+    return found
+
+
+@contextlib.contextmanager
+def computing(threads: int, device: str) -> Iterator[None]:
+    """In the block torch computes with so many threads (on a GPU, at most), and at most so many decode files."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads if device == "cpu" else min(threads, before))
+    try:
+        with processors.limited(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

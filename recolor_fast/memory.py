@@ -1,7 +1,10 @@
-"""What this process does with memory it frees. Standard library only."""
+"""What this process does with memory it frees, and how much it has had. Standard library only."""
 
 import contextlib
 import ctypes
+import math
+import sys
+from pathlib import Path
 
 MODERATE = 2**25  # bytes, what every glibc takes
 
@@ -18,3 +21,15 @@ def keep_freed(largest: int = 2**30) -> None:
         # M_MMAP_THRESHOLD: smaller blocks come from the heap. Some versions allow no more than 32 MiB.
         if mallopt(-3, largest) or mallopt(-3, MODERATE):
             mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free bytes at the heap's end before it shrinks
+
+
+def peak() -> float:
+    """The most memory that this process has had at a time (resident), MiB; NaN where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):  # getrusage would begin with that of the parent
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return math.nan

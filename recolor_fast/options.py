@@ -167,6 +167,9 @@ class Options:
     # --- machine -----------------------------------------------------------------------------------------------
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on."""
+    threads: int = 0
+    """Processors to compute with on a CPU, and to decode with at most; 0: all this process may use; on a CPU without
+    those that others keep busy, or what $OMP_NUM_THREADS says."""
     amp: bool = False
     """Automatic mixed precision: convolutions in amp_dtype; penalty norm and reductions stay float32."""
     amp_dtype: Literal["bfloat16", "float16"] = "bfloat16"
@@ -241,6 +244,7 @@ class Options:
             "smooth_l1_beta",
             "micro_batch",
             "skip_nonfinite",
+            "threads",
             "encoder_rate",
         ):
             if not 0 <= getattr(self, name) < 2**63:
@@ -295,9 +299,9 @@ class Options:
 
 CHOSEN_BY_DEVICE = frozenset("compile fused_critic cuda_graph channels_last loader cache".split())  # where "auto"
 CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is resumed; the rest is what is trained
-    "data check gray_photographs learning_rate decay skip_nonfinite images device compile_backend deterministic "
-    "lpips_weights feature_weights encoder_weights runs name resume changed_files save_every keep log_every samples "
-    "dry_run".split()
+    "data check gray_photographs learning_rate decay skip_nonfinite images device threads compile_backend "
+    "deterministic lpips_weights feature_weights encoder_weights runs name resume changed_files save_every keep "
+    "log_every samples dry_run".split()
 )
 BEFORE = {"gray_photographs": "keep"}  # what an option did before there was one, in files that do not name it
 

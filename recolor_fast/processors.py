@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 WATCHED = 0.5  # seconds that `taken` looks at the machine
+SPINS = "3000"  # a hundredth of the default; fewer make small networks slower on a quiet machine
 FREE = 0.8  # how idle a processor must be for a thread of its own: its barriers wait for the slowest one
 
 _limit = 0  # threads that `limited` allows; 0: no limit
@@ -31,6 +32,17 @@ def limited(count: int) -> Iterator[None]:
         yield
     finally:
         _limit = before
+
+
+def spin_briefly() -> None:
+    """Let OpenMP's threads sleep soon where they wait for each other. Call it before torch is imported.
+
+    By default GNU's spin for 300,000 rounds at each barrier. Where others are busy too, two of a team may be on one
+    processor, and then one spins for all of its turn while the other, which it waits for, stands in line: an iteration
+    took up to 100 times as long. $GOMP_SPINCOUNT or $OMP_WAIT_POLICY, where set, decides (bench/LOG.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def free(busy: float) -> int:

@@ -1,10 +1,15 @@
-"""How far a training run is, and the means of its losses since they were last written."""
+"""How far a training run is, the means of its losses since they were last written, and its times."""
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import Tensor
 
+Batch = TypeVar("Batch")
 SAVED = ("images", "logged", "sums")  # of Progress
 
 
@@ -41,3 +46,45 @@ class Progress:
         left_out = sums.pop("nonfinite")
         count = self.images - self.logged - left_out
         return {name: total / count if count else math.nan for name, total in sums.items()} | {"nonfinite": left_out}
+
+
+class Clock:
+    """The times in the rows of results.csv: of the training so far, and of the interval since the last row."""
+
+    def __init__(self, before: float) -> None:
+        """`before`: seconds that the sessions before this one have trained."""
+        self._begun = time.perf_counter() - before
+        self._started, self._waited, self._counted = 0.0, 0.0, 0
+
+    def batch(self, stream: Iterator[Batch]) -> Batch:
+        """The next of the stream. The first comes with the whole cache, or once decoders have started: no step waits
+        for it, and the interval begins after it."""
+        asked = time.perf_counter()
+        batch = next(stream)
+        if self._started:
+            self._waited += time.perf_counter() - asked
+        else:
+            self._started = time.perf_counter()
+        return batch
+
+    def add(self, count: int) -> None:
+        """So many photographs are seen."""
+        self._counted += count
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block that is no part of the interval: validation and saving."""
+        paused = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - paused if self._started else 0
+
+    def seconds(self) -> float:
+        """Of training, those of earlier sessions and of pauses included."""
+        return time.perf_counter() - self._begun
+
+    def interval(self) -> dict[str, float]:
+        """Photographs/s since the last row, and the share of that time in which steps waited for batches; ends it."""
+        elapsed = time.perf_counter() - self._started
+        found = {"images_per_s": self._counted / elapsed, "data_wait": self._waited / elapsed}
+        self._started, self._waited, self._counted = time.perf_counter(), 0.0, 0
+        return found

@@ -305,8 +305,17 @@ class Rows:
             raise UserError(f"{path}: its columns are {', '.join(self.columns)}; expected images among them: remove it")
         rows = [row for row in rows if int(row["images"]) <= seen]
         self.last = int(rows[-1]["images"]) if rows else -1
+        self._row = rows[-1] if rows else {}
         if path.is_file():
             self._write(rows)
+
+    def number(self, name: str) -> float:
+        """What the last row had in a column when the file was opened; 0 where that is no number."""
+        try:
+            value = float(self._row.get(name) or 0)
+        except ValueError:
+            return 0.0
+        return value if math.isfinite(value) else 0.0
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         text = io.StringIO()

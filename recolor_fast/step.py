@@ -239,8 +239,7 @@ class Step:
         options = self.options
         if not options.decay:
             return
-        left = max(options.images - images, 0) / (options.decay * options.images)
-        rate = options.learning_rate * min(left, 1.0)
+        rate = learning_rate(options, images)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
@@ -372,6 +371,14 @@ class Step:
             for tensor, saved in zip(scale, state["loss_scales"][name]):
                 tensor.copy_(saved)
         self._graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
+
+
+def learning_rate(options: Options, images: int) -> float:
+    """The learning rate of an iteration that begins after `images` photographs, fallen as `options.decay` says."""
+    if not options.decay:
+        return options.learning_rate
+    left = max(options.images - images, 0) / (options.decay * options.images)
+    return options.learning_rate * min(left, 1.0)
 
 
 def step_seed(seed: int, images: int) -> int:

@@ -6,44 +6,40 @@ number where one stopped it (130, 143).
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast import processors, starting
 
+    processors.spin_briefly()
     starting.run("recolor_fast.train", arguments="train")
 
 import gc
 import json
-import math
-import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing, redirect_stderr
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
-from tqdm import tqdm
 
-from recolor_fast import checkpoint, chroma, images, memory, metrics, plots, runs
+from recolor_fast import checkpoint, memory, runs, validation
 from recolor_fast.arguments import train as words
+from recolor_fast.console import Console, Lasting
 from recolor_fast.data import listed, loader, sources
 from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.data.sources import EXPECTED
-from recolor_fast.environment import deterministic, environment
+from recolor_fast.environment import computing, deterministic, environment, peak_memory, threads
 from recolor_fast.errors import UserError
 from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
-from recolor_fast.networks.graphs import Chroma
 from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
 from recolor_fast.presets import PRESETS
-from recolor_fast.progress import SAVED, Progress
+from recolor_fast.progress import SAVED, Clock, Progress
 from recolor_fast.signals import Signals, Stopped, stoppable
-from recolor_fast.step import Step, check_names, fastest
+from recolor_fast.step import Step, check_names, fastest, learning_rate
+from recolor_fast.validation import shown, validate
 
 KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
@@ -61,7 +57,7 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
         print(f"start {early.start}: --preset {early.fitting} is taken, since none is given", file=sys.stderr)
     default = runs.stored_options(folder) if folder else PRESETS[early.preset]
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
-        default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))
+        default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto") | {"threads": 0})
     return words.options(argv, default), folder
 
 
@@ -91,24 +87,7 @@ def resolve(options: Options, resumed: Path | None = None) -> Options:
     options = fastest(replace(options, device=device, data=data, start=start), torch.device(device))
     options = resolve_lpips(options)
     check_features(options)
-    return options
-
-
-def validate(step: Step, gray: Tensor, rgb: Tensor) -> tuple[dict[str, float], list[np.ndarray], list[np.ndarray]]:
-    """The generator as it will be exported (eval mode, chroma merged with the true luminance) on uint8 photographs.
-
-    gray (N,1,S,S), rgb (N,3,S,S). Returns the metrics, and the colored and true photographs as uint8 (S,S,3).
-    """
-    step.generator.eval()
-    graph = Chroma(step.generator, step.options.space)
-    try:
-        with torch.no_grad():
-            cbcr = [graph(one.to(step.device)).cpu().numpy()[0] for one in gray.split(1)]
-    finally:
-        step.generator.train()
-    truth = list(rgb.permute(0, 2, 3, 1).cpu().numpy())
-    colored = [chroma.merge(images.gray(photograph), planes) for photograph, planes in zip(truth, cbcr)]
-    return metrics.compare(colored, truth), colored, truth
+    return replace(options, threads=threads(options.threads, device))
 
 
 def in_stored_pieces(options: Options, stored: Options) -> Options:
@@ -130,6 +109,11 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     memory.keep_freed()
     if options.deterministic:
         deterministic()
+    with computing(options.threads, options.device):
+        return _trained(options, resumed, signals)
+
+
+def _trained(options: Options, resumed: Path | None, signals: Signals) -> Path:
     photographs = choose(options)
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
@@ -138,6 +122,9 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     if not begun:  # before a folder is made for nothing
         start = runs.start(options) if options.start else published.encoder(options)
     folder = resumed or runs.create(options)
+    counts = f"{len(photographs.train):,} photographs, {len(photographs.val):,} to validate on"
+    how = f"{options.preset}, {options.size}x{options.size} pixels, {options.device}"
+    print(f"training {folder} ({how}) to {options.images:,} photographs seen, of {counts}", file=sys.stderr)
     with runs.locked(folder):
         runs.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
@@ -184,7 +171,8 @@ def _train(
         print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
     # A run that goes on repeats the row of an interval that its end cut short.
     results = runs.Rows(folder / "results.csv", progress.logged if progress.begun < options.images else progress.begun)
-    validation = runs.Rows(folder / "validation.csv", progress.begun)
+    validated = runs.Rows(folder / "validation.csv", progress.begun)
+    samples = folder / "samples"
 
     def crossed(every: int) -> bool:
         return progress.images // every > max(progress.images - options.batch, 0) // every
@@ -204,57 +192,54 @@ def _train(
 
     def add_validation() -> None:
         numbers, colored, truth = validate(step, val_gray, val_rgb)
-        if options.samples:
-            every = max(1, len(colored) // options.samples)
-            shown, real = (part[::every][: options.samples] for part in (colored, truth))
-            columns = {"gray": [images.gray(one) for one in real], "colored": shown, "truth": real}
-            plots.grid(folder / "samples" / f"{progress.images:09d}.png", columns)
-        validation.add({"images": progress.images, **numbers})
-        error, gray = numbers["ab_rmse"], numbers["ab_rmse/gray"]
-        ratio = numbers["chroma"]
-        chroma = "the truth holds no color" if math.isnan(ratio) else f"chroma {ratio:.2f} of the truth"
-        bar.write(f"{progress.images} photographs: ab error {error:.2f} (gray {gray:.2f}), {chroma}", file=sys.stderr)
+        validation.grid(
+            samples / f"{progress.images:09d}.png", *(shown(part, options.samples) for part in (colored, truth))
+        )
+        validated.add({"images": progress.images, **numbers})
+        console.write(f"{progress.images:,} photographs: {validation.told(numbers)}")
+
+    def first_look() -> None:
+        """A sheet long before the first checkpoint: does anything come out?"""
+        few = (shown(part, options.samples) for part in (val_gray, val_rgb))
+        validation.grid(samples / f"{progress.images:09d}.png", *validation.colored(step, *few))
 
     parts: dict[str, Tensor] = {}
-    bar = tqdm(
-        total=options.images, initial=progress.begun, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True
-    )
-    started, waited, counted = 0.0, 0.0, 0
-    with bar, closing(loader.batches(options, photographs.train, device, progress.begun)) as stream:
+    clock = Clock(results.number("time"))
+    console = Console(options.images, progress.begun, options.threads if device.type == "cpu" else 1)
+    with console.bar, closing(loader.batches(options, photographs.train, device, progress.begun)) as stream:
         try:
             while True:
                 done = progress.images >= options.images
                 if done or crossed(options.save_every):
-                    paused = time.perf_counter()
-                    _check_finite(step, options, photographs.train, progress, parts)
-                    if validation.last < progress.images:  # it has, where a run goes on from its last save
-                        add_validation()
-                    save()
-                    started += time.perf_counter() - paused if started else 0
+                    with clock.paused():
+                        _check_finite(step, options, photographs.train, progress, parts)
+                        if validated.last < progress.images:  # it has, where a run goes on from its last save
+                            add_validation()
+                        save()
+                elif options.samples and crossed(options.log_every) and not samples.exists():
+                    with clock.paused():
+                        first_look()
                 if done:
                     return
-                asked = time.perf_counter()
-                gray, rgb = next(stream)
-                if started:
-                    waited += time.perf_counter() - asked
-                else:  # the first batch comes with the whole cache, or once decoders have started: no step waits for it
-                    started = time.perf_counter()
+                gray, rgb = clock.batch(stream)
                 compiles = options.compile == "on" and progress.images == progress.begun
                 if compiles:  # for minutes, and there is nothing to save yet: may be interrupted
+                    console.write("compiling the iteration, which may take minutes")
                     parts = step(gray, rgb, progress.images)
                 with signals.held():
                     parts = parts if compiles else step(gray, rgb, progress.images)
+                    rate = learning_rate(options, progress.images)
                     progress.add(parts, len(gray))
-                    counted += len(gray)
-                    bar.update(len(gray))
+                    clock.add(len(gray))
                     log = crossed(options.log_every)
                     if log or device.type == "cpu":  # on a GPU it would wait; what comes after changes nothing
                         _check_finite(step, options, photographs.train, progress, parts)
+                    row: dict[str, float] = {}
                     if log or progress.images >= options.images:
-                        elapsed = time.perf_counter() - started
-                        speed = {"images_per_s": counted / elapsed, "data_wait": waited / elapsed}
-                        results.add({"images": progress.images, **progress.means(), **speed})
-                        started, waited, counted = time.perf_counter(), 0.0, 0
+                        row = {"images": progress.images, "time": clock.seconds(), "learning_rate": rate}
+                        row |= progress.means() | clock.interval() | {"memory": peak_memory(device)}
+                        results.add(row)
+                    console.seen(progress.images, row, progress.means if device.type == "cpu" else None)
                     if log:
                         progress.logged, progress.sums = progress.images, {}
         except (Stopped, FloatingPointError, UserError) as error:  # the step is as sound as ever
@@ -311,27 +296,9 @@ def _check_finite(
     )
 
 
-class _Lasting:
-    """Standard error for as long as somebody reads it: a closed pipe or terminal is no reason to end a training."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-
-    def write(self, text: str) -> int:
-        try:
-            self.file.write(text)
-            self.file.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    with redirect_stderr(_Lasting(sys.stderr)):
+    with redirect_stderr(Lasting(sys.stderr)):
         return _run(sys.argv[1:] if argv is None else argv)
 
 

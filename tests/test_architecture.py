@@ -110,7 +110,9 @@ runs
 metrics
 plots
 proof
+validation
 progress
+console
 colored
 evaluate
 demo

@@ -26,7 +26,7 @@ cache space source_channels generator encoder_weights encoder_rate freeze_encode
 critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
-learning_rate decay beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device amp amp_dtype
+learning_rate decay beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device threads amp amp_dtype
 compile compile_backend fused_critic cuda_graph channels_last deterministic runs
 name resume changed_files save_every keep log_every samples dry_run
 """.split()

@@ -24,6 +24,8 @@ from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs
 from tests.trainings import SMALL, arguments, newest, rows, run
 
+NEW = ("time", "learning_rate", "memory")  # columns that older runs have not
+
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory) -> Path:
@@ -44,10 +46,11 @@ def test_a_run_leaves_a_whole_folder(photographs, tmp_path, capsys):
     assert environment["device"]
     found = rows(folder)
     assert [int(row["images"]) for row in found] == [2, 4, 6, 8, 10, 12]
+    assert list(found[0])[:2] == ["images", "learning_rate"]  # time is left out by `rows`
     assert {"critic/real", "critic/fake", "critic/penalty", "generator/adversary", "generator/l1"} <= set(found[0])
     assert all(np.isfinite([float(v) for v in row.values()]).all() for row in found)
     assert [int(row["images"]) for row in rows(folder, "validation.csv")] == [4, 8, 12]
-    assert [p.name for p in sorted((folder / "samples").iterdir())] == [f"{n:09d}.png" for n in (4, 8, 12)]
+    assert [p.name for p in sorted((folder / "samples").iterdir())] == [f"{n:09d}.png" for n in (2, 4, 8, 12)]
     with Image.open(folder / "samples" / "000000012.png") as sheet:
         assert sheet.size == (3 * 68, 16 + 1 * 68)
     assert [int(p.stem) for p in checkpoint.list_checkpoints(folder / "checkpoints")] == [8, 12]
@@ -300,3 +303,61 @@ def test_the_verb_prints_only_the_folder_on_stdout(photographs, tmp_path):
     assert done.stdout == f"{tmp_path / 'pix2pix-1'}\n"
     assert "2 photographs" in done.stderr
     assert "\r" not in done.stderr
+
+
+def test_without_a_terminal_every_row_is_a_line(photographs, tmp_path, capsys):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"training {tmp_path / 'r'} (pix2pix, 64x64 pixels, cpu) to 12 photographs seen, of ")
+    found = [line for line in said if re.match(r"\d+ of 12, ", line)]
+    assert [line.split(" of")[0] for line in found] == ["2", "4", "6", "8", "10", "12"]
+    for line, row in zip(found, rows(tmp_path / "r")):
+        adversary, l1 = (float(row[f"generator/{name}"]) for name in ("adversary", "l1"))
+        assert line.endswith(f"generator adversary {adversary:.3g} l1 {l1:.3g}")
+    assert sum("photographs: ab error" in line for line in said) == 3
+
+
+def test_rows_hold_time_rate_and_memory_and_go_on_where_the_run_was(photographs, tmp_path):
+    more = ("--preset", "pix2pix", "--name", "r", "--decay", "1", "--images", "12")
+    run(photographs, tmp_path, *more, "--threads", "1")
+    with open(tmp_path / "r" / "results.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    times = [float(row["time"]) for row in found]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1] < 120
+    rates = [2e-4 * (1 - seen / 12) for seen in range(1, 12, 2)]
+    assert [float(row["learning_rate"]) for row in found] == pytest.approx(rates, rel=1e-5)
+    assert all(50 < float(row["memory"]) < 50_000 for row in found)
+    run(photographs, tmp_path, *more[:-4], "--decay", "0", "--images", "14", "--resume")
+    with open(tmp_path / "r" / "results.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert (last["images"], float(last["learning_rate"])) == ("14", 2e-4)
+    assert float(last["time"]) > times[-1]
+
+
+def test_a_run_with_the_old_columns_goes_on_in_one_table(photographs, tmp_path):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", "4")
+    path = tmp_path / "r" / "results.csv"
+    with open(path, newline="") as file:
+        old = [{k: v for k, v in row.items() if k not in NEW} for row in csv.DictReader(file)]
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(old[0]))
+        writer.writeheader()
+        writer.writerows(old)
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", "8", "--resume")
+    with open(path, newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [int(row["images"]) for row in found] == [2, 4, 6, 8]
+    assert [{k: v for k, v in row.items() if k not in NEW} for row in found[:2]] == old
+    assert all(row[name] == "" for row in found[:2] for name in NEW)
+    assert all(float(row[name]) > 0 for row in found[2:] for name in NEW)
+    assert not any(None in row for row in found)
+
+
+def test_threads_are_recorded_and_kept_by_resume(photographs, tmp_path):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", "2")
+    assert json.loads((tmp_path / "r" / "options.json").read_text())["threads"] == 1
+    options, _ = train.parse(["--runs", str(tmp_path), "--name", "r", "--resume"])
+    assert options.threads == 1
+    elsewhere, _ = train.parse(["--runs", str(tmp_path), "--name", "r", "--resume", "--device", "cuda"])
+    assert elsewhere.threads == 0

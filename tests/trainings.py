@@ -8,8 +8,10 @@ import torch
 
 from recolor_fast import checkpoint, train
 
-SMALL = "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --lpips off".split()
-TIMED = ("images_per_s", "data_wait")
+SMALL = (
+    "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --threads 1 --lpips off"
+).split()
+TIMED = ("time", "images_per_s", "data_wait", "memory")
 
 
 def arguments(photographs: Path, runs: Path, *more: object) -> list[str]:
