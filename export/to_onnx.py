@@ -1,7 +1,7 @@
 """A run's newest or best checkpoint -> one self-contained ONNX file, proven against torch on real photographs.
 
-`python export/to_onnx.py RUN` prints the artefact's path as its last line on stdout. Exit codes: 0 done, 1 the artefact
-differs from torch by more than its precision may, 2 a run or data that cannot be used.
+`python export/to_onnx.py [RUN]` prints the artefact's path as its last line on stdout. Exit codes: 0 done, 1 the
+artefact differs from torch by more than its precision may, 2 a run or data that cannot be used.
 """
 
 if __name__ == "__main__":
@@ -241,14 +241,14 @@ _ADVICE = {
 }
 
 
-def table(arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
+def table(trained_in: Path, arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
     """A row for torch and one for each artefact of a run.
 
     images/s: at batch 1, median of rounds in which all take turns, on a square photograph of the model's size, with
     all processors. ab_rmse and psnr: against the true colors of such validation photographs.
     """
     options = trained.options
-    folder, _ = runs.named(arguments.run)
+    folder, _ = runs.named(trained_in)
     found = sorted(folder.glob("*.onnx"))
     if not found:
         raise ValueError(f"{folder}: no .onnx file in it; export one first")
@@ -308,16 +308,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     try:
         runtime.ort()
-        trained = runs.trained(arguments.run, arguments.best)
+        run = arguments.run or runs.newest()
+        trained = runs.trained(run, arguments.best)
         for name in ("photographs", "calibration_photographs"):
             if getattr(arguments, name) < 1:
                 raise ValueError(f"{name} {getattr(arguments, name)}: expected 1 or more")
         if not 0 <= arguments.saturation <= 4:
             raise ValueError(f"saturation {arguments.saturation}: expected 0 to 4")
         if arguments.compare:
-            print(as_text(table(arguments, trained)))
+            print(as_text(table(run, arguments, trained)))
             return 0
-        folder, name = runs.named(arguments.run)
+        folder, name = runs.named(run)
         stronger = "" if arguments.saturation == 1 else f"-saturation-{arguments.saturation:g}"
         out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}{stronger}.onnx"
         if out.suffix != ".onnx":

@@ -1,6 +1,6 @@
 """A run's newest or best checkpoint -> the generator's weights as one .safetensors file, for release.
 
-`python export/to_safetensors.py RUN` prints the file's path as its last line on stdout. It holds float32 tensors and,
+`python export/to_safetensors.py [RUN]` prints the file's path as its last line on stdout. It holds float32 tensors and,
 as metadata, what it takes to build the generator: it can be evaluated and exported in the place of the run, and reading
 it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that cannot be written.
 """
@@ -43,18 +43,19 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     arguments = parse(argv)
     try:
-        if arguments.run.is_file():
-            raise ValueError(f"{arguments.run}: expected a run folder, not a file")
-        folder, name = runs.named(arguments.run)
+        run = arguments.run or runs.newest()
+        if run.is_file():
+            raise ValueError(f"{run}: expected a run folder, not a file")
+        folder, name = runs.named(run)
         out = arguments.out or folder / f"{name}.safetensors"
         if out.suffix != ".safetensors" or (out.exists() and not arguments.overwrite):
             raise ValueError(
                 f"out {out}: expected a name that ends in .safetensors, of no file that exists (or --overwrite)"
             )
-        trained = runs.trained(arguments.run, arguments.best)
+        trained = runs.trained(run, arguments.best)
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as file:
-            file.write(save(trained.generator.state_dict(), metadata(arguments.run, trained)))
+            file.write(save(trained.generator.state_dict(), metadata(run, trained)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

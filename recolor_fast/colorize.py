@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from recolor_fast import folder, images, outputs, pictures, runtime
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
+from recolor_fast.destinations import check, check_named, meant, parted, shared_folder
 from recolor_fast.files import say
 from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
 from recolor_fast.photographs.tones import judged
@@ -55,7 +56,7 @@ class Arguments(NamedTuple):
 
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
     """Image files and folders of images of any size and format, then the folder to write to, made where missing; for
-    one image a file, or a folder if it exists or ends with a slash."""
+    one image a file, or a folder if it exists or its name has no suffix."""
     model: Path | None = None
     """Exported generator, an .onnx file; none: the colorizer that comes with recolor_fast."""
     provider: runtime.Provider = "auto"
@@ -177,7 +178,8 @@ class Colorizer:
         """
         chosen = checked(self.settings._replace(**settings)) if settings else self.settings
         given = [input] if isinstance(input, str | Path) else input
-        inputs, target = [os.fspath(one) for one in given], None if output is None else os.fspath(output)
+        inputs = [os.fspath(one) for one in given]
+        target = None if output is None else meant(inputs, os.fspath(output))
         check(inputs, target, chosen, watch=False)
         found = list(walk.find(inputs, target, globs(chosen)))
         artefact = self.artefact if len(found) < 2 else self._load(1)
@@ -221,31 +223,6 @@ def checked(settings: Settings) -> Settings:
     return settings._replace(format=format)
 
 
-def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
-    """Raise ValueError, one sentence, where paths and settings cannot be used together."""
-    if settings.in_place and output is not None:
-        raise ValueError(f"in_place with output {output}: give inputs alone, they are replaced")
-    if not inputs or (output is None and not settings.in_place):
-        raise ValueError(f"paths {' '.join(inputs)!r}: expected IN... OUT, one or more inputs and where to write to")
-    folder.check(inputs, output)
-    if watch and settings.temporal:
-        raise ValueError("temporal with watch: frames that come late would be out of order; use one of the two")
-    if watch and not any(map(os.path.isdir, inputs)):
-        raise ValueError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
-    into = output is None or output.endswith(("/", os.sep)) or os.path.isdir(output)
-    if output is not None and not into and len(inputs) == 1 and os.path.isfile(inputs[0]):
-        check_named(output, settings)
-
-
-def check_named(output: str, settings: Settings) -> None:
-    """Raise ValueError where the suffix of a file to write is that of a format not written, or not of `format`."""
-    suffix = Path(output).suffix.lower()
-    if suffix in images.SUFFIXES and suffix not in folder.FORMATS:
-        raise ValueError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")
-    if settings.format and folder.FORMATS.get(suffix) not in (None, settings.format):
-        raise ValueError(f"output {output} with format {settings.format}: give one or the other")
-
-
 def _jobs(
     found: Iterable[walk.Found],
     output: str | None,
@@ -254,14 +231,6 @@ def _jobs(
     begun: claims.Claims,
 ) -> Iterator[folder.Job]:
     return folder.jobs(found, plan_of(settings), inputs, folder.keys(output), begun)
-
-
-def shared_folder(inputs: Sequence[str], output: str | None) -> Path | None:
-    """The folder that is written to, whose work several runs may share; None where one file is, or many places are."""
-    if output is None:
-        return Path(inputs[0]) if len(inputs) == 1 and os.path.isdir(inputs[0]) else None
-    into = len(inputs) > 1 or os.path.isdir(inputs[0]) or os.path.isdir(output) or output.endswith(("/", os.sep))
-    return Path(output) if into else None
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -299,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
-    inputs, output = (paths, None) if settings.in_place or not paths else (paths[:-1], paths[-1])
+    inputs, output = parted(paths, settings.in_place)
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
     begun: claims.Claims | None = None
@@ -354,9 +323,8 @@ def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
     artefact = runtime.load(path, arguments.provider, threads=threads)
     if arguments.require_provider and artefact.fallback:
         raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")
-    if arguments.model is None:
-        say("model: the colorizer that comes with recolor_fast (--model takes another)")
-    say(f"provider: {artefact.provider}{artefact.fallback and f' ({artefact.fallback})'}")
+    model = "the colorizer that comes with recolor_fast" if arguments.model is None else artefact.name
+    say(f"{model}, {runtime.place(artefact)}")
     return artefact
 
 

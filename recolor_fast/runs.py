@@ -54,6 +54,21 @@ def numbered(runs: Path, preset: str) -> list[Path]:
     return [path for _, path in sorted((int(n), path) for n, path in found if n.isdecimal())]
 
 
+def newest(runs: Path = Path(Options.runs)) -> Path:
+    """The run in a folder of runs whose checkpoint was written last; said on stderr. UserError where there is none."""
+    written = {}
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        if found := checkpoint.list_checkpoints(folder / "checkpoints"):
+            written[folder] = max(path.stat().st_mtime for path in found)
+    if not written:
+        raise UserError(
+            f"no run is given, and {runs}/ holds none with a checkpoint: give the folder that train printed"
+        )
+    run = max(written, key=lambda folder: (written[folder], folder.name))
+    print(f"run: {run}, the newest", file=sys.stderr)
+    return run
+
+
 def create(options: Options) -> Path:
     """Make a new run folder, <preset>-<n> or the given name. UserError if that name is taken."""
     runs = Path(options.runs)

@@ -567,6 +567,28 @@ def _engines(key: str, timing: str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def place(artefact: Artefact) -> str:
+    """Where an artefact computes, in words: "on the processor", "on the GPU (NVIDIA H200)"; and why not on the GPU,
+    where NVIDIA's driver is there."""
+    if artefact.provider in GPUS:
+        by = " by TensorRT" if artefact.provider == TENSORRT else ""
+        return f"on the GPU ({gpu_name() or 'CUDA'}){by}"
+    reason = artefact.fallback if artefact.fallback and not extras.nvidia_driver() else ""
+    return f"on the processor{' by OpenVINO' if artefact.provider == OPENVINO else ''}{reason and f' ({reason})'}"
+
+
+def gpu_name() -> str:
+    """The first visible NVIDIA GPU as its driver calls it; empty without one."""
+    try:
+        driver = ctypes.CDLL(extras.DRIVER)
+    except OSError:
+        return ""
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
+    failed = failed or driver.cuDeviceGetName(name, len(name), device)
+    return "" if failed else name.value.decode(errors="replace")
+
+
 def _compute_capability() -> str:
     """Of the first visible NVIDIA GPU, as in "90" for 9.0, from the driver. Raises NoProvider without one."""
     driver = ctypes.CDLL(extras.DRIVER)

@@ -270,6 +270,7 @@ def make(path: Path, truth: Path, systems: tuple[str, ...], count: int, size: in
     definition = Definition(secrets.token_hex(8), count, size, seed, list(files), now(), versions())
     part = path.with_name(f".{definition.id}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.touch(exist_ok=False)
         with database(part, write=True) as db:
             for statement in SCHEMA.split(";"):
@@ -566,6 +567,7 @@ def report(arguments: Report) -> str:
         writer = csv.writer(text)
         writer.writerow("participant position photograph system answer milliseconds answered".split())
         writer.writerows(rows)
+        arguments.csv.parent.mkdir(parents=True, exist_ok=True)
         with replacing(arguments.csv) as file:
             file.write(text.getvalue().encode())
     if arguments.json:
@@ -574,6 +576,7 @@ def report(arguments: Report) -> str:
             "participants": {"started": started, "complete": len(complete), "complete_only": arguments.complete_only},
             "systems": [row._asdict() for row in table],
         }
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         with replacing(arguments.json) as file:
             file.write(json.dumps(values, indent=1).encode())
     return markdown(table, len(complete), started, arguments.complete_only)

@@ -74,6 +74,7 @@ photographs.claims
 folder
 outputs
 coloring
+destinations
 tally
 colorize
 study
@@ -183,6 +184,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "folder",
         "outputs",
         "coloring",
+        "destinations",
         "colorize",
         "study",
     ],

@@ -70,7 +70,7 @@ def test_a_training_with_the_network_cut_off_uses_it(tmp_path, capsys, monkeypat
     arguments = "--data sample --preset pix2pix-lpips --size 64 --width 4 --images 2 --device cpu --name r".split()
     assert train.main([*arguments, "--runs", str(tmp_path)]) == 0
     said = capsys.readouterr().err
-    assert said.count("training with lpips_mini in place of lpips_alex") == 1
+    assert said.count("no weights of lpips_alex here: lpips_mini takes its place") == 1
     assert '"lpips": "lpips_mini"' in (tmp_path / "r" / "options.json").read_text()
     assert "lpips_mini" in (tmp_path / "r" / "results.csv").read_text().splitlines()[0]
 

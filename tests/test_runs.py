@@ -14,6 +14,7 @@ import torch
 
 from recolor_fast import checkpoint, runs
 from recolor_fast.data import listed
+from recolor_fast.errors import UserError
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, to_json
@@ -319,3 +320,23 @@ def test_what_is_made_of_a_run_is_called_like_it(tmp_path, monkeypatch):
     assert runs.named(tmp_path / "r.safetensors") == (tmp_path, "r")
     monkeypatch.chdir(tmp_path)
     assert runs.named(Path(".")) == (Path("."), tmp_path.name)
+
+
+# --- the newest of a folder ----------------------------------------------------------------------------------------
+
+
+def test_the_newest_run_is_the_one_whose_checkpoint_was_written_last(tmp_path, capsys):
+    names = ("pix2pix-2", "pix2pix-10", "mine")
+    folders = [write_run(tmp_path / name, SMALL, {10: 1.0, 20: 1.0}) for name in names]
+    (tmp_path / "empty").mkdir()
+    for folder, seconds in zip(folders, (100, 300, 200)):
+        for path in checkpoint.list_checkpoints(folder / "checkpoints"):
+            os.utime(path, (seconds, seconds))
+    assert runs.newest(tmp_path) == folders[1]
+    assert capsys.readouterr().err == f"run: {folders[1]}, the newest\n"
+
+
+def test_without_any_run_the_newest_is_an_error_that_says_so(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError, match=r"no run is given, and .* none with a checkpoint"):
+            runs.newest(folder)

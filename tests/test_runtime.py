@@ -321,6 +321,32 @@ def test_a_gpu_provider_without_cuda_says_what_is_missing(provider, tmp_path: Pa
     assert (loaded.provider, loaded.fallback) == ("CPUExecutionProvider", missing)
 
 
+def test_where_it_computes_is_told_in_words(tmp_path: Path, monkeypatch) -> None:
+    loaded = runtime.load(artefacts.constant(tmp_path / "a.onnx"), "cpu")
+    assert runtime.place(loaded) == "on the processor"
+    fell = loaded._replace(fallback="cuDNN is missing")
+    monkeypatch.setattr(runtime.extras, "nvidia_driver", lambda: "no libcuda")
+    assert runtime.place(fell) == "on the processor"  # where there is no GPU there is nothing to tell
+    monkeypatch.setattr(runtime.extras, "nvidia_driver", lambda: "")
+    assert runtime.place(fell) == "on the processor (cuDNN is missing)"
+    monkeypatch.setattr(runtime, "gpu_name", lambda: "NVIDIA H200")
+    assert runtime.place(loaded._replace(provider=runtime.CUDA)) == "on the GPU (NVIDIA H200)"
+    assert runtime.place(loaded._replace(provider=runtime.TENSORRT)) == "on the GPU (NVIDIA H200) by TensorRT"
+    assert runtime.place(loaded._replace(provider=runtime.OPENVINO)) == "on the processor by OpenVINO"
+
+
+@pytest.mark.gpu
+def test_the_gpu_has_the_name_that_torch_gives_it() -> None:
+    import torch
+
+    assert runtime.gpu_name() == torch.cuda.get_device_name(0)
+
+
+@pytest.mark.skipif(not runtime.cuda_missing(), reason="CUDA can be used here")
+def test_without_a_gpu_it_has_no_name() -> None:
+    assert runtime.gpu_name() == ""
+
+
 def test_cuda_computes_in_float32_proper_and_searches_for_no_algorithms(tmp_path: Path, monkeypatch) -> None:
     """onnxruntime's own names and values; int8 stays on the processor unless cuda is asked for by name."""
     given = []

@@ -529,20 +529,20 @@ def test_the_report_counts_whom_it_says_and_writes_files(path, client, tmp_path,
     take_part(client)
     client.cookies.clear()
     take_part(client, 2)
-    assert run("report", path, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json") == 0
+    assert run("report", path, "--csv", tmp_path / "new" / "a.csv", "--json", tmp_path / "more" / "a.json") == 0
     assert "2 participants, 1 complete\n" in capsys.readouterr().out
-    with open(tmp_path / "a.csv", newline="") as file:
+    with open(tmp_path / "new" / "a.csv", newline="") as file:
         answers = list(csv.DictReader(file))
     assert len(answers) == 8
     assert {row["system"] for row in answers} == {"truth", *SYSTEMS}
     assert {(row["answer"], row["milliseconds"]) for row in answers} == {("real", "1000")}
-    values = json.loads((tmp_path / "a.json").read_text())
+    values = json.loads((tmp_path / "more" / "a.json").read_text())
     assert sum(system["answers"] for system in values["systems"]) == 8
     assert values["participants"] == {"started": 2, "complete": 1, "complete_only": False}
     assert values["study"]["versions"]["python"]
     assert run("report", path, "--complete-only", "--json", tmp_path / "a.json") == 0
     assert "only these are counted" in capsys.readouterr().out
-    assert [s["answers"] for s in json.loads((tmp_path / "a.json").read_text())["systems"]] == [2, 2, 2]
+    assert [s["answers"] for s in json.loads((tmp_path / "more" / "a.json").read_text())["systems"]] == [2, 2, 2]
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------

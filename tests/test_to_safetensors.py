@@ -171,3 +171,17 @@ def test_it_is_evaluated_in_the_place_of_the_run(run, tmp_path, capsys):
     assert (ours.color(chosen.paths[0], photograph) == theirs.color(chosen.paths[0], photograph)).all()
     assert "holds no critic" in next(iter(ours.missing.values()))
     assert evaluate.training_curves([ours])["generator"] == {}
+
+
+def test_without_a_run_the_newest_under_runs_is_taken_and_named(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for export in (to_safetensors, to_onnx):
+        assert export.main([]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: no run is given, and runs/ holds none")
+        assert said.count("\n") == 1
+    (tmp_path / "runs").symlink_to(run.parent)
+    assert to_safetensors.main(["--out", "new/r.safetensors"]) == 0  # its folder is made
+    said = capsys.readouterr()
+    assert "run: runs/r, the newest" in said.err
+    assert runs.trained(tmp_path / said.out.strip()).images == 30

@@ -11,8 +11,8 @@ import tyro
 class Arguments:
     """Write the generator of a run's newest or best checkpoint as a .safetensors file."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder, as train printed it."""
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """Run folder, as train printed it; none: the newest under runs/."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the checkpoint with the lowest ab error in validation.csv, not the newest."""
     out: Path | None = None

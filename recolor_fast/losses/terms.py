@@ -94,8 +94,8 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
         raise UserError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
-        advice = f"--lpips-weights FILE takes the backbone of {wanted}, --lpips off trains without"
-        print(f"warning: training with {FALLBACK} in place of {wanted}: {reason}; {advice}", file=sys.stderr)
+        advice = 'see "What may be missing" in README.md'
+        print(f"warning: no weights of {wanted} here: {FALLBACK} takes its place; {advice}", file=sys.stderr)
         wanted = FALLBACK
     if file == "random":
         _warn_random(wanted)
