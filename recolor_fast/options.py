@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from recolor_fast.errors import UserError
@@ -56,7 +56,8 @@ class Options:
     loader: Literal["auto", "dali", "host"] = "auto"
     """Decoding backend; auto: dali on a CUDA device, host (simplejpeg, OpenCV, torchvision) without one."""
     cache: Literal["auto", "on", "off"] = "auto"
-    """Decode once and keep uint8 photographs on the device; auto: if they take under a quarter of its free memory."""
+    """Decode once and keep uint8 photographs on the device; auto: if they take under a quarter of its free memory
+    and are seen more than once."""
 
     # --- networks ----------------------------------------------------------------------------------------------
     space: str = "rgb"
@@ -303,7 +304,13 @@ CHOSEN_PER_SESSION = CHOSEN_BY_DEVICE | frozenset(  # may differ when a run is r
     "deterministic lpips_weights feature_weights encoder_weights runs name resume changed_files save_every keep "
     "log_every samples dry_run".split()
 )
+PASSING = frozenset("runs name resume changed_files dry_run".split())  # say how one session is started
 BEFORE = {"gray_photographs": "keep"}  # what an option did before there was one, in files that do not name it
+
+
+def reopened(options: Options) -> Options:
+    """Options with all that was chosen for another device or machine to be chosen anew."""
+    return replace(options, threads=0, **dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))  # type: ignore[arg-type]
 
 
 def to_json(options: Options) -> str:

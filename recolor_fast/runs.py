@@ -21,7 +21,7 @@ from recolor_fast.errors import UserError
 from recolor_fast.files import SHIPPED, is_part, write_text
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict
+from recolor_fast.options import CHOSEN_PER_SESSION, PASSING, Options, from_dict
 from recolor_fast.presets import STARTS
 
 try:
@@ -32,7 +32,6 @@ except ImportError:  # Windows
 OWN = "shipped"  # as a start: the weights of the colorizer that comes with the package (./shipped is a folder)
 WEIGHTS = SHIPPED / "colorizer.safetensors"
 LOCK = "lock"  # in a run folder: held by who trains in it
-PASSING = frozenset("runs name resume changed_files dry_run".split())  # options that say how one session is started
 PREFIX = "recolor_fast."  # of the metadata of a .safetensors file, as of an artefact's
 
 

@@ -16,7 +16,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing, redirect_stderr
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,8 +34,7 @@ from recolor_fast.errors import UserError
 from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
-from recolor_fast.options import AUTO_SPLIT, CHOSEN_BY_DEVICE, Options, from_dict, to_json
-from recolor_fast.presets import PRESETS
+from recolor_fast.options import AUTO_SPLIT, Options, reopened, to_json
 from recolor_fast.progress import SAVED, Clock, Progress
 from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest, learning_rate
@@ -55,10 +54,10 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
     if early.fitting and not folder:
         print(f"start {early.start}: --preset {early.fitting} is taken, since none is given", file=sys.stderr)
-    default = runs.stored_options(folder) if folder else PRESETS[early.preset]
+    default = runs.stored_options(folder) if folder else early.default
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
-        default = from_dict(asdict(default) | dict.fromkeys(CHOSEN_BY_DEVICE, "auto") | {"threads": 0})
-    return words.options(argv, default), folder
+        default = reopened(default)
+    return words.options(early, default), folder
 
 
 def resolve(options: Options, resumed: Path | None = None) -> Options:
@@ -98,8 +97,10 @@ def in_stored_pieces(options: Options, stored: Options) -> Options:
     return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
 
 
-def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
+def train(options: Options, resumed: Path | None, signals: Signals, epochs: float = 0, command: str = "") -> Path:
     """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
+
+    With `epochs`, to so many times the photographs there are to train on. `command` is noted in environment.json.
 
     Returns the run folder. Raises Stopped for a signal, FloatingPointError where more than `options.skip_nonfinite`
     iterations in a row are not finite and UserError where no photograph can be read any more, each once all that is
@@ -110,11 +111,22 @@ def train(options: Options, resumed: Path | None, signals: Signals) -> Path:
     if options.deterministic:
         deterministic()
     with computing(options.threads, options.device):
-        return _trained(options, resumed, signals)
+        photographs = choose(options)
+        options = in_photographs(options, epochs, len(photographs.train), resumed)
+        return _trained(options, photographs, resumed, signals, command)
 
 
-def _trained(options: Options, resumed: Path | None, signals: Signals) -> Path:
-    photographs = choose(options)
+def in_photographs(options: Options, epochs: float, count: int, resumed: Path | None) -> Options:
+    """Options whose `images` are so many epochs (0: unchanged) of `count` photographs, 1 or more."""
+    if not epochs:
+        return options
+    options = replace(options, images=max(1, round(epochs * count)))
+    if resumed:
+        runs.check_same(resumed, options)
+    return options
+
+
+def _trained(options: Options, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
@@ -130,7 +142,7 @@ def _trained(options: Options, resumed: Path | None, signals: Signals) -> Path:
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
             try:
-                _train(options, folder, photographs, terms, start, progress, signals)
+                _train(options, folder, photographs, terms, start, progress, signals, command)
                 break
             except torch.OutOfMemoryError:
                 first = progress.images - progress.begun <= FIRST * options.batch
@@ -152,6 +164,7 @@ def _train(
     start: dict[str, Tensor],
     progress: Progress,
     signals: Signals,
+    command: str,
 ) -> None:
     """`train` in a run folder, from its newest checkpoint or from the beginning, with the weights `start` if any;
     `progress` is filled in."""
@@ -163,7 +176,7 @@ def _train(
     options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
     runs.note_changes(folder, options, progress.begun)
     write_text(folder / "options.json", to_json(options) + "\n")
-    write_text(folder / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+    write_text(folder / "environment.json", json.dumps(environment(device) | {"command": command}, indent=2) + "\n")
     lines = [f"{legible(path)}: {reason}\n" for path, reason in photographs.unusable.items()]
     (folder / "unusable.txt").unlink(missing_ok=True)
     if lines:
@@ -305,6 +318,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     try:
         with stoppable() as signals:
+            epochs = words.first(argv).epochs
             options, resumed = parse(argv)
             options = resolve(options, resumed)
             if resumed:
@@ -312,12 +326,13 @@ def _run(argv: list[str]) -> int:
                 runs.check_same(resumed, options)
             if options.dry_run:
                 if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
-                    options = loader.resolve(options, len(sources.photographs(options).train))
+                    count = len(sources.photographs(options).train)
+                    options = loader.resolve(in_photographs(options, epochs, count, resumed), count)
                 if options.start and not resumed:
                     runs.start(options)
                 print(to_json(options))
                 return 0
-            print_path(train(options, resumed, signals))
+            print_path(train(options, resumed, signals, epochs, words.public(argv)))
             return 0
     except Stopped as stop:
         print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)

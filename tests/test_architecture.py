@@ -24,6 +24,7 @@ extras
 starting
 options
 presets
+arguments.foreign
 arguments.evaluate
 arguments.study
 arguments.to_onnx
@@ -115,6 +116,7 @@ validation
 progress
 console
 colored
+tables
 evaluate
 demo
 train

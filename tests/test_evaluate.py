@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from recolor_fast import chroma, colorize, evaluate, images, metrics, runtime, train
+from recolor_fast import chroma, colorize, evaluate, images, metrics, runtime, tables, train
 from recolor_fast.data.chosen import choose
 from recolor_fast.metrics import METRICS
 from recolor_fast.options import Options
@@ -167,8 +167,12 @@ def test_the_sepia_baseline_is_one_tone_at_every_luminance(found, out, place):
     measured = found["systems"]["sepia"]["ab_rmse"]
     assert measured["mean"] == pytest.approx(np.sqrt(np.mean(squares)), rel=0.02)
     assert measured["low"] < measured["mean"] < measured["high"]
-    for table in (out / "tables.md").read_text().split("## ")[2:4]:  # Tarres' and all metrics
-        assert "| sepia |" in table
+    blocks = {block.split("\n")[0]: block for block in (out / "tables.md").read_text().split("\n## ")}
+    for title, block in blocks.items():
+        if title.startswith(("All metrics", "Tarres")):
+            assert "| sepia |" in block
+    headings = [title.split(",")[0] for title in blocks if not title.startswith("Missing")]
+    assert headings == ["# Evaluation", "All metrics", "Padova", "Tarres et al.", "Definitions"]
 
 
 def test_the_gray_baseline_is_exactly_gray():
@@ -433,7 +437,7 @@ def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
     preset = PRESETS["pix2pix-lab"]
     system = evaluate.baseline("a", (0.0, 0.0))
     found = {
-        name: evaluate._is_of(system._replace(options=options), ("pix2pix-lab", "gorriz"))
+        name: tables._is_of(system._replace(options=options), ("pix2pix-lab", "gorriz"))
         for name, options in {
             "none": None,
             "itself": preset,
@@ -445,10 +449,21 @@ def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
     }
     assert [name for name, is_of in found.items() if is_of] == ["itself", "small"]
     shipped = runtime.load(runtime.shipped(), "cpu").options
-    assert not evaluate._is_of(system._replace(options=shipped), PRESETS)
+    assert not tables._is_of(system._replace(options=shipped), PRESETS)
 
 
 def test_a_folder_that_is_called_imagenette_is_a_folder(tmp_path, monkeypatch):
     write_jpegs(tmp_path / "imagenette", 2)
     monkeypatch.chdir(tmp_path)
     assert len(evaluate.choose(evaluate.Arguments(data="./imagenette")).paths) == 2
+
+
+def test_the_short_table_is_the_last_that_is_said(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "draw", lambda *given: None)  # the figures take longer than all else
+    assert run(place, tmp_path / "out", str(place / "exported.onnx"), "--limit", "2") == 0
+    said = capsys.readouterr()
+    lines = said.err.splitlines()[-5:]
+    assert lines[0].startswith("system    ab error below gray  PSNR RGB, dB")
+    assert [line.split()[0] for line in lines[1:4]] == ["gray", "sepia", "exported"]
+    assert lines[4] == f"mean [95 % interval] over 2 photographs; all metrics: {tmp_path / 'out' / 'tables.md'}"
+    assert said.out == f"{tmp_path / 'out'}\n"

@@ -1,10 +1,13 @@
 """What evaluate takes."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from recolor_fast.arguments import foreign
 
 
 @dataclass(frozen=True)
@@ -45,4 +48,5 @@ class Arguments:
 
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    foreign.check(sys.argv[1:] if argv is None else argv, [field.name for field in fields(Arguments)], foreign.EVALUATE)
     return tyro.cli(Arguments, args=argv, prog="python -m recolor_fast.evaluate")

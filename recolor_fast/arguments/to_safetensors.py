@@ -1,10 +1,13 @@
 """What export/to_safetensors.py takes."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from recolor_fast.arguments import foreign
 
 
 @dataclass(frozen=True)
@@ -23,4 +26,5 @@ class Arguments:
 
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    foreign.check(sys.argv[1:] if argv is None else argv, [field.name for field in fields(Arguments)], foreign.EXPORT)
     return tyro.cli(Arguments, args=argv, prog="python export/to_safetensors.py")

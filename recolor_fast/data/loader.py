@@ -99,7 +99,8 @@ def resolve(options: Options, count: int, device: torch.device | str | None = No
         if device.type == "cuda" and loader == "host":
             print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
     if cache == "auto":
-        cache = "on" if count * 4 * _side(options) ** 2 < free_bytes(device) / 4 else "off"
+        again = options.images > count  # what is seen once is decoded when its turn comes
+        cache = "on" if again and count * 4 * _side(options) ** 2 < free_bytes(device) / 4 else "off"
     return replace(options, loader=loader, cache=cache)
 
 
