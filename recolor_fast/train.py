@@ -214,7 +214,9 @@ def _train(
     def first_look() -> None:
         """A sheet long before the first checkpoint: does anything come out?"""
         few = (shown(part, options.samples) for part in (val_gray, val_rgb))
-        validation.grid(samples / f"{progress.images:09d}.png", *validation.colored(step, *few))
+        sheet = samples / f"{progress.images:09d}.png"
+        validation.grid(sheet, *validation.colored(step, *few))
+        console.write(f"a first look: {sheet}")
 
     parts: dict[str, Tensor] = {}
     clock = Clock(results.number("time"))
@@ -332,7 +334,11 @@ def _run(argv: list[str]) -> int:
                     runs.start(options)
                 print(to_json(options))
                 return 0
-            print_path(train(options, resumed, signals, epochs, words.public(argv)))
+            folder = train(options, resumed, signals, epochs, words.public(argv))
+            print(
+                f"{folder / 'samples'} shows how it went; python export/to_onnx.py {folder} exports it", file=sys.stderr
+            )
+            print_path(folder)
             return 0
     except Stopped as stop:
         print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)
