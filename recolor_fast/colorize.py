@@ -30,8 +30,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from recolor_fast import folder, images, outputs, pictures, runtime
+from recolor_fast.arguments import foreign
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
 from recolor_fast.destinations import check, check_named, meant, parted, shared_folder
+from recolor_fast.errors import UserError
 from recolor_fast.files import say
 from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
 from recolor_fast.photographs.tones import judged
@@ -240,7 +242,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     try:
+        foreign.check(argv, [*Arguments._fields, *Settings._fields], foreign.COLORIZE)
         arguments = tyro.cli(Arguments, prog="python -m recolor_fast.colorize", args=argv)
+    except UserError as error:
+        say(str(error))
+        return USAGE
     except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
         return int(stop.code or OK)
     try:

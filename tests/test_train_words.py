@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import train
+from recolor_fast import colorize, train
 from recolor_fast.arguments import evaluate, foreign, to_onnx
 from recolor_fast.arguments import train as words
 from recolor_fast.errors import UserError
@@ -60,7 +60,7 @@ def test_what_is_only_misspelled_is_answered_by_its_letters(capsys):
     assert "--critic-steps" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("table", [foreign.TRAIN, foreign.EVALUATE, foreign.EXPORT])
+@pytest.mark.parametrize("table", [foreign.TRAIN, foreign.EVALUATE, foreign.EXPORT, foreign.COLORIZE])
 def test_each_word_is_there_once(table):
     found = [word for line in table for word in line.split()]
     assert len(found) == len(set(found))
@@ -87,6 +87,15 @@ def test_no_option_is_a_foreign_word_and_no_answer_names_what_is_not_there():
 def test_other_verbs_answer_too(parse, argv, meant):
     with pytest.raises(UserError, match=f"unknown option {argv[1]}: here it is {meant}"):
         parse(argv)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("--output", "the last path"), ("-o", "the last path"), ("--gpu", "--provider")]
+)
+def test_colorize_answers_too(tmp_path, capsys, word, meant):
+    assert colorize.main([str(tmp_path), word, str(tmp_path / "out")]) == colorize.USAGE
+    assert capsys.readouterr().err.startswith(f"unknown option {word}: here it is {meant}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_epochs_are_photographs_of_those_there_are(capsys):

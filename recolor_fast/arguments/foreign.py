@@ -56,6 +56,17 @@ EXPORT = {
     "calibration calibrationdata": "--calibrate FOLDER",
 }
 
+COLORIZE = {
+    "ckpt checkpoint checkpointpath weights modelpath onnx": "--model FILE.onnx",
+    "o out output outdir outputdir outputfolder outputpath savedir": "the last path, without an option",
+    "i in input inputdir inputfolder inputpath data datadir": "a path before the last one, without an option",
+    "gpu gpus gpuid device cuda": "--provider cuda",
+    "cpu nocuda": "--provider cpu",
+    "worker workers numworkers numthreads j jobs": "--threads",
+    "r recurse recursive": "nothing: a folder is read with all that lies below it",
+    "force f": "--overwrite",
+}
+
 
 def check(argv: Iterable[str], known: Iterable[str], table: Mapping[str, str]) -> None:
     """UserError for an option of `argv` that is none of `known` (names, any dashes) and that the table has a word for.
