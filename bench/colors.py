@@ -46,13 +46,17 @@ SIDE = 256  # pixels
 EDGE = 100  # Sobel gradient of luminance, levels over 8 pixels' weights: strong from here on
 NEAR = 3  # pixels
 HUES, LEAST = (20.0, 80.0), 8.0  # of skin: degrees, chroma
-STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the curve: saturation, 1 is the model's own
+STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the curve: saturation, 1 is the model's own
 KEPT = "## Measured apart from this command\n"  # of a report: from here on it is written by hand
 THIS = "this one"
+USED = ("onnxruntime", "onnxruntime-gpu", "numpy", "opencv-python-headless")  # of the versions, those that paint
 TITLE = """# The colorizer that comes with the package
 
-`python bench/colors.py {command}` ({said}) wrote this. 256x256 pixels, chroma as `colorize` writes it, in brackets 95 %
-intervals over photographs (bootstrap). ab error: root mean square of Lab's a and b over all pixels and photographs;
+`python bench/colors.py {command}`
+wrote this, with {said}.
+
+256x256 pixels, chroma as `colorize` writes it, in brackets 95 % intervals over photographs (bootstrap).
+ab error: root mean square of Lab's a and b over all pixels and photographs;
 colorfulness: Hasler and Suesstrunk's, as a share of the truth's. The best single tone is chosen on the set itself."""
 CURVE = """## ab error at colorfulness, by saturation
 
@@ -247,7 +251,7 @@ def report(arguments: Arguments, colorizer: Colorizer) -> str:
             (error, *_), (lively, *_) = (intervals(columns)[name] for name in ("ab error", "colorfulness"))
             curves[strength][place] = f"{error:.2f} at {lively:.2f}"
     words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
-    said = ", ".join(f"{name} {versions().get(name)}" for name in ("onnxruntime", "onnxruntime-gpu", "torch"))
+    said = ", ".join(f"{name} {number}" for name, number in versions().items() if name in USED)
     parts = [TITLE.format(command=" ".join(words), said=said), markdown(table), CURVE, markdown([*curves.values()])]
     painters: dict[str, Color] = {**others, THIS: colorizer}
     faces = [

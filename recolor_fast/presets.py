@@ -195,9 +195,9 @@ _fine_tune = replace(
     decay=1.0,
     amp=True,
     channels_last="on",
-    images=4000,
-    save_every=1000,
-    log_every=400,
+    images=2400,
+    save_every=600,
+    log_every=240,
 )
 
 PRESETS = PAPERS | {_fine_tune.preset: _fine_tune}
