@@ -2,15 +2,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint audit clean
+.PHONY: demo notice test test-all lint audit clean
 
-demo: $(VENV)/.train
+demo: notice $(VENV)/.base
+	$(BIN)/python -m recolor_fast.demo --color-only
+	@$(MAKE) --no-print-directory $(VENV)/.train
 	$(BIN)/python -m recolor_fast.demo
+
+notice:
+	@test -e $(VENV)/.train || echo "This installs into $(VENV), in two steps: what colors photographs (about 150 MB to \
+	download, 0.4 GB of disk), then PyTorch with CUDA to train with (about 3 GB and 7 GB). It takes some minutes."
 
 # A file at a time on each processor, one thread each: threads of two processes would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+test test-all lint: QUIET = --quiet
 
 test: $(VENV)/.dev lint
 	$(PYTEST)
@@ -37,9 +45,19 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# The extra that brings onnxruntime here: cpu or gpu.
+RUNTIME = runtime=$$($(BIN)/python -I recolor_fast/extras.py)
+
+# scikit-image: for the photographs in it alone.
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) setuptools
+	$(RUNTIME) && $(PIP) --no-build-isolation -e ".[$$runtime]"
+	$(PIP) --no-deps scikit-image
+	touch $@
+
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) setuptools
-	runtime=$$($(BIN)/python -I recolor_fast/extras.py) && $(PIP) --no-build-isolation -e ".[$$runtime,$(EXTRAS_$*)]"
+	$(RUNTIME) && $(PIP) --no-build-isolation -e ".[$$runtime,$(EXTRAS_$*)]"
 	$(PIP) --no-build-isolation --only-binary :all: -e '.[formats]' || \
 	  echo "no wheels for this machine: HEIC, JPEG XL and cameras' raw files are named, not read"
 	touch $@

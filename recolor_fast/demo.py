@@ -1,9 +1,14 @@
 """Verb: from nothing to a colored folder in a few minutes, by the same commands a user types; it prints each.
 
-`python -m recolor_fast.demo` trains the paper's final system at a small size on the sample photographs of scikit-image,
-exports it, and colors a folder of gray photographs with it and with the colorizer that comes with the package. A second
-time it trains and colors nothing that is there already.
+`python -m recolor_fast.demo` colors a folder of gray photographs with the colorizer that comes with the package, trains
+the paper's final system at a small size on the sample photographs of scikit-image, exports it, and colors the folder
+with that too. A second time it trains and colors nothing that is there already.
 """
+
+if __name__ == "__main__":
+    from recolor_fast import starting
+
+    starting.run("recolor_fast.demo", arguments="demo")
 
 import shlex
 import subprocess
@@ -13,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recolor_fast import images, plots
+from recolor_fast.arguments.demo import parse
 from recolor_fast.data import sources
 from recolor_fast.photographs import encoders
 
@@ -44,33 +50,36 @@ def _gray(path: Path) -> np.ndarray:
     return np.repeat(images.gray(images.read_rgb(path.read_bytes()))[..., None], 3, 2)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code of the first command that fails, else 0."""
+    color_only = parse(argv).color_only
     gray = write_gray(FOLDER / "gray")
-    commands = [f"{Path(sys.executable).name} {arguments}" for arguments in (TRAIN, EXPORT, COLORIZE, AT_ONCE)]
+    words = (AT_ONCE,) if color_only else (AT_ONCE, TRAIN, EXPORT, COLORIZE)
+    commands = [f"{Path(sys.executable).name} {arguments}" for arguments in words]
     for command in commands:
         print(f"\n$ {command}", file=sys.stderr, flush=True)
         code = subprocess.run([sys.executable, *shlex.split(command)[1:]], check=False).returncode
         if code:
             return code
-    columns = {"gray": "gray", "by what was trained here": "colored", "by what comes with recolor_fast": "shipped"}
+    columns = {"gray": "gray", "by what comes with recolor_fast": "shipped"}
+    if not color_only:
+        columns["by what was trained here"] = "colored"
     shown = {title: [_small(FOLDER / folder / path.name) for path in gray] for title, folder in columns.items()}
     plots.grid(FOLDER / "colored.png", shown)
-    print("\nThe commands were:", *commands, sep="\n  ", file=sys.stderr)
-    print(
-        "The results are in demo/: runs/sample (losses, samples, checkpoints), colorizer.onnx,\n"
-        "gray/, colored/ by that one, shipped/ by the colorizer that comes with recolor_fast, and all side by side in\n"
-        "colored.png. Five photographs teach five photographs: train on more (see README.md).\n"
-        "To color photographs of your own at once: python -m recolor_fast.colorize photos colored",
-        file=sys.stderr,
-    )
+    print(SEE if color_only else "\n  ".join(["\nThe commands were:", *commands]) + f"\n{RESULTS}", file=sys.stderr)
     print(FOLDER)
     return 0
 
 
+SEE = f"{FOLDER}/colored.png shows what the colorizer that comes with recolor_fast makes of gray photographs.\n"
+RESULTS = f"""\
+The results are in {FOLDER}/: runs/sample (losses, samples, checkpoints), colorizer.onnx,
+gray/, colored/ by that one, shipped/ by the colorizer that comes with recolor_fast, and all side by side in
+colored.png. Five photographs teach five photographs: train on more (see README.md).
+To color photographs of your own at once:
+  source {Path(sys.prefix).name}/bin/activate
+  python -m recolor_fast.colorize photos colored"""
+
+
 def _small(path: Path) -> np.ndarray:
     return images.resize(images.read_rgb(path.read_bytes()), 160, 240)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

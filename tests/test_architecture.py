@@ -25,6 +25,7 @@ starting
 options
 presets
 arguments.foreign
+arguments.demo
 arguments.evaluate
 arguments.study
 arguments.to_onnx
@@ -167,6 +168,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "presets",
         "extras",
         "starting",
+        "arguments.demo",
         "arguments.evaluate",
         "arguments.study",
         "arguments.to_onnx",

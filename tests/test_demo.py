@@ -1,5 +1,6 @@
 """The demo: its own parts here, as a whole by `make demo`."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,18 @@ def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
     assert len(at_once) == 4
     assert at_once[3] != words[3]
     assert runs.find(Path(options.runs), options.name, options.preset) is None
+
+
+def test_it_colors_before_anything_is_trained(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(demo.__file__).parents[1]))
+    assert demo.main(["--color-only"]) == 0
+    said = capfd.readouterr()
+    assert said.out == "demo\n"
+    assert "$ python -m recolor_fast.colorize demo/gray demo/shipped" in said.err.replace(
+        Path(sys.executable).name, "python"
+    )
+    names = {path.name for path in (tmp_path / "demo" / "gray").iterdir()}
+    assert {path.name for path in (tmp_path / "demo" / "shipped").iterdir()} >= names
+    assert (tmp_path / "demo" / "colored.png").is_file()
+    assert not (tmp_path / "demo" / "runs").exists()

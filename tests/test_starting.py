@@ -19,6 +19,7 @@ PROGRAMS = {
     "train": "runpy.run_module('recolor_fast.train', run_name='__main__')",
     "evaluate": "runpy.run_module('recolor_fast.evaluate', run_name='__main__')",
     "study": "runpy.run_module('recolor_fast.study', run_name='__main__')",
+    "demo": "runpy.run_module('recolor_fast.demo', run_name='__main__')",
     "colorize": "runpy.run_module('recolor_fast.colorize', run_name='__main__')",
     "to_onnx": "runpy.run_path('export/to_onnx.py', run_name='__main__')",
     "to_safetensors": "runpy.run_path('export/to_safetensors.py', run_name='__main__')",
