@@ -29,7 +29,7 @@ import tyro
 from PIL import Image
 from tqdm import tqdm
 
-from recolor_fast import folder, images, outputs, pictures, runtime
+from recolor_fast import folder, images, outputs, pictures, runtime, sheet
 from recolor_fast.arguments import foreign
 from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
 from recolor_fast.destinations import check, check_named, meant, parted, shared_folder
@@ -70,6 +70,8 @@ class Arguments(NamedTuple):
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
     watch: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on until interrupted: color what is new in the folders, once it is complete (unchanged for a second)."""
+    sheet: Path | None = None
+    """Write a contact sheet to this file (.jpg, .png): up to 12 photographs of this run as they were and colored."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """A line of JSON on stdout for every file as soon as it is done, images or not: input, output, status (ok, skipped,
     failed), reason, width, height, notes, seconds, cpu_seconds by stage. On stderr where OUT is -."""
@@ -275,6 +277,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
     inputs, output = parted(paths, settings.in_place)
+    if arguments.sheet:
+        sheet.check(arguments.sheet, tuple(inputs), output, settings.overwrite, arguments.watch)
+    shown = sheet.Sheet(arguments.sheet) if arguments.sheet else None
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
     begun: claims.Claims | None = None
@@ -318,9 +323,23 @@ def _run(arguments: Arguments) -> int:
         for record in records:
             bar.update()
             tally.add(record)
+            if shown:
+                shown.add(record)
             if arguments.json:
                 print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
-    return FAILED if tally.failed else OK
+    wanting = bool(shown and not _write(shown, artefact, settings))
+    return FAILED if tally.failed or wanting else OK
+
+
+def _write(shown: sheet.Sheet, artefact: runtime.Artefact, settings: Settings) -> bool:
+    """Write the contact sheet and say so, or why there is none; whether all is well."""
+    try:
+        count = shown.write(f"{shown.count} colored, before and after, by {artefact.name}", settings.overwrite)
+    except (ValueError, OSError) as error:
+        say(f"sheet {shown.path}: not written: {folder.reason(error)}")
+        return False
+    say(f"sheet: {shown.path}, {count} of {shown.count}" if count else "no sheet: this run colored nothing")
+    return True
 
 
 def _model(arguments: Arguments, threads: int) -> runtime.Artefact:

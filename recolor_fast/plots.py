@@ -81,7 +81,7 @@ def _paste(
     draw = ImageDraw.Draw(picture)
     height, width = (scale * side for side in rows[0][0].image.shape[:2])
     for x, title in enumerate(map(legible, titles)):
-        font = _fitting(title, size, width)
+        font = fitting(title, size, width)
         draw.text((left + x * (width + GAP) + 2, top - size - 4), title, fill="black", font=font)
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
@@ -89,11 +89,11 @@ def _paste(
             image = Image.fromarray(cell.image).convert("RGB")
             picture.paste(image.resize((width, height), Image.Resampling.NEAREST), place)
             if label := legible(cell.label):
-                font = _fitting(label, 14, width)
+                font = fitting(label, 14, width)
                 draw.text((place[0] + 2, place[1] + height + 1), label, fill="black", font=font)
 
 
-def _fitting(text: str, size: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def fitting(text: str, size: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The default font at `size` pixels, or smaller, down to 9, where the text would be wider than `width`."""
     while size > 9 and ImageFont.load_default(size).getlength(text) > width:
         size -= 1

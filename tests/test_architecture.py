@@ -78,6 +78,8 @@ outputs
 coloring
 destinations
 tally
+plots
+sheet
 colorize
 study
 environment
@@ -111,7 +113,6 @@ step
 checkpoint
 runs
 metrics
-plots
 proof
 validation
 progress
@@ -189,6 +190,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "outputs",
         "coloring",
         "destinations",
+        "sheet",
         "colorize",
         "study",
     ],
