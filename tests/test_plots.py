@@ -44,9 +44,9 @@ def test_a_sheet_shows_pictures_enlarged_with_its_caption(tmp_path):
 
 
 def test_a_long_name_is_written_smaller_not_cut(tmp_path):
-    narrow = plots._fitting("a-rather-long-name-of-a-system", 18, 192)
+    narrow = plots.fitting("a-rather-long-name-of-a-system", 18, 192)
     assert narrow.getlength("a-rather-long-name-of-a-system") <= 192
-    assert plots._fitting("short", 18, 192).getlength("short") > narrow.getlength("short")
+    assert plots.fitting("short", 18, 192).getlength("short") > narrow.getlength("short")
 
 
 def test_smoothing_keeps_a_constant_and_the_length():
