@@ -12,8 +12,8 @@ demo: notice $(VENV)/.base
 	$(BIN)/python -m recolor_fast.demo
 
 notice:
-	@test -e $(VENV)/.train || echo "This installs into $(VENV), in two steps: what colors photographs (about 150 MB to \
-	download, 0.4 GB of disk), then PyTorch with CUDA to train with (about 3 GB and 7 GB). It takes some minutes."
+	@test -e $(VENV)/.train || echo "This installs into $(VENV), in two steps: what colors photographs (130 MB to \
+	download, 0.4 GB of disk), then PyTorch with CUDA to train with (3.4 GB and 6.4 GB). It takes 3 to 15 minutes."
 
 # A file at a time on each processor, one thread each: threads of two processes would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile

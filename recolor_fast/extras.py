@@ -57,7 +57,7 @@ def no_onnxruntime() -> str:
         )
     if found or find_spec("onnxruntime"):
         return ""
-    return f"onnxruntime, which runs the model, is not installed; {advice('cpu')} (gpu in place of cpu for NVIDIA GPUs)"
+    return f"onnxruntime, which runs the model, is not installed; {advice(fitting())}"
 
 
 def _installed(package: str) -> bool:

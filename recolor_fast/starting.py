@@ -1,6 +1,7 @@
 """How a verb starts: its words are read first, then what takes seconds is imported."""
 
 import importlib
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -26,6 +27,9 @@ def run(module: str, arguments: str = "") -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
+    except BrokenPipeError:  # --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+        code = 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2

@@ -56,6 +56,16 @@ def test_an_unknown_option_is_named_before_anything_heavy_is_imported(name):
     assert done.stdout.splitlines()[-1] == ""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no shell")
+def test_help_that_nobody_reads_to_its_end_is_no_traceback():
+    words = [sys.executable, "-m", "recolor_fast.train", "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write)
+    assert done.stderr == ""
+
+
 WITHOUT = """
 class Absent:
     def find_spec(name, path=None, target=None):
@@ -125,7 +135,8 @@ def test_every_module_of_the_table_is_brought_by_its_extra():
 @pytest.mark.parametrize(
     ("installed", "driver", "expected"),
     [
-        ((), "", ["not installed", "-e '.[cpu]'", "gpu"]),
+        ((), "", ["not installed", "-e '.[gpu]'"]),
+        ((), "no libcuda", ["not installed", "-e '.[cpu]'"]),
         (("onnxruntime", "onnxruntime-gpu"), "", ["both", "uninstall -y onnxruntime onnxruntime-gpu", "-e '.[gpu]'"]),
         (("onnxruntime", "onnxruntime-gpu"), "no libcuda", ["both", "-e '.[cpu]'"]),
         (("onnxruntime",), "no libcuda", []),
@@ -140,6 +151,8 @@ def test_which_onnxruntime_is_installed(installed, driver, expected, monkeypatch
 
     monkeypatch.setattr(extras, "version", version)
     monkeypatch.setattr(extras, "find_spec", lambda name: find_spec(name) if installed else None)
+    monkeypatch.setattr(extras.sys, "platform", "linux")
+    monkeypatch.setattr(extras.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(extras, "nvidia_driver", lambda: driver)
     said = extras.no_onnxruntime()
     assert bool(said) == bool(expected)
