@@ -540,7 +540,7 @@ def test_the_report_counts_whom_it_says_and_writes_files(path, client, tmp_path,
     assert sum(system["answers"] for system in values["systems"]) == 8
     assert values["participants"] == {"started": 2, "complete": 1, "complete_only": False}
     assert values["study"]["versions"]["python"]
-    assert run("report", path, "--complete-only", "--json", tmp_path / "a.json") == 0
+    assert run("report", path, "--complete-only", "--json", tmp_path / "more" / "a.json") == 0
     assert "only these are counted" in capsys.readouterr().out
     assert [s["answers"] for s in json.loads((tmp_path / "more" / "a.json").read_text())["systems"]] == [2, 2, 2]
 
