@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -28,6 +28,7 @@ from recolor_fast.arguments.to_tensorrt import Arguments, parse
 from recolor_fast.data import loader
 from recolor_fast.environment import versions
 from recolor_fast.files import print_path, replacing
+from recolor_fast.options import Options
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -125,7 +126,7 @@ def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shape
 
     For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises ValueError.
     """
-    options = replace(artefact.options, data=data, loader="host", per_class=None, val_per_class=None, classes=None)
+    options = Options(data=data, loader="host", **asdict(artefact.options))
     paths = proof.photographs(options, count)
     (least, *_), _, (largest, *_) = shapes
     if artefact.graph == "chroma":

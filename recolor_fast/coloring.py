@@ -323,7 +323,7 @@ def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Se
         raise verdict
     gray = eight(picture.gray)
     if artefact.graph == "chroma":
-        gray = images.prepared(gray, artefact.options)
+        gray = images.source(gray, artefact.options)
     return _Work(job, picture, gray, notes=tuple(picture.notes))
 
 

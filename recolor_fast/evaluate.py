@@ -34,10 +34,11 @@ from recolor_fast.arguments.evaluate import Arguments, parse
 from recolor_fast.color import SPACES, to_rgb01, to_unit, tone
 from recolor_fast.data import host, index, listed, sources
 from recolor_fast.environment import environment
+from recolor_fast.errors import UserError
 from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.metrics import METRICS, Columns, Judged
 from recolor_fast.networks.graphs import Chroma
-from recolor_fast.options import Options, to_json
+from recolor_fast.options import Options, from_metadata, to_json
 from recolor_fast.photographs.colorless import COLORLESS
 from recolor_fast.tables import DEFINITIONS, PADOVA, SWAPPED, Results, brief, tables
 
@@ -246,9 +247,18 @@ def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
         "artefact",
         lambda path, photograph: chroma.merge(photograph.gray, artefact.chroma(photograph.luma)),
         missing=_no_padova("an artefact holds no critic: give its run folder"),
-        options=artefact.options,
+        options=_stored(artefact),
         images=int(seen) if seen.isdecimal() else None,
     )
+
+
+def _stored(artefact: runtime.Artefact) -> Options | None:
+    """Of the run it was exported from; None, said on stderr, where this version cannot read them."""
+    try:
+        return from_metadata(artefact.metadata["options"])
+    except UserError as error:
+        print(f"warning: {artefact.name}: its preset is not known ({error})", file=sys.stderr)
+        return None
 
 
 def _folder(name: str, folder: Path, chosen: Chosen) -> System:
@@ -268,7 +278,7 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
     graph = Chroma(generator, options.space).eval()
 
     def color(path: Path, photograph: Photograph) -> np.ndarray:
-        seen = images.prepared(photograph.luma, options)
+        seen = images.source(photograph.luma, options)
         with torch.no_grad():
             cbcr = graph(_batch(seen, device)).cpu().numpy()[0]
         return chroma.merge(photograph.gray, cbcr)

@@ -16,12 +16,12 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from recolor_fast.options import Options
 from recolor_fast.photographs import cut_jpeg, decoders, formats, jpeg_headers, libraries, opening, samples
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.opened import Decoded
 from recolor_fast.photographs.opening import MAX_PIXELS
 from recolor_fast.photographs.samples import UnreadableImage, shallow
+from recolor_fast.preparation import Preparation
 
 LARGEST = 2**30  # bytes of a file of libraries.LIBRARIES whose header is read
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
@@ -313,23 +313,16 @@ def reduced(image: np.ndarray, by: int) -> np.ndarray:
     return cv2.resize(image, (-(-width // by), -(-height // by)), interpolation=cv2.INTER_AREA) if by > 1 else image
 
 
-_equalized, _blurred = equalize, blur  # the arguments of source() hide their names
-
-
-def source(gray: np.ndarray, size: int, equalize: bool, blur: bool) -> np.ndarray:
+def source(gray: np.ndarray, preparation: Preparation) -> np.ndarray:
     """What a generator sees of uint8 gray (H,W): equalized, then blurred, then resized to uint8 (size, size).
 
     The order matters: another one differs by three levels and more. A gray far larger than `size` is reduced before all
     that (`reduction`), as `read_rgb` reduces what is trained on, so that both see the same of a large photograph.
     """
+    size = preparation.size
     gray = reduced(gray, reduction(gray.shape[1], gray.shape[0], size))
-    if equalize:
-        gray = _equalized(gray)
-    if blur:
-        gray = _blurred(gray)
+    if preparation.equalize != "none":
+        gray = equalize(gray)
+    if preparation.blur != "none":
+        gray = blur(gray)
     return resize(gray, size, size)
-
-
-def prepared(gray: np.ndarray, options: Options) -> np.ndarray:
-    """What the generator of a run of these options sees of uint8 gray (H,W), by `source`: uint8 (size, size)."""
-    return source(gray, options.size, options.equalize != "none", options.blur != "none")

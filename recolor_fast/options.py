@@ -3,15 +3,18 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from recolor_fast.errors import UserError
+from recolor_fast.preparation import Preparation
+
+Part = TypeVar("Part", bound=Preparation)
 
 AUTO_SPLIT = {"imagenette": (50, 15)}  # photographs per class to train on and to validate on: 500 and 150
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Preparation):
     """Every setting of a run. Lengths and intervals are counted in photographs seen ("images"), never in steps."""
 
     preset: str = "pix2pix"
@@ -37,17 +40,9 @@ class Options:
     gray_photographs: Literal["leave-out", "keep"] = "leave-out"
     """Photographs that hold no color (mean Lab chroma below 2), which teach gray: leave-out, or keep. They are counted
     and said either way."""
-    size: int = 256
-    """Side of the square the networks see, pixels: unet and nearest take 64, 128, 256 and 512, other generators any
-    multiple of 32 from 64 to 1024."""
     load_size: int = 0
     """Side that photographs are decoded to, pixels, before a random square of size is cut out to train on (pix2pix: 286
     with size 256), up to twice size; 0: size, no crop. Validation is never cropped."""
-    equalize: Literal["none", "source", "both"] = "source"
-    """Histogram equalization of: nothing, the gray source, or source and target (per channel). Equalize and blur see
-    the photograph as decoded: before resizing, but JPEGs of 1024 pixels a side and more may be scaled down by then."""
-    blur: Literal["none", "source", "both"] = "source"
-    """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
     flip: bool = False
     """Mirror each photograph left to right with probability 1/2."""
     old_film: float = 0.0
@@ -213,8 +208,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise UserError, naming the value and what was expected, for anything that no run can use."""
-        if self.size % 32 or not 64 <= self.size <= 1024:
-            raise UserError(f"size {self.size}: expected a multiple of 32, 64 to 1024 pixels")
+        super().__post_init__()
         if self.load_size and not self.size <= self.load_size <= 2 * self.size:
             raise UserError(
                 f"load_size {self.load_size}: expected 0 (no crop) or {self.size} to {2 * self.size}, size to twice it"
@@ -313,6 +307,11 @@ def reopened(options: Options) -> Options:
     return replace(options, threads=0, **dict.fromkeys(CHOSEN_BY_DEVICE, "auto"))  # type: ignore[arg-type]
 
 
+def only(part: type[Part], options: Preparation) -> Part:
+    """One part of options, or all of them without what a verb adds."""
+    return part(**{field.name: getattr(options, field.name) for field in fields(part)})
+
+
 def to_json(options: Options) -> str:
     """Options as indented JSON, one key a field."""
     return json.dumps(asdict(options), indent=2)
@@ -331,3 +330,15 @@ def from_dict(values: dict[str, Any]) -> Options:
         )
     terms = tuple((name, float(weight)) for name, weight in values.get("terms", ()))
     return Options(**BEFORE | values | {"terms": terms})
+
+
+def from_metadata(text: str) -> Options:
+    """The options of the run that an artefact or a file of weights names in its metadata, JSON of any version.
+
+    Of those this version does not know none is taken. UserError where they are no options that a run can use.
+    """
+    own = {field.name for field in fields(Options)}
+    try:
+        return from_dict({name: value for name, value in json.loads(text).items() if name in own})
+    except (TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"not the options of a run: {error}") from error

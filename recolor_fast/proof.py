@@ -14,6 +14,7 @@ from skimage import color
 from recolor_fast import chroma, images
 from recolor_fast.data import index, sources
 from recolor_fast.options import Options
+from recolor_fast.preparation import Preparation
 
 SIDES = (0.5, 1.0, 2.0)  # longer sides of the photographs an artefact is proven on, in sides of its model
 BOUNDS = {  # precision -> field of Proof, and what it may be at most; int8: CIEDE2000 1 is barely seen side by side
@@ -64,21 +65,21 @@ def photographs(options: Options, count: int) -> list[Path]:
     return paths
 
 
-def view(rgb: np.ndarray, options: Options, graph: str) -> View:
+def view(rgb: np.ndarray, preparation: Preparation, graph: str) -> View:
     """One photograph (H,W,3) as a batch of 1."""
     if graph == "image":
         return View(rgb[None], ())
     luma = images.gray(rgb)
-    return View(images.prepared(luma, options)[None, None], [luma])
+    return View(images.source(luma, preparation)[None, None], [luma])
 
 
-def views(paths: Sequence[Path], options: Options, graph: str) -> Iterator[View]:
+def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterator[View]:
     """Every photograph at every one of SIDES."""
     for path in paths:
         rgb = images.read_rgb(path.read_bytes())
         for side in SIDES:
-            scale = side * options.size / max(rgb.shape[:2])
-            yield view(images.resize(rgb, *(max(1, round(edge * scale)) for edge in rgb.shape[:2])), options, graph)
+            scale = side * preparation.size / max(rgb.shape[:2])
+            yield view(images.resize(rgb, *(max(1, round(edge * scale)) for edge in rgb.shape[:2])), preparation, graph)
 
 
 def prove(expected: Run, found: Run, graph: str, views: Iterable[View]) -> Proof:

@@ -17,7 +17,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import fields
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -28,7 +27,7 @@ import numpy as np
 
 from recolor_fast import chroma, extras, images, processors
 from recolor_fast.files import SHIPPED, NotPrivate, private_folder
-from recolor_fast.options import Options, from_dict
+from recolor_fast.preparation import Preparation, from_options
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -78,8 +77,8 @@ class Artefact(NamedTuple):
 
     session: Any
     """What computes: its run(names of outputs, {name of input: batch}) is onnxruntime's."""
-    options: Options
-    """Options of the run it was exported from; size, equalize and blur say how `gray` is prepared (images.source)."""
+    options: Preparation
+    """How `gray` is prepared (images.source); metadata["options"] are all of the run it was exported from, as JSON."""
     graph: str
     """What the graph computes, a key of GRAPHS."""
     provider: str
@@ -119,7 +118,7 @@ class Artefact(NamedTuple):
         if self.graph == "image":
             small = images.reduced(gray, images.reduction(gray.shape[1], gray.shape[0], options.size))
             return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None])[0])
-        return self.run(images.prepared(gray, options)[None, None])[0]
+        return self.run(images.source(gray, options)[None, None])[0]
 
 
 def shipped(graph: str = "chroma") -> Path:
@@ -358,9 +357,7 @@ def _artefact(session: Any, path: str | Path) -> Artefact:
                 "exported it"
             )
     try:
-        stored = json.loads(metadata["recolor_fast.options"])
-        own = {field.name for field in fields(Options)}  # others are of another version and say how it was trained
-        options = from_dict({name: value for name, value in stored.items() if name in own})
+        options = from_options(json.loads(metadata["recolor_fast.options"]))  # the others say how it was trained
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadArtefact(f"{path}: its options cannot be read ({_one_line(error)[:200]}); export it again") from error
     for kind, got, (name, shape) in zip(("input", "output"), found, GRAPHS[graph]):

@@ -22,6 +22,7 @@ memory
 signals
 extras
 starting
+preparation
 options
 presets
 arguments.foreign
@@ -200,6 +201,13 @@ def test_coloring_imports_neither_torch_nor_training(name):
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "recolor_fast" in loaded
     assert not {"torch", "torchvision", "lpips", "skimage", "onnx"} & set(loaded)
+
+
+def test_coloring_knows_no_options_of_a_training():
+    program = "import sys, recolor_fast.colorize, recolor_fast.study; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"recolor_fast.runtime", "recolor_fast.preparation"} <= set(loaded)
+    assert not {"recolor_fast.options", "recolor_fast.presets", "recolor_fast.arguments.train"} & set(loaded)
 
 
 def test_no_code_branches_on_a_presets_name():

@@ -22,6 +22,7 @@ from PIL import Image
 
 from recolor_fast import chroma, coloring, colorize, folder, images, jpeg, outputs, pictures, runtime
 from recolor_fast.photographs import claims, provenance, walk
+from recolor_fast.preparation import Preparation
 from tests import artefacts
 from tests.commands import run, verb
 from tests.photographs import shared
@@ -87,7 +88,7 @@ def test_the_model_sees_what_its_options_say(equalize, blur, tmp_path: Path) -> 
     options = artefacts.Options(size=64, equalize=equalize, blur=blur)
     artefact = runtime.load(artefacts.echo(tmp_path / "echo.onnx", options), "cpu")
     gray = draw(tmp_path / "a.png", 100, 80) // 2 + 30
-    seen = images.source(gray, 64, equalize != "none", blur != "none")
+    seen = images.source(gray, Preparation(64, equalize, blur))
     assert np.array_equal(colorize.colorize(artefact, gray), chroma.merge(gray, np.stack([seen, seen])))
 
 

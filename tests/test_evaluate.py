@@ -15,7 +15,7 @@ from skimage.color import rgb2lab
 from recolor_fast import chroma, colorize, evaluate, images, metrics, runtime, tables, train
 from recolor_fast.data.chosen import choose
 from recolor_fast.metrics import METRICS
-from recolor_fast.options import Options
+from recolor_fast.options import Options, from_metadata
 from recolor_fast.photographs import encoders
 from recolor_fast.presets import PRESETS
 from tests.artefacts import constant
@@ -448,7 +448,7 @@ def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
         }.items()
     }
     assert [name for name, is_of in found.items() if is_of] == ["itself", "small"]
-    shipped = runtime.load(runtime.shipped(), "cpu").options
+    shipped = from_metadata(runtime.load(runtime.shipped(), "cpu").metadata["options"])
     assert not tables._is_of(system._replace(options=shipped), PRESETS)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from recolor_fast import colorize, evaluate, folder, images, runs, runtime
 from recolor_fast.color import SPACES
 from recolor_fast.data import host, sources
-from recolor_fast.options import Options
+from recolor_fast.options import Options, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels
 
@@ -52,7 +52,7 @@ def seen_in_evaluation(kind: str, path: Path, options: Options, size: int, monke
         monkeypatch.setattr(runs, "trained", lambda folder: trained)
         system = evaluate._run("r", Path(), CPU)
     else:
-        artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {})
+        artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {"options": to_json(options)})
         monkeypatch.setattr(runtime, "load", lambda path, device: artefact)
         system = evaluate._artefact("a", Path(), "cpu")
     system.color(path, evaluate.read(path, size))
@@ -62,7 +62,7 @@ def seen_in_evaluation(kind: str, path: Path, options: Options, size: int, monke
 def seen_by_the_folder_tool(gray: np.ndarray, options: Options, place: Path) -> np.ndarray:
     watching = Watching(options)
     Image.fromarray(gray).save(place / "gray.png")
-    artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {})
+    artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {"options": to_json(options)})
     jobs = [folder.Job(place / "gray.png", place / "colored.png", "PNG")]
     records = list(colorize.color(artefact, jobs, colorize.Settings(overwrite=True)))
     assert [record.status for record in records] == ["ok"]
@@ -94,7 +94,7 @@ def test_another_order_would_be_seen(photographs, size, equalize, blur):
     """What evaluation did once, reducing to the square before all else, differs by more than those levels."""
     photograph = evaluate.read(photographs[0], size)
     options = replace(Options(), size=size, equalize=equalize, blur=blur)
-    other, ours = (images.prepared(gray, options).astype(int) for gray in (photograph.gray, photograph.luma))
+    other, ours = (images.source(gray, options).astype(int) for gray in (photograph.gray, photograph.luma))
     assert np.abs(other - ours).max() > 3
 
 

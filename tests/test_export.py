@@ -16,7 +16,7 @@ from recolor_fast import checkpoint, chroma, colorize, images, proof, runs, runt
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
 from recolor_fast.networks.layers import NORMS
-from recolor_fast.options import Options, from_dict
+from recolor_fast.options import Options, from_dict, from_metadata
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels, write_jpegs
 
@@ -77,7 +77,7 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
     artefact = runtime.load(path, "cpu")
     assert artefact.graph == "chroma"
     stored = from_dict(json.loads((run / "options.json").read_text()))
-    assert artefact.options == replace(stored, data="photographs", runs="runs")
+    assert from_metadata(artefact.metadata["options"]) == replace(stored, data="photographs", runs="runs")
 
 
 def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, capsys):
@@ -86,7 +86,7 @@ def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, caps
     to_onnx.write(to_onnx.Arguments(run, saturation=0.5, photographs=1), trained, tmp_path / "half.onnx")
     artefact = runtime.load(tmp_path / "half.onnx", "cpu")
     assert artefact.metadata["saturation"] == "0.5"
-    gray = images.prepared(images.gray(pixels(1)), options)[None, None]
+    gray = images.source(images.gray(pixels(1)), options)[None, None]
     whole = to_onnx.in_torch(options, trained.generator, "chroma")(gray).astype(int) - 128
     half = artefact.run(gray).astype(int) - 128
     assert np.abs(whole).max() > 10
@@ -166,7 +166,7 @@ def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, expor
     photograph = images.gray(pixels(3, 150, 210))
     colored = colorize.colorize(runtime.load(exported("chroma"), "cpu"), photograph)
     options, generator, _, _ = runs.trained(run)
-    prepared = images.source(photograph, 64, options.equalize != "none", options.blur != "none")
+    prepared = images.source(photograph, options)
     with torch.no_grad():
         cbcr = Chroma(generator, options.space)(torch.from_numpy(prepared)[None, None]).numpy()[0]
     expected = chroma.merge(photograph, cbcr)

@@ -88,7 +88,7 @@ def test_the_image_graph_is_the_steps_of_the_folder_tool(preset, height, width):
         ours = Image(generator, options)(torch.from_numpy(rgb)).numpy()
         for found, photograph in zip(ours, rgb):
             gray = images.gray(photograph)
-            seen = images.source(gray, 64, options.equalize != "none", options.blur != "none")
+            seen = images.source(gray, options)
             cbcr = Chroma(generator, options.space)(torch.from_numpy(seen)[None, None]).numpy()[0]
             expected = chroma.merge(gray, cbcr).astype(int)
             assert np.abs(found - expected).max() <= 4  # chroma is rounded there, which blue takes 1.8 times

@@ -18,6 +18,7 @@ from PIL import Image
 
 from recolor_fast import images, pictures
 from recolor_fast.photographs import encoders
+from recolor_fast.preparation import Applied, Preparation
 
 ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd-images"
 
@@ -397,28 +398,28 @@ def test_reduced_is_the_mean_of_squares(by: int, shape: tuple[int, ...], dtype: 
 
 
 @pytest.mark.parametrize("side", [(1536, 2048), (1601, 2047)])
-@pytest.mark.parametrize("prepare", [True, False])
-def test_a_large_photograph_is_the_same_to_training_and_to_coloring(side: tuple[int, int], prepare: bool) -> None:
+@pytest.mark.parametrize("prepare", ["source", "none"])
+def test_a_large_photograph_is_the_same_to_training_and_to_coloring(side: tuple[int, int], prepare: Applied) -> None:
     """A JPEG decoded at a fraction, then made gray, and its whole gray: within 0.5 level on average, 3 at most."""
     piece = (NOISE[:60, :80] // 4 + 3 * (smooth(60, 80) // 4)).astype(np.uint8)
     rgb = cv2.resize(piece, side[::-1], interpolation=cv2.INTER_CUBIC)
     data = encoded(Image.fromarray(rgb), "JPEG", quality=95)
     assert images.read_rgb(data, 256).shape[0] == -(-side[0] // 2)
-    trained = images.source(images.gray(images.read_rgb(data, 256)), 256, prepare, prepare)
-    colored = images.source(pictures.read(data).gray, 256, prepare, prepare)
+    trained = images.source(images.gray(images.read_rgb(data, 256)), Preparation(256, prepare, prepare))
+    colored = images.source(pictures.read(data).gray, Preparation(256, prepare, prepare))
     assert np.abs(trained.astype(int) - colored).mean() < 0.5
     assert distance(trained, colored) <= 3
-    other = images.source(images.gray(rgb)[:, ::-1], 256, prepare, prepare)
+    other = images.source(images.gray(rgb)[:, ::-1], Preparation(256, prepare, prepare))
     assert distance(trained, other) > 30
 
 
 def test_source_equalizes_then_blurs_then_resizes() -> None:
     gray = NOISE[..., 0] // 2
-    got = images.source(gray, 64, equalize=True, blur=True)
+    got = images.source(gray, Preparation(64))
     assert distance(got, images.resize(images.blur(images.equalize(gray)), 64, 64)) == 0
     assert distance(got, images.resize(images.equalize(images.blur(gray)), 64, 64)) > 3
-    assert distance(images.source(gray, 64, equalize=False, blur=False), images.resize(gray, 64, 64)) == 0
-    assert distance(images.source(gray, 64, False, True), images.resize(images.blur(gray), 64, 64)) == 0
+    assert distance(images.source(gray, Preparation(64, "none", "none")), images.resize(gray, 64, 64)) == 0
+    assert distance(images.source(gray, Preparation(64, "none", "both")), images.resize(images.blur(gray), 64, 64)) == 0
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

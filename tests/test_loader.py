@@ -19,6 +19,7 @@ from recolor_fast import images, processors
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.options import Options
 from recolor_fast.photographs import encoders
+from recolor_fast.preparation import Preparation
 from tests.photographs import pixels, shared, write_jpegs
 
 OPTIONS = Options(size=64, loader="host", cache="off", batch=3)
@@ -64,7 +65,7 @@ def test_decode_is_the_shared_arithmetic(paths, equalize, blur):
     gray, rgb = host.decode(paths[0], 64, equalize, blur)
     assert (gray.shape, rgb.shape, gray.dtype, rgb.dtype) == ((1, 64, 64), (3, 64, 64), torch.uint8, torch.uint8)
     pixels = images.read_rgb(paths[0].read_bytes())
-    source = images.source(images.gray(pixels), 64, equalize != "none", blur != "none")
+    source = images.source(images.gray(pixels), Preparation(64, equalize, blur))
     assert levels(gray[0], torch.from_numpy(source), frame=0) <= 1
     pixels = images.equalize(pixels) if equalize == "both" else pixels
     pixels = images.blur(pixels) if blur == "both" else pixels

@@ -19,9 +19,10 @@ from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
 from recolor_fast.presets import DEFAULT, PRESETS
 
+ROOT = Path(__file__).parent.parent / "recolor_fast"
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-preset data per_class val_per_class classes check gray_photographs size load_size equalize blur flip old_film loader
+size equalize blur preset data per_class val_per_class classes check gray_photographs load_size flip old_film loader
 cache space source_channels generator encoder_weights encoder_rate freeze_encoder critic width generator_norm
 critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
@@ -37,7 +38,7 @@ def test_the_set_of_options_is_frozen():
 
 
 def test_every_option_is_documented():
-    text = (Path(__file__).parent.parent / "recolor_fast" / "options.py").read_text()
+    text = "".join((ROOT / f"{module}.py").read_text() for module in ("preparation", "options"))
     for name in NAMES:
         assert re.search(rf'^    {name}: .*\n    """', text, re.M), name
 
@@ -209,7 +210,7 @@ def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, ca
     ],
 )
 def test_the_help_of_a_name_lists_its_table(option, table):
-    text = (Path(__file__).parent.parent / "recolor_fast" / "options.py").read_text()
+    text = (ROOT / "options.py").read_text()
     words = re.search(rf'^    {option}: [^\n]*\n    """(.*?)"""', text, re.M | re.S)
     assert words is not None
     assert all(re.search(rf"\b{name}\b", words.group(1)) for name in table)

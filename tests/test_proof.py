@@ -7,6 +7,7 @@ import pytest
 
 from recolor_fast import images, proof
 from recolor_fast.options import Options
+from recolor_fast.preparation import Preparation
 from tests.photographs import write_jpegs
 
 OPTIONS = Options(size=64)
@@ -60,7 +61,7 @@ def test_every_photograph_is_seen_at_every_size_as_the_graph_takes_it(tmp_path):
 
     proof.prove(chroma, chroma, "chroma", proof.views([path], OPTIONS, "chroma"))
     rgb = images.resize(images.read_rgb(path.read_bytes()), 96, 128)
-    np.testing.assert_array_equal(seen[-1][0, 0], images.source(images.gray(rgb), 64, True, True))
+    np.testing.assert_array_equal(seen[-1][0, 0], images.source(images.gray(rgb), Preparation(64)))
 
 
 def test_int8_is_bound_by_what_is_seen(tmp_path):

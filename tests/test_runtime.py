@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
 from recolor_fast import images, processors, runtime
-from recolor_fast.options import Options
+from recolor_fast.options import Options, only
+from recolor_fast.preparation import Preparation
 from tests import artefacts
 
 GRAY = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
@@ -26,7 +27,8 @@ GRAY = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
 def test_an_artefact_runs_and_carries_its_options(tmp_path: Path) -> None:
     options = replace(artefacts.OPTIONS, equalize="none", blur="both", terms=(("l1", 7.0),))
     loaded = runtime.load(artefacts.echo(tmp_path / "a.onnx", options), "cpu")
-    assert (loaded.options, loaded.graph, loaded.provider) == (options, "chroma", "CPUExecutionProvider")
+    assert loaded.options == only(Preparation, options)
+    assert (loaded.graph, loaded.provider) == ("chroma", "CPUExecutionProvider")
     cbcr = loaded.run(GRAY)
     assert cbcr.dtype == np.uint8
     assert np.array_equal(cbcr, np.concatenate([GRAY, GRAY], axis=1))
@@ -620,7 +622,7 @@ def test_the_chroma_graph_is_given_the_prepared_luminance(equalize: str, blur: s
     options = replace(artefacts.OPTIONS, equalize=equalize, blur=blur)  # type: ignore[arg-type]
     loaded = runtime.load(artefacts.echo(tmp_path / "a.onnx", options), "cpu")
     gray = np.random.default_rng(0).integers(50, 200, (90, 120), dtype=np.uint8)
-    seen = images.source(gray, 64, equalize != "none", blur != "none")
+    seen = images.source(gray, options)
     assert np.array_equal(loaded.chroma(gray), np.stack([seen, seen]))
 
 
@@ -685,7 +687,7 @@ def test_an_artefact_of_a_version_with_other_training_options_loads(tmp_path):
     path = artefacts.constant(tmp_path / "newer.onnx")
     values = asdict(artefacts.OPTIONS) | {"option_of_a_later_version": 9}
     artefacts.change(path, set_metadata(options=json.dumps(values)))
-    assert runtime.load(path, "cpu").options == artefacts.OPTIONS
+    assert runtime.load(path, "cpu").options == only(Preparation, artefacts.OPTIONS)
 
 
 def test_an_image_graph_is_given_no_more_than_its_chroma_needs(tmp_path: Path) -> None:
@@ -693,3 +695,35 @@ def test_an_image_graph_is_given_no_more_than_its_chroma_needs(tmp_path: Path) -
     gray = np.full((1030, 2050), 100, np.uint8)
     assert artefact.chroma(gray).shape == (2, 515, 1025)
     assert artefact.chroma(gray[:500, :700]).shape == (2, 500, 700)
+
+
+@pytest.mark.parametrize("change", [{"keep": 1}, {"critic_steps": 0}, {"data": ""}, {"preset": 7}])
+def test_an_artefact_loads_whatever_its_training_options_say(change, tmp_path):
+    path = tmp_path / "copy.onnx"
+    path.write_bytes(runtime.shipped().read_bytes())
+    stored = runtime.load(path, "cpu").metadata["options"]
+    artefacts.change(path, set_metadata(options=json.dumps(json.loads(stored) | change)))
+    loaded = runtime.load(path, "cpu")
+    assert loaded.options == runtime.load(runtime.shipped(), "cpu").options
+    assert json.loads(loaded.metadata["options"]) == json.loads(stored) | change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": 100}, "size 100: expected a multiple of 32"),
+        ({"size": "64"}, "size 64: expected a multiple of 32"),
+        ({"equalize": "some"}, "equalize 'some': expected none, source, both"),
+        ({"blur": True}, "blur True: expected none, source, both"),
+        ({"equalize": None, "blur": None}, "equalize None: expected none, source, both"),
+    ],
+)
+def test_an_artefact_that_does_not_say_how_gray_is_prepared_is_refused(change, words, tmp_path):
+    path = artefacts.constant(tmp_path / "a.onnx")
+    artefacts.change(path, set_metadata(options=json.dumps(asdict(artefacts.OPTIONS) | change)))
+    with pytest.raises(runtime.BadArtefact, match=words):
+        runtime.load(path, "cpu")
+    values = {name: value for name, value in asdict(artefacts.OPTIONS).items() if name not in change}
+    artefacts.change(path, set_metadata(options=json.dumps(values)))
+    with pytest.raises(runtime.BadArtefact, match=f"no {', '.join(change)} among them"):
+        runtime.load(path, "cpu")

@@ -25,8 +25,8 @@ from torch import Tensor
 from recolor_fast import extras, images, processors
 from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.errors import UserError
-from recolor_fast.options import Options
 from recolor_fast.photographs import jpeg_headers
+from recolor_fast.preparation import Preparation
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
 # to even). All products and sums are exact in float32, so gray is OpenCV's to the bit on every device: equalizing
@@ -58,7 +58,7 @@ def encoded(path: Path, size: int, decoded: bool = False) -> np.ndarray:
 def stream(
     paths: Sequence[Path],
     chunks: Iterable[Sequence[int] | np.ndarray],
-    options: Options,
+    preparation: Preparation,
     batch: int,
     size: int,
     device_id: int | None = None,
@@ -68,9 +68,9 @@ def stream(
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8, for each chunk of n <= `batch` positions in `paths`, in order.
 
-    S is `size`, whatever `options` say; they give `equalize` and `blur`. On the GPU `device_id`, or on the CPU without
-    one, by `workers` threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and
-    as many are under way in DALI, however long nobody asks; 1 works only while it is asked. The tensors are copies.
+    S is `size`, whatever the `preparation` says. On the GPU `device_id`, or on the CPU without one, by `workers`
+    threads (all processors). `chunks` may be endless. At most `ahead` batches are held as files and as many are under
+    way in DALI, however long nobody asks; 1 works only while it is asked. The tensors are copies.
     Closing the generator ends the pipeline.
 
     `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader). A batch
@@ -98,7 +98,7 @@ def stream(
         fed.clear()
         with closing(in_order(read, asked(again), ahead)) as batches:
             try:
-                pipe = _pipeline(batches, options, batch, size, device_id, workers or processors.threads(), ahead)
+                pipe = _pipeline(batches, preparation, batch, size, device_id, workers or processors.threads(), ahead)
                 while True:
                     try:
                         gray, rgb = pipe.run()
@@ -151,7 +151,7 @@ def _copied(gray: Any, rgb: Any, device_id: int | None) -> tuple[Tensor, Tensor]
 
 def _pipeline(
     batches: Iterator[list[np.ndarray]],
-    options: Options,
+    preparation: Preparation,
     batch: int,
     size: int,
     device_id: int | None,
@@ -174,8 +174,8 @@ def _pipeline(
         )
         gray = fn.coord_transform(rgb, M=GRAY, T=[HALF_UP], dtype=types.UINT8)
         settings: tuple[tuple[str, Any], ...] = (
-            (options.equalize, fn.equalize),
-            (options.blur, lambda image: fn.gaussian_blur(image, window_size=5, sigma=0.7)),
+            (preparation.equalize, fn.equalize),
+            (preparation.blur, lambda image: fn.gaussian_blur(image, window_size=5, sigma=0.7)),
         )
         for value, function in settings:
             gray = gray if value == "none" else function(gray)

@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import resize
 
 from recolor_fast import images, processors
 from recolor_fast.data.index import in_order, naming, reader
-from recolor_fast.options import Options
+from recolor_fast.preparation import Preparation
 
 
 def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:
@@ -51,17 +51,17 @@ def square(rgb: np.ndarray, size: int, equalize: str, blur: str) -> tuple[Tensor
 def stream(
     paths: Sequence[Path],
     chunks: Iterable[Sequence[int] | np.ndarray],
-    options: Options,
+    preparation: Preparation,
     batch: int,
     size: int,
     strict: bool = True,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """(gray (n,1,S,S), rgb (n,3,S,S)), uint8 on the CPU, for each chunk of n <= `batch` positions in `paths`, in order.
 
-    S is `size`, whatever `options` say; they give `equalize` and `blur`. `chunks` may be endless. Nothing is decoded
-    before the first batch is asked for; from then on at most 2 * batch + 2 * processors photographs are held that were
-    not handed over, 4 * S^2 bytes each, however long nobody asks. A photograph at the size it is decoded at
-    (images.reduction) is held only while it is worked on, one a processor. Closing the generator ends its threads.
+    S is `size`, whatever the `preparation` says. `chunks` may be endless. Nothing is decoded before the first batch is
+    asked for; from then on at most 2 * batch + 2 * processors photographs are held that were not handed over,
+    4 * S^2 bytes each, however long nobody asks. A photograph at the size it is decoded at (images.reduction) is held
+    only while it is worked on, one a processor. Closing the generator ends its threads.
     `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader).
     """
     cv2.setNumThreads(1)  # one photograph a thread: OpenCV's own threads would only get in each other's way
@@ -72,7 +72,7 @@ def stream(
             lengths.append(len(chunk))
             yield from map(int, chunk)
 
-    one = reader(lambda path: decode(path, size, options.equalize, options.blur), paths, strict)
+    one = reader(lambda path: decode(path, size, preparation.equalize, preparation.blur), paths, strict)
 
     with closing(in_order(one, asked(), 2 * batch + 2 * processors.threads())) as decoded:
         for first in decoded:
