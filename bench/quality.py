@@ -24,7 +24,7 @@ there is none. `farthest` names the quantity with the largest difference and `of
 allowed: above 1 does not agree. A number that is not finite does not agree either.
 
 Presets with LPIPS train with lpips_mini in its place where its weights cannot be had, after a warning. Weights of the
-adversary wgan are scaled with the size as README says, 20 / size at 1 for the preset.
+adversary wgan are scaled with the size as docs/papers.md says, 20 / size at 1 for the preset.
 """
 
 import argparse

@@ -75,7 +75,7 @@ SEE = f"{FOLDER}/colored.png shows what the colorizer that comes with recolor_fa
 RESULTS = f"""\
 The results are in {FOLDER}/: runs/sample (losses, samples, checkpoints), colorizer.onnx,
 gray/, colored/ by that one, shipped/ by the colorizer that comes with recolor_fast, and all side by side in
-colored.png. Five photographs teach five photographs: train on more (see README.md).
+colored.png. Five photographs teach five photographs: train on more (see docs/training.md).
 To color photographs of your own at once:
   source {Path(sys.prefix).name}/bin/activate
   python -m recolor_fast.colorize photos colored"""

@@ -22,7 +22,7 @@ def test_its_photographs_are_gray_and_stay(tmp_path):
 
 
 def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
-    """And its adversary has the weight that the README's rule gives for its size."""
+    """And its adversary has the weight that the rule of docs/papers.md gives for its size."""
     monkeypatch.chdir(tmp_path)
     options, folder = train.parse(demo.TRAIN.split()[2:])
     assert folder is None

@@ -340,8 +340,8 @@ def test_auto_falls_back_to_lpips_mini_with_one_warning(capsys):
     assert said.count("\n") == 1
     assert len(said) < 120
     assert "no weights of lpips_alex here: lpips_mini takes its place" in said
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    assert "--lpips-weights FILE" in readme.split("## What may be missing")[1]
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    assert "--lpips-weights FILE" in page.split("## What may be missing")[1]
     assert resolve_lpips(resolved) == resolved  # --resume asks again
     assert capsys.readouterr().err == ""
 

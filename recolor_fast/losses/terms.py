@@ -94,7 +94,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
         raise UserError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
-        advice = 'see "What may be missing" in README.md'
+        advice = 'see "What may be missing" in docs/training.md'
         print(f"warning: no weights of {wanted} here: {FALLBACK} takes its place; {advice}", file=sys.stderr)
         wanted = FALLBACK
     if file == "random":
