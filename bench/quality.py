@@ -12,8 +12,8 @@ ours lazy     as ours, with the penalty in every 4th critic step: another object
 
 Columns: `ms` per photograph (median of all steps of all seeds, taken in turns), `ratio` of paper's ms to the row's own
 (more than 1 is faster), then means over the seeds of each loss part (its mean over the last quarter of training) and of
-each validation metric (recolor_fast.metrics.compare), each with its spread beside it, the standard deviation over
-the seeds.
+each validation metric (metrics.compare in recolor_fast/evaluation), each with its spread beside it, the standard
+deviation over the seeds.
 
 `agrees` is a two-sample t test of every one of these quantities: the difference of means to paper's is at most q
 standard errors, where the standard error is sqrt((s_paper^2 + s_row^2) / seeds) and q Student's quantile with

@@ -24,8 +24,9 @@ from safetensors.torch import save
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
-from recolor_fast import chroma, images, metrics, runs, train
+from recolor_fast import chroma, images, runs, train
 from recolor_fast.data import loader, sources
+from recolor_fast.evaluation import metrics
 from recolor_fast.files import SHIPPED, replacing
 from recolor_fast.networks.graphs import GRAPHS, Chroma
 from recolor_fast.options import to_json

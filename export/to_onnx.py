@@ -29,8 +29,8 @@ from recolor_fast import chroma, images, proof, runs, runtime
 from recolor_fast.arguments.to_onnx import Arguments, parse
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
+from recolor_fast.evaluation.metrics import compare
 from recolor_fast.files import print_path, replacing
-from recolor_fast.metrics import compare
 from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 

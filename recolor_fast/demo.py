@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recolor_fast import images, plots
+from recolor_fast import images
 from recolor_fast.arguments.demo import parse
 from recolor_fast.data import sources
+from recolor_fast.evaluation import plots
 from recolor_fast.photographs import encoders
 
 FOLDER = Path("demo")

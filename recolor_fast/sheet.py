@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from recolor_fast import folder, images, plots
+from recolor_fast import folder, images
+from recolor_fast.evaluation import plots
 from recolor_fast.files import legible, replacing
 from recolor_fast.photographs import walk
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import bars, chroma, images, metrics, plots
+from recolor_fast import bars, chroma, images
+from recolor_fast.evaluation import metrics, plots
 from recolor_fast.networks.graphs import Chroma
 from recolor_fast.step import Step
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from export import to_onnx
-from recolor_fast import evaluate, metrics, runs, train
+from recolor_fast import evaluate, runs, train
 from recolor_fast.data import listed
+from recolor_fast.evaluation import judges
 from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
@@ -84,8 +85,8 @@ def test_a_started_run_whose_photographs_and_start_are_gone_goes_on(tmp_path):
 @pytest.mark.parametrize("layout", ["classes", "split"])
 def test_evaluation_says_which_photographs_a_run_was_trained_on(tmp_path, capsys, monkeypatch, layout):
     """By their names, so also where they lie elsewhere now; not of those it validated on."""
-    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
-    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    monkeypatch.setattr(judges, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(judges, "reachable", lambda url: False)
     monkeypatch.setattr(evaluate, "draw", lambda *given: None)  # the figures take longer than all else
     data = photographs(tmp_path / "a", layout)
     run(data, tmp_path, *WORDS, "--images", 2)

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recolor_fast import colored, evaluate, metrics
+from recolor_fast import evaluate
+from recolor_fast.evaluation import colored, judges
 from tests.photographs import pixels, write_jpegs
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
-    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    monkeypatch.setattr(judges, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(judges, "reachable", lambda url: False)
     monkeypatch.setattr(evaluate, "draw", lambda *given: None)  # the figures take longer than all else
 
 

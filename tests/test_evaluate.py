@@ -12,9 +12,12 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from recolor_fast import chroma, colorize, evaluate, images, metrics, runtime, tables, train
-from recolor_fast.data.chosen import choose
-from recolor_fast.metrics import METRICS
+from recolor_fast import chroma, colorize, evaluate, images, runtime, train
+from recolor_fast.arguments.evaluate import Arguments
+from recolor_fast.data.chosen import choose as choose_for_training
+from recolor_fast.evaluation import judges, metrics, papers, report, systems
+from recolor_fast.evaluation.chosen import Chosen, Photograph, choose, read, true_classes
+from recolor_fast.evaluation.metrics import METRICS
 from recolor_fast.options import Options, from_metadata
 from recolor_fast.photographs import encoders
 from recolor_fast.presets import PRESETS
@@ -31,8 +34,8 @@ COUNT = 5
 def offline():
     """No test waits for a server, and none uses what a machine happens to have."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "missing", lambda term, file: "no server answers")
-        patch.setattr(metrics, "reachable", lambda url: False)
+        patch.setattr(judges, "missing", lambda term, file: "no server answers")
+        patch.setattr(judges, "reachable", lambda url: False)
         patch.setattr(torch.hub, "get_dir", lambda: "no such folder")
         yield
 
@@ -151,19 +154,19 @@ def test_numbers_are_those_of_the_photographs(found, place):
 
 def test_the_sepia_baseline_is_one_tone_at_every_luminance(found, out, place):
     """Made by scikit-image from the definition; chroma is in whole levels of Cb and Cr, so within a Lab unit or so."""
-    (a, b), levels = evaluate.BASELINES["sepia"], np.arange(30, 226, dtype=np.uint8)
+    (a, b), levels = systems.BASELINES["sepia"], np.arange(30, 226, dtype=np.uint8)
     tone = rgb2lab(np.array([[0x70, 0x42, 0x14]], np.uint8))[0]
     assert np.arctan2(b, a) == pytest.approx(np.arctan2(tone[2], tone[1]), abs=0.01)
     assert np.hypot(a, b) == pytest.approx(8, abs=0.01)
-    sepia = evaluate.baseline("sepia", (a, b))
-    photograph = evaluate.Photograph(np.repeat(levels[None, :, None], 3, 2), levels[None], levels[None])
+    sepia = systems.baseline("sepia", (a, b))
+    photograph = Photograph(np.repeat(levels[None, :, None], 3, 2), levels[None], levels[None])
     painted = sepia.color(Path(), photograph)
     assert np.abs(rgb2lab(painted)[..., 1:] - (a, b)).max() < 1.5
     assert np.abs(rgb2lab(painted)[..., 1:].mean((0, 1)) - (a, b)).max() < 0.2
     assert np.abs(painted @ [0.299, 0.587, 0.114] - levels).max() <= 1
     squares = []
     for path in sorted((place / "photographs" / "val").rglob("*.jpg")):
-        squares.append(((rgb2lab(evaluate.read(path, 64).truth)[..., 1:] - (a, b)) ** 2).mean())
+        squares.append(((rgb2lab(read(path, 64).truth)[..., 1:] - (a, b)) ** 2).mean())
     measured = found["systems"]["sepia"]["ab_rmse"]
     assert measured["mean"] == pytest.approx(np.sqrt(np.mean(squares)), rel=0.02)
     assert measured["low"] < measured["mean"] < measured["high"]
@@ -177,8 +180,8 @@ def test_the_sepia_baseline_is_one_tone_at_every_luminance(found, out, place):
 
 def test_the_gray_baseline_is_exactly_gray():
     levels = np.arange(256, dtype=np.uint8)[None]
-    photograph = evaluate.Photograph(levels, levels, levels)
-    picture = evaluate.baseline("gray", evaluate.BASELINES["gray"]).color(Path(), photograph)
+    photograph = Photograph(levels, levels, levels)
+    picture = systems.baseline("gray", systems.BASELINES["gray"]).color(Path(), photograph)
     assert np.array_equal(picture, np.repeat(levels[..., None], 3, 2))
 
 
@@ -206,7 +209,7 @@ def test_a_generator_of_three_channels_is_measured_swapped_too(tmp_path):
     truth = pixels(0, 64, 64)
     encoders.write(tmp_path / "a.png", truth, None, "PNG", 95)
     options = Options(size=64, equalize="none", blur="none")
-    found = evaluate._padova_columns(Generator(), Critic(), options, CPU, True, tmp_path / "a.png")
+    found = systems._padova_columns(Generator(), Critic(), options, CPU, True, tmp_path / "a.png")
     assert seen == [1, 3]
     gray = np.abs(images.gray(truth) / 127.5 - 1).mean()
     assert found["padova_generator_swapped"] == pytest.approx(0.5 * np.log(2) + 100 * gray, rel=1e-5)
@@ -251,16 +254,16 @@ def test_tables_stand_beside_the_published_figures(out, found):
 
 
 def test_classes_are_known_by_wnid(tmp_path, monkeypatch):
-    def chosen(*names: str) -> evaluate.Chosen:
+    def chosen(*names: str) -> Chosen:
         paths = [tmp_path / name for name in names]
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
-        return evaluate.Chosen(tmp_path, paths, {}, "")
+        return Chosen(tmp_path, paths, {}, "")
 
     named = chosen("val/n01440764/a.jpg", "val/n03888257/b.jpg", "wide/n02979186_player.jpg", "wide/n01518878_o.jpg")
-    assert evaluate.true_classes(named).tolist() == [0, 701, 482, -1]
+    assert true_classes(named).tolist() == [0, 701, 482, -1]
     all_of_them = chosen(*(f"big/n{number:08d}/a.jpg" for number in range(1000)))
-    assert evaluate.true_classes(all_of_them).tolist() == list(range(1000))
+    assert true_classes(all_of_them).tolist() == list(range(1000))
 
 
 def test_recognition_counts_only_photographs_of_known_class():
@@ -282,8 +285,8 @@ def test_losses_are_weighted_as_in_training(tmp_path):
         "10,1,2,0.5,3,99,0.25\n20,1,1,1,1,99,1\n"
     )
     options = Options(gradient_penalty=10.0, critic_norm="none", adversary_weight=0.5)
-    system = evaluate.System("s", "run", lambda path, photograph: photograph.truth, options=options, folder=tmp_path)
-    curves = evaluate.training_curves([system])
+    system = systems.System("s", "run", lambda path, photograph: photograph.truth, options=options, folder=tmp_path)
+    curves = report.training_curves([system])
     assert curves["critic"]["s"].loss.tolist() == [8, 12]
     assert curves["generator"]["s"].loss.tolist() == [26.5, 100.5]
     assert curves["critic"]["s"].images.tolist() == [10, 20]
@@ -292,8 +295,8 @@ def test_losses_are_weighted_as_in_training(tmp_path):
 @pytest.mark.parametrize("text", ["", "images,critic/real\n", "images,critic/real\n10,what\n"])
 def test_a_results_file_that_cannot_be_drawn_is_left_out(tmp_path, text, capsys):
     (tmp_path / "results.csv").write_text(text)
-    system = evaluate.System("s", "run", lambda path, p: p.truth, options=Options(), folder=tmp_path)
-    curves = evaluate.training_curves([system, system._replace(folder=tmp_path / "none")])
+    system = systems.System("s", "run", lambda path, p: p.truth, options=Options(), folder=tmp_path)
+    curves = report.training_curves([system, system._replace(folder=tmp_path / "none")])
     assert curves == {"generator": {}, "critic": {}} or not any(len(c.loss) for c in curves["critic"].values())
 
 
@@ -398,46 +401,45 @@ def test_one_photograph_is_enough(tmp_path):
 def test_photographs_per_class_are_those_that_training_validates_on(tmp_path):
     for name in "ab":
         write_jpegs(tmp_path / name, 6)
-    all_of_them = evaluate.choose(evaluate.Arguments(data=str(tmp_path)))
+    all_of_them = choose(Arguments(data=str(tmp_path)))
     assert (len(all_of_them.paths), all_of_them.split) == (12, "all photographs")
-    held_out = evaluate.choose(evaluate.Arguments(data=str(tmp_path), val_per_class=2, seed=3))
+    held_out = choose(Arguments(data=str(tmp_path), val_per_class=2, seed=3))
     options = Options(data=str(tmp_path), val_per_class=2, per_class=4, seed=3)
-    assert held_out.paths == choose(options).val
-    limited = evaluate.choose(evaluate.Arguments(data=str(tmp_path), limit=4))
+    assert held_out.paths == choose_for_training(options).val
+    limited = choose(Arguments(data=str(tmp_path), limit=4))
     assert sorted(path.parent.name for path in limited.paths) == ["a", "a", "b", "b"]
 
 
 def test_names_come_from_paths_unless_given(place, colored, tmp_path, monkeypatch):
-    chosen = evaluate.choose(evaluate.Arguments(data=str(place / "photographs")))
+    chosen = choose(Arguments(data=str(place / "photographs")))
     odd = tmp_path / "a=b"
     odd.symlink_to(colored)
     given = (f"{place / 'r'}/", str(odd), f"mine={colored}")
-    systems = evaluate.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)
-    assert [system.name for system in systems] == ["gray", "sepia", "r", odd.resolve().name, "mine"]
-    assert [system.kind for system in systems] == ["baseline", "baseline", "run", "folder", "folder"]
+    opened = systems.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)
+    assert [system.name for system in opened] == ["gray", "sepia", "r", odd.resolve().name, "mine"]
+    assert [system.kind for system in opened] == ["baseline", "baseline", "run", "folder", "folder"]
 
 
 def test_the_shipped_colorizer_has_a_name(place, colored, tmp_path, monkeypatch):
     """Its own, whatever lies in the working folder."""
-    chosen = evaluate.choose(evaluate.Arguments(data=str(place / "photographs")))
+    chosen = choose(Arguments(data=str(place / "photographs")))
     monkeypatch.chdir(tmp_path)
     Path("shipped").symlink_to(colored)
     given = ("shipped", "again=shipped", "folder=./shipped")
-    systems = evaluate.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)[2:]
-    assert [system.name for system in systems] == ["shipped", "again", "folder"]
-    assert [system.kind for system in systems] == ["artefact", "artefact", "folder"]
-    assert systems[0].images is not None
-    photograph = evaluate.read(chosen.paths[0], 64)
+    opened = systems.open_systems(SimpleNamespace(systems=given, device="cpu"), chosen, CPU)[2:]
+    assert [system.name for system in opened] == ["shipped", "again", "folder"]
+    assert [system.kind for system in opened] == ["artefact", "artefact", "folder"]
+    assert opened[0].images is not None
+    photograph = read(chosen.paths[0], 64)
     seen = colorize.Colorizer(provider="cpu").artefact.chroma(photograph.luma)  # of the photograph, not of the square
-    assert np.array_equal(systems[0].color(chosen.paths[0], photograph), chroma.merge(photograph.gray, seen))
+    assert np.array_equal(opened[0].color(chosen.paths[0], photograph), chroma.merge(photograph.gray, seen))
 
 
 def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
     """Not a run that began from its options and has another generator or adversary; a smaller one does."""
     preset = PRESETS["pix2pix-lab"]
-    system = evaluate.baseline("a", (0.0, 0.0))
     found = {
-        name: tables._is_of(system._replace(options=options), ("pix2pix-lab", "gorriz"))
+        name: papers.is_of(options, ("pix2pix-lab", "gorriz"))
         for name, options in {
             "none": None,
             "itself": preset,
@@ -449,13 +451,13 @@ def test_only_what_a_preset_trains_stands_beside_a_papers_figures():
     }
     assert [name for name, is_of in found.items() if is_of] == ["itself", "small"]
     shipped = from_metadata(runtime.load(runtime.shipped(), "cpu").metadata["options"])
-    assert not tables._is_of(system._replace(options=shipped), PRESETS)
+    assert not papers.is_of(shipped, PRESETS)
 
 
 def test_a_folder_that_is_called_imagenette_is_a_folder(tmp_path, monkeypatch):
     write_jpegs(tmp_path / "imagenette", 2)
     monkeypatch.chdir(tmp_path)
-    assert len(evaluate.choose(evaluate.Arguments(data="./imagenette")).paths) == 2
+    assert len(choose(Arguments(data="./imagenette")).paths) == 2
 
 
 def test_the_short_table_is_the_last_that_is_said(place, tmp_path, capsys, monkeypatch):

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import colorize, evaluate, folder, images, runs, runtime
+from recolor_fast import colorize, folder, images, runs, runtime
 from recolor_fast.color import SPACES
 from recolor_fast.data import host, sources
+from recolor_fast.evaluation import systems
+from recolor_fast.evaluation.chosen import read
 from recolor_fast.options import Options, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels
@@ -50,12 +52,12 @@ def seen_in_evaluation(kind: str, path: Path, options: Options, size: int, monke
     if kind == "run":
         trained = runs.Trained(options, watching, None, 1)
         monkeypatch.setattr(runs, "trained", lambda folder: trained)
-        system = evaluate._run("r", Path(), CPU)
+        system = systems._run("r", Path(), CPU)
     else:
         artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {"options": to_json(options)})
         monkeypatch.setattr(runtime, "load", lambda path, device: artefact)
-        system = evaluate._artefact("a", Path(), "cpu")
-    system.color(path, evaluate.read(path, size))
+        system = systems._artefact("a", Path(), "cpu")
+    system.color(path, read(path, size))
     return watching.seen
 
 
@@ -81,7 +83,7 @@ def test_a_model_is_evaluated_on_what_it_was_trained_on_and_colors(
     for path in photographs:
         ours = seen_in_evaluation(kind, path, options, side, monkeypatch).astype(int)
         trained = host.decode(path, size, equalize, blur)[0][0].numpy()
-        colored = seen_by_the_folder_tool(evaluate.read(path, side).luma, options, tmp_path)
+        colored = seen_by_the_folder_tool(read(path, side).luma, options, tmp_path)
         assert ours.shape == trained.shape == colored.shape == (size, size)
         small = path.stem != "large"
         assert np.abs(ours - trained).max() <= (1 if small else 3)
@@ -92,7 +94,7 @@ def test_a_model_is_evaluated_on_what_it_was_trained_on_and_colors(
 @pytest.mark.parametrize(("size", "equalize", "blur"), [one for one in PREPARED if one[1:] != ("none", "none")])
 def test_another_order_would_be_seen(photographs, size, equalize, blur):
     """What evaluation did once, reducing to the square before all else, differs by more than those levels."""
-    photograph = evaluate.read(photographs[0], size)
+    photograph = read(photographs[0], size)
     options = replace(Options(), size=size, equalize=equalize, blur=blur)
     other, ours = (images.source(gray, options).astype(int) for gray in (photograph.gray, photograph.luma))
     assert np.abs(other - ours).max() > 3
@@ -112,7 +114,7 @@ def test_padovas_errors_are_of_what_the_loader_gives(photographs, which):
 
     seen, pairs = [], []
     options = replace(Options(), size=64, equalize=which, blur=which)
-    evaluate._padova_columns(Generator(), Critic(), options, CPU, False, photographs[1])
+    systems._padova_columns(Generator(), Critic(), options, CPU, False, photographs[1])
     gray, rgb = host.decode(photographs[1], 64, which, which)
     assert torch.equal(seen[0][0], gray.float() / 127.5 - 1)
     real = next(image for _, image in pairs if image.abs().sum())

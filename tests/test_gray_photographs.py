@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from recolor_fast import evaluate, images, metrics, train
+from recolor_fast import evaluate, images, train
 from recolor_fast.data import index, sources
+from recolor_fast.evaluation import judges, metrics
 from recolor_fast.photographs import colorless
 from tests.photographs import pixels, shared, write_jpegs
 from tests.trainings import arguments, newest, rows, run
@@ -200,8 +201,8 @@ def test_there_is_no_share_of_a_truth_without_color():
 
 
 def test_an_evaluation_on_gray_photographs_prints_no_share(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
-    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    monkeypatch.setattr(judges, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(judges, "reachable", lambda url: False)
     monkeypatch.setattr(evaluate, "draw", lambda *given: None)  # the figures take longer than all else
     gray_jpegs(tmp_path / "d", 3)
     assert evaluate.main(["--data", str(tmp_path / "d"), "--size", "32", "--out", str(tmp_path / "e")]) == 0

@@ -13,7 +13,8 @@ from skimage import data
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from recolor_fast import images, metrics
+from recolor_fast import images
+from recolor_fast.evaluation import judges, metrics
 
 CPU = torch.device("cpu")
 
@@ -39,13 +40,16 @@ def test_gray_is_its_own_baseline(photographs):
 
 def test_numbers_equal_scikit_image(photographs):
     rng = np.random.default_rng(0)
-    colored = [np.clip(p + rng.normal(0, 20, p.shape), 0, 255).astype(np.uint8) for p in photographs]
+    noise = zip(photographs, (5, 20, 40))  # unlike: the mean of the PSNRs is not the PSNR of the mean error
+    colored = [np.clip(p + rng.normal(0, sigma, p.shape), 0, 255).astype(np.uint8) for p, sigma in noise]
     found = metrics.compare(colored, photographs)
     ours, theirs = (np.stack([rgb2lab(p)[..., 1:] for p in part]) for part in (colored, photographs))
     assert found["ab_rmse"] == pytest.approx(np.sqrt(((ours - theirs) ** 2).mean()), rel=1e-3)
     chroma = np.linalg.norm(ours, axis=-1).mean() / np.linalg.norm(theirs, axis=-1).mean()
     assert found["chroma"] == pytest.approx(chroma, rel=1e-3)
-    assert found["psnr"] == pytest.approx(peak_signal_noise_ratio(np.stack(photographs), np.stack(colored)), rel=1e-4)
+    each = [peak_signal_noise_ratio(*pair) for pair in zip(photographs, colored)]
+    assert found["psnr"] == pytest.approx(np.mean(each), rel=1e-6)
+    assert np.mean(each) > peak_signal_noise_ratio(np.stack(photographs), np.stack(colored)) + 3
 
 
 def test_nothing_and_unequal_numbers_are_errors(photographs):
@@ -79,10 +83,20 @@ def everything_missing() -> dict[str, str]:
     return {column: "not asked for" for metric in metrics.METRICS.values() for column in metric.columns}
 
 
+def test_training_and_evaluation_measure_the_same(photographs, noisy):
+    """validation.csv and tables.md: one PSNR, one ab error, one chroma."""
+    found = metrics.compare(noisy, photographs)
+    tables = metrics.summarize(columns_of(noisy, photographs), everything_missing())
+    names = {"psnr": "psnr_rgb", "ab_rmse": "ab_rmse", "chroma": "chroma"}
+    assert {name: found[name] for name in names} == {
+        name: pytest.approx(tables[metric]["mean"], rel=1e-9) for name, metric in names.items()
+    }
+
+
 def test_psnr_and_ssim_equal_scikit_image(photographs, noisy):
     for ours, theirs in zip(noisy, photographs):
         found = metrics.measure(stacked(theirs, ours))
-        assert found["psnr_rgb"][1] == pytest.approx(peak_signal_noise_ratio(theirs, ours), rel=1e-5)
+        assert found["psnr_rgb"][1] == pytest.approx(peak_signal_noise_ratio(theirs, ours), rel=1e-9)
         settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
         expected = structural_similarity(theirs, ours, channel_axis=2, **settings)
         assert found["ssim"][1] == pytest.approx(expected, abs=1e-5)
@@ -247,18 +261,18 @@ def test_fid_is_the_distance_of_two_gaussians():
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
     """No cache, and no server that answers."""
-    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
-    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    monkeypatch.setattr(judges, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(judges, "reachable", lambda url: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
 
 
 def test_networks_that_cannot_be_had_name_what_to_give(offline):
-    for name, judged in metrics.lpips_judges(None, CPU).items():
+    for name, judged in judges.lpips_judges(None, CPU).items():
         assert judged.judge is None
         assert "no server answers; --lpips-weights FILE" in judged.reason, name
-    assert "--classifier-weights FILE" in metrics.classifier_judge(None, CPU).reason
-    reason = metrics.inception_judge(None, CPU).reason
-    assert metrics.INCEPTION.url in reason
+    assert "--classifier-weights FILE" in judges.classifier_judge(None, CPU).reason
+    reason = judges.inception_judge(None, CPU).reason
+    assert judges.INCEPTION.url in reason
     assert "--inception-weights FILE" in reason
     assert "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth" in reason
 
@@ -266,8 +280,8 @@ def test_networks_that_cannot_be_had_name_what_to_give(offline):
 def test_the_inception_address_is_torch_fidelitys():
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    assert metrics.INCEPTION.url == URL_INCEPTION_V3
-    assert metrics.INCEPTION.name == f"weights-inception-2015-12-05-{metrics.INCEPTION.sha256[:8]}.pth"
+    assert judges.INCEPTION.url == URL_INCEPTION_V3
+    assert judges.INCEPTION.name == f"weights-inception-2015-12-05-{judges.INCEPTION.sha256[:8]}.pth"
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +296,7 @@ def squeezenet(tmp_path_factory) -> Path:
 
 
 def test_the_kind_of_backbone_decides_which_lpips_it_is(offline, squeezenet, photographs, noisy):
-    found = metrics.lpips_judges(squeezenet, CPU)
+    found = judges.lpips_judges(squeezenet, CPU)
     assert found["lpips"].judge is None
     judged = found["lpips_style_squeeze"]
     assert judged.weights == "squeezenet.pth"
@@ -296,7 +310,7 @@ def test_the_kind_of_backbone_decides_which_lpips_it_is(offline, squeezenet, pho
 def test_the_classifier_is_torchvisions(offline, squeezenet, photographs, noisy):
     import torchvision
 
-    judged = metrics.classifier_judge(squeezenet, CPU)
+    judged = judges.classifier_judge(squeezenet, CPU)
     network = torchvision.models.squeezenet1_1()
     network.load_state_dict(torch.load(squeezenet, weights_only=True))
     pictures = stacked(photographs[0], noisy[1])
@@ -309,7 +323,7 @@ def test_weights_that_misfit_are_one_error(offline, tmp_path):
     torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "broken.pth").write_bytes(b"nothing")
     for name in ("other.pth", "broken.pth"):
-        for load in (metrics.lpips_judges, metrics.classifier_judge, metrics.inception_judge):
+        for load in (judges.lpips_judges, judges.classifier_judge, judges.inception_judge):
             with pytest.raises(ValueError, match=name):
                 load(tmp_path / name, CPU)
 
@@ -324,6 +338,6 @@ def test_fid_features_are_the_inceptions(offline, monkeypatch, tmp_path, photogr
         patch.setattr(fidelity, "load_state_dict_from_url", lambda *args, **kwargs: {})
         network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     torch.save(network.state_dict(), tmp_path / "inception.pth")
-    judged = metrics.inception_judge(tmp_path / "inception.pth", CPU)
+    judged = judges.inception_judge(tmp_path / "inception.pth", CPU)
     assert judged.judge is not None
     assert judged.judge(stacked(*photographs))["inception"].shape == (3, 2048)

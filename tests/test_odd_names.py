@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import evaluate, metrics, plots
+from recolor_fast import evaluate
 from recolor_fast.data import listed, sources
+from recolor_fast.evaluation import judges, plots
 from recolor_fast.files import legible
 from recolor_fast.options import Options
 from tests.photographs import write_jpegs
@@ -39,8 +40,8 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def offline(monkeypatch):
-    monkeypatch.setattr(metrics, "missing", lambda term, file: "no server answers")
-    monkeypatch.setattr(metrics, "reachable", lambda url: False)
+    monkeypatch.setattr(judges, "missing", lambda term, file: "no server answers")
+    monkeypatch.setattr(judges, "reachable", lambda url: False)
 
 
 def test_legible_is_one_line_of_text():

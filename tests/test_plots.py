@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images, plots
+from recolor_fast import images
+from recolor_fast.evaluation import plots
 from tests.photographs import pixels
 
 

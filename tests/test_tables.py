@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from recolor_fast import metrics, tables
+from recolor_fast.evaluation import metrics, tables
 
 
 def results(of_gray: list[float], of_own: list[float], lpips: bool = False) -> tables.Results:

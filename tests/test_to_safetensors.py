@@ -12,7 +12,10 @@ import torch
 from safetensors import safe_open
 
 from export import to_onnx, to_safetensors
-from recolor_fast import evaluate, runs
+from recolor_fast import runs
+from recolor_fast.arguments.evaluate import Arguments
+from recolor_fast.evaluation import report, systems
+from recolor_fast.evaluation.chosen import choose, read
 from recolor_fast.options import from_dict
 from recolor_fast.presets import PRESETS
 from tests.faults import file_size_limit
@@ -163,14 +166,14 @@ def test_the_best_checkpoint_or_the_file_is_exported_where_asked(run, tmp_path, 
 def test_it_is_evaluated_in_the_place_of_the_run(run, tmp_path, capsys):
     write_jpegs(tmp_path / "photographs", 1, height=70, width=90)
     path = released(run, "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
-    arguments = evaluate.Arguments((str(path), f"run={run}"), data=str(tmp_path / "photographs"))
-    chosen = evaluate.choose(arguments)
-    *_, ours, theirs = evaluate.open_systems(arguments, chosen, torch.device("cpu"))
+    arguments = Arguments((str(path), f"run={run}"), data=str(tmp_path / "photographs"))
+    chosen = choose(arguments)
+    *_, ours, theirs = systems.open_systems(arguments, chosen, torch.device("cpu"))
     assert (ours.name, ours.images) == ("a", 30)
-    photograph = evaluate.read(chosen.paths[0], 64)
+    photograph = read(chosen.paths[0], 64)
     assert (ours.color(chosen.paths[0], photograph) == theirs.color(chosen.paths[0], photograph)).all()
     assert "holds no critic" in next(iter(ours.missing.values()))
-    assert evaluate.training_curves([ours])["generator"] == {}
+    assert report.training_curves([ours])["generator"] == {}
 
 
 def test_without_a_run_the_newest_under_runs_is_taken_and_named(run, tmp_path, monkeypatch, capsys):

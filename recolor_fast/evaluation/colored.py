@@ -5,12 +5,13 @@ from pathlib import Path
 
 from recolor_fast import images
 from recolor_fast.data import index, sources
+from recolor_fast.errors import UserError
 
 
 def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
     """The picture in `folder` of each photograph, by its path below the data's folder; suffixes may differ.
 
-    ValueError where one has none.
+    UserError where one has none.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     exact = {path.relative_to(folder).as_posix(): path for path in files}
@@ -34,7 +35,7 @@ def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
     pictures = {path: of(name) for path, name in photographs.items()}
     absent = [photographs[path] for path, picture in pictures.items() if picture is None]
     if absent:
-        raise ValueError(
+        raise UserError(
             f"system {folder}: it has no picture for {absent[0]} (nor for {len(absent) - 1} more of "
             f"{len(photographs)}); expected one of the same path and name for every photograph, of any suffix"
         )
@@ -42,20 +43,20 @@ def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
 
 
 def broken(pictures: Mapping[Path, Path]) -> dict[Path, str]:
-    """Every picture is read: of each photograph whose one cannot be, why. ValueError where none can be."""
+    """Every picture is read: of each photograph whose one cannot be, why. UserError where none can be."""
     reasons = index.usable([*pictures.values()], "full")[1]
     return {path: reasons[picture] for path, picture in pictures.items() if picture in reasons}
 
 
 def check_proportions(pictures: Mapping[Path, Path]) -> None:
-    """ValueError naming a picture that is not as wide and high as its photograph, or smaller or larger alike.
+    """UserError naming a picture that is not as wide and high as its photograph, or smaller or larger alike.
 
     Both are made the same square to be compared, which would hide that one is turned, cropped or squeezed.
     """
     odd = [pair for pair in pictures.items() if not _alike(*map(_sides, pair))]
     if odd:
         (path, picture), (width, height), (wide, high) = odd[0], *map(_sides, odd[0])
-        raise ValueError(
+        raise UserError(
             f"{picture}: {wide}x{high} pixels where its photograph {path} has {width}x{height} ({len(odd)} of "
             f"{len(pictures)} pictures differ so): expected the whole photograph in its own proportions, at any size"
         )

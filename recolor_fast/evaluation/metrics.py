@@ -7,23 +7,17 @@ METRICS: a function of the columns' means over the photographs. So an interval i
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
-from recolor_fast.color import to_lab, to_rgb01, to_unit
-from recolor_fast.download import Pinned, reachable
-from recolor_fast.losses.features import LPIPS, PRETRAINED, build_lpips, cached, missing, pretrained, read_weights
+from recolor_fast.color import to_lab, to_rgb01
 from recolor_fast.photographs.colorless import COLORLESS
 
 Columns = dict[str, np.ndarray]
-Judge = Callable[[Tensor], Columns]
-"""Pictures of one scene, uint8 (K,3,H,W), the first one the truth -> columns of K rows."""
 
 BINS = np.arange(-110.0, 110.0)
 """Edges of the ab histograms: 219 bins, one Lab unit wide (Gorriz et al. 2019, their test code)."""
@@ -36,73 +30,75 @@ EMPTY = 1e-8
 RESAMPLES = 1000
 CHUNK = 100  # resamples at a time: bounds memory
 
-INCEPTION = Pinned(
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-    95_628_359,
-)
-CLASSIFIER = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
-
 
 def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[str, float]:
-    """Metrics over pairs of RGB photographs, uint8 (H,W,3):
+    """Metrics over pairs of RGB photographs, uint8 (H,W,3), from the columns of `errors`, as METRICS takes them:
 
     - ab_rmse: root mean square error of a and b, CIE Lab units; ab_rmse/gray: the same for no color at all;
     - chroma: mean Lab chroma divided by the truth's (1 is as colorful, 0 is gray); NaN where the truth holds no color;
-    - psnr: dB on RGB, peak 255, of the mean square error over all photographs.
+    - psnr: dB on RGB, peak 255, the mean over the photographs of each one's.
 
     ValueError where there is no photograph.
     """
-    squares, grays, chromas, truths, errors, count = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+    rows = []
     for ours, theirs in zip(colored, truth, strict=True):
-        pair = to_rgb01(torch.from_numpy(np.stack((ours, theirs))).permute(0, 3, 1, 2))
-        ab, true_ab = to_lab(pair)[:, 1:].double()
-        squares += (ab - true_ab).square().mean().item()
-        grays += true_ab.square().mean().item()
-        chromas += ab.square().sum(0).sqrt().mean().item()
-        truths += true_ab.square().sum(0).sqrt().mean().item()
-        errors += (pair[0] - pair[1]).double().square().mean().item()
-        count += 1
-    if not count:
+        colorless = np.zeros_like(theirs)  # black, but its a and b are those of any gray
+        rows.append(errors(torch.from_numpy(np.stack((theirs, ours, colorless))).permute(0, 3, 1, 2)))
+    if not rows:
         raise ValueError("no photographs to compare")
+    mean = {column: np.mean([row[column] for row in rows], 0) for column in rows[0]}
+    _, error, gray = np.sqrt(mean["ab_square"])
+    full, chroma, _ = mean["chroma"]
     return {
-        "ab_rmse": (squares / count) ** 0.5,
-        "ab_rmse/gray": (grays / count) ** 0.5,
-        "chroma": chromas / truths if truths / count >= COLORLESS else math.nan,
-        "psnr": -10 * float(np.log10(max(errors / count, 1e-10))),
+        "ab_rmse": float(error),
+        "ab_rmse/gray": float(gray),
+        "chroma": float(chroma / full) if full >= COLORLESS else math.nan,
+        "psnr": float(mean["psnr_rgb"][1]),
     }
 
 
 # --- columns: one photograph ---------------------------------------------------------------------------------------
 
 
-def measure(pictures: Tensor) -> Columns:
-    """Columns of pictures of one scene, uint8 (K,3,H,W), the first one the truth; each has K rows.
+def errors(pictures: Tensor) -> Columns:
+    """The cheap columns of pictures of one scene, uint8 (K,3,H,W), the first one the truth; each has K rows.
 
-    psnr_rgb (dB, peak 255, at most 100), psnr_ab (dB, 20 log10(255 / RMSE of a and b), at most 100), ssim (Wang et al.
-    2004, on RGB where the window fits), ab_square and ab_absolute (mean errors of a and b, Lab units squared and Lab
-    units), chroma (mean Lab chroma), colorfulness and colorfulness_abs, histogram_a and histogram_b (K,219) counts of
-    pixels.
+    psnr_rgb (dB, peak 255, at most 100), psnr_ab (dB, 20 log10(255 / RMSE of a and b), at most 100), ab_square and
+    ab_absolute (mean errors of a and b, Lab units squared and Lab units), chroma (mean Lab chroma).
     """
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
-    rgb = pictures.float()
-    truth = rgb[:1].expand_as(rgb)
-    ab = to_lab(to_rgb01(pictures))[:, 1:]
-    difference = (ab - ab[:1]).double()
+    rgb, ab = pictures.double(), to_lab(to_rgb01(pictures))[:, 1:].double()
+    difference = ab - ab[:1]
     square = difference.square().mean((1, 2, 3))
-    psnr = peak_signal_noise_ratio(rgb, truth, data_range=255.0, reduction="none", dim=(1, 2, 3))
-    _, similarity = structural_similarity_index_measure(
-        rgb, truth, data_range=255.0, reduction="none", return_full_image=True
-    )
-    inner = similarity[..., BORDER:-BORDER, BORDER:-BORDER]  # torchmetrics averages over its own padding too
     return {
-        "psnr_rgb": _column(psnr.clamp_max(HIGHEST_PSNR)),
-        "psnr_ab": _column((20 * torch.log10(255 / square.sqrt())).clamp_max(HIGHEST_PSNR)),
-        "ssim": _column(inner.mean((1, 2, 3))),
+        "psnr_rgb": _decibels((rgb - rgb[:1]).square().mean((1, 2, 3))),
+        "psnr_ab": _decibels(square),
         "ab_square": _column(square),
         "ab_absolute": _column(difference.abs().mean((1, 2, 3))),
-        "chroma": _column(ab.double().square().sum(1).sqrt().mean((1, 2))),
+        "chroma": _column(ab.square().sum(1).sqrt().mean((1, 2))),
+    }
+
+
+def _decibels(square: Tensor) -> np.ndarray:
+    """PSNR of mean square errors, peak 255."""
+    return _column((20 * torch.log10(255 / square.sqrt())).clamp_max(HIGHEST_PSNR))
+
+
+def measure(pictures: Tensor) -> Columns:
+    """All columns of pictures of one scene, uint8 (K,3,H,W), the first one the truth; each has K rows.
+
+    Those of `errors`, ssim (Wang et al. 2004, on RGB where the window fits), colorfulness and colorfulness_abs,
+    histogram_a and histogram_b (K,219) counts of pixels.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    rgb = pictures.float()
+    _, similarity = structural_similarity_index_measure(
+        rgb, rgb[:1].expand_as(rgb), data_range=255.0, reduction="none", return_full_image=True
+    )
+    inner = similarity[..., BORDER:-BORDER, BORDER:-BORDER]  # torchmetrics averages over its own padding too
+    ab = to_lab(to_rgb01(pictures))[:, 1:]
+    return errors(pictures) | {
+        "ssim": _column(inner.mean((1, 2, 3))),
         "colorfulness": _column(colorfulness(pictures)),
         "colorfulness_abs": _column(colorfulness(pictures, absolute=True)),
         "histogram_a": ab_histogram(ab[:, 0]),
@@ -154,116 +150,7 @@ def padova_errors(
     return ours.item(), theirs.item()
 
 
-# --- columns from pretrained networks ------------------------------------------------------------------------------
-
-
-class Judged(NamedTuple):
-    """A pretrained network that judges pictures, or why there is none."""
-
-    judge: Judge | None
-    reason: str = ""
-    weights: str = ""
-    """Where its weights are from, as the protocol says it."""
-
-
-LPIPS_TERMS = {"lpips": "lpips_alex", "lpips_style_squeeze": "lpips_style_squeeze"}
-"""Column -> the term of losses/features.py that computes it."""
-
-
-def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
-    """The LPIPS distances by column: of the backbone in `file` where it fits, else of torchvision's if it can be had.
-
-    ValueError for a file that is neither an AlexNet nor a SqueezeNet 1.1.
-    """
-    found, misfits = {}, []
-    for name, term in LPIPS_TERMS.items():
-        found[name] = Judged(None)
-        if file:
-            try:
-                network = build_lpips(term, str(file)).to(device)
-                found[name] = Judged(_distance(name, network), weights=file.name)
-                continue
-            except ValueError as error:
-                misfits.append(str(error))
-        try:
-            reason = missing(term, "")
-            if not reason:
-                network = build_lpips(term, "").to(device)
-                found[name] = Judged(_distance(name, network), weights=f"torchvision {LPIPS[term].weights}")
-        except (ValueError, OSError) as error:
-            reason = str(error)
-        if reason:
-            advice = f"--lpips-weights FILE takes the backbone's state_dict ({LPIPS[term].weights})"
-            found[name] = Judged(None, f"{reason}; {advice}")
-    if len(misfits) == len(found):
-        raise ValueError(f"lpips_weights {file}: expected an AlexNet or a SqueezeNet 1.1: {'; '.join(misfits)}")
-    return found
-
-
-def _distance(name: str, network: nn.Module) -> Judge:
-    def judge(pictures: Tensor) -> Columns:
-        truth, *others = to_unit(pictures).split(1)
-        return {name: np.array([0.0, *(network(other, truth).item() for other in others)])}
-
-    return judge
-
-
-def classifier_judge(file: Path | None, device: torch.device) -> Judged:
-    """SqueezeNet 1.1's most likely class of ImageNet's 1,000, by index, after torchvision's own transforms.
-
-    ValueError for a file that is no state_dict of it.
-    """
-    network = torchvision.models.squeezenet1_1()
-    if file:
-        try:
-            network.load_state_dict({key: value.float() for key, value in read_weights(file).items()})
-        except RuntimeError as error:
-            raise ValueError(
-                f"classifier_weights {file}: expected a state_dict of torchvision's squeezenet1_1 ({error})"
-            ) from error
-    elif reason := missing("lpips_style_squeeze", ""):  # the same file
-        return Judged(None, f"{reason}; --classifier-weights FILE takes a state_dict of torchvision's squeezenet1_1")
-    else:
-        try:
-            network.load_state_dict(read_weights(pretrained(PRETRAINED[CLASSIFIER.url])))
-        except (OSError, ValueError) as error:
-            return Judged(None, f"{CLASSIFIER.url} could not be loaded ({error})")
-    network, prepare = network.eval().to(device), CLASSIFIER.transforms()
-
-    def judge(pictures: Tensor) -> Columns:
-        return {"class": network(prepare(pictures)).argmax(1).cpu().numpy()}
-
-    return Judged(judge, weights=file.name if file else f"torchvision {CLASSIFIER}")
-
-
-def inception_judge(file: Path | None, device: torch.device) -> Judged:
-    """The 2,048 features of the Inception v3 that FID is defined on (torch-fidelity's weights).
-
-    ValueError for a file that is no such state_dict.
-    """
-    if not file and not cached(INCEPTION) and not reachable(INCEPTION.url):
-        return Judged(
-            None,
-            f"{INCEPTION.url} does not answer; --inception-weights FILE takes that file, or torch's cache does "
-            f"(hub/checkpoints/{INCEPTION.name})",
-        )
-    try:
-        path = file or pretrained(INCEPTION)
-    except (OSError, ValueError) as error:
-        return Judged(None, f"{INCEPTION.url} could not be loaded ({error})")
-    read_weights(path)  # refuses what is no plain state_dict before torch-fidelity unpickles it
-    from torchmetrics.image.fid import NoTrainInceptionV3
-
-    try:
-        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"inception_weights {path}: expected the file of {INCEPTION.url} ({reason})") from error
-
-    def judge(pictures: Tensor) -> Columns:
-        return {"inception": network(pictures).cpu().numpy()}
-
-    return Judged(judge, weights=path.name)
+# --- metrics: all photographs --------------------------------------------------------------------------------------
 
 
 def fid(features: np.ndarray, truth: np.ndarray) -> float:
@@ -284,9 +171,6 @@ def fid(features: np.ndarray, truth: np.ndarray) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return float(metric.compute())
-
-
-# --- metrics: all photographs --------------------------------------------------------------------------------------
 
 
 def jensen_shannon(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
