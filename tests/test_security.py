@@ -115,7 +115,7 @@ def test_no_code_asks_without_tls():
     connecting = {path.name for path in paths if network.search(path.read_text())}
     assert named & connecting == set()
     assert named >= {"xmp.py"}
-    assert connecting >= {"download.py", "study.py"}
+    assert connecting >= {"download.py", "__main__.py"}
 
 
 PROGRAM = """

@@ -21,7 +21,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from recolor_fast import images, study
+from recolor_fast import images
+from recolor_fast.study import __main__ as verb
+from recolor_fast.study import making, page, report, study
 from tests import photographs
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +52,7 @@ def write_folders(folder: Path, count: int, height: int = 36, width: int = 48) -
 
 
 def make(path: Path, folders: list[str], count: int = 6, size: int = 32) -> Path:
-    study.make(path, Path(folders[1]), tuple(folders[3:]), count, size, 0)
+    making.make(path, Path(folders[1]), tuple(folders[3:]), count, size, 0)
     return path
 
 
@@ -71,7 +73,7 @@ def path(made, tmp_path) -> Path:
 
 @pytest.fixture
 def client(path) -> Iterator[TestClient]:
-    with TestClient(study.application(path), base_url=ORIGIN) as client:
+    with TestClient(page.application(path), base_url=ORIGIN) as client:
         yield client
 
 
@@ -186,14 +188,14 @@ def test_what_systems_leave_in_a_folder_is_no_photograph(tmp_path):
     for name in ("a.jpg", "sub/b.png", "._a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_S.jpg", ".thumbnails/a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert set(study.photographs(tmp_path)) == {"a", "sub/b"}
+    assert set(making.photographs(tmp_path)) == {"a", "sub/b"}
 
 
 def test_versions_of_a_photograph_have_one_size_never_above_the_smallest():
-    assert study.shown_size([(300, 400), (150, 200)], 256) == (150, 200)
-    assert study.shown_size([(300, 400), (150, 200)], 128) == (96, 128)
-    assert study.shown_size([(400, 300), (400, 300)], 256) == (256, 192)
-    assert study.shown_size([(1, 900), (1, 900)], 64) == (1, 64)
+    assert making.shown_size([(300, 400), (150, 200)], 256) == (150, 200)
+    assert making.shown_size([(300, 400), (150, 200)], 128) == (96, 128)
+    assert making.shown_size([(400, 300), (400, 300)], 256) == (256, 192)
+    assert making.shown_size([(1, 900), (1, 900)], 64) == (1, 64)
 
 
 def test_the_page_is_one_file_and_names_nothing(client):
@@ -240,7 +242,7 @@ def test_of_many_equal_answers_at_once_one_is_stored(path, client):
 
 def test_a_study_goes_on_after_a_restart_of_the_server(path, client):
     now = take_part(client, 3)
-    with TestClient(study.application(path), base_url=ORIGIN, cookies=client.cookies) as later:
+    with TestClient(page.application(path), base_url=ORIGIN, cookies=client.cookies) as later:
         assert later.get("/state").json() == now
         assert take_part(later) == {"images": 6, "answered": 6, "image": None}
         assert later.get("/state").json()["answered"] == 6
@@ -253,7 +255,7 @@ def test_who_has_finished_can_hand_the_device_on(path, client):
 
 
 def test_participants_at_the_same_time_do_not_meet(path):
-    app = study.application(path)
+    app = page.application(path)
 
     def one(_: int) -> dict:
         with TestClient(app, base_url=ORIGIN) as client:
@@ -323,7 +325,7 @@ def test_only_short_json_is_read(client):
 
 
 def test_only_its_own_address_is_served(path):
-    app = study.application(path, "192.168.7.7")
+    app = page.application(path, "192.168.7.7")
     for origin, code in (("http://evil.example", 400), ("http://192.168.7.7:80", 200), ("http://localhost", 200)):
         with TestClient(app, base_url=origin) as client:
             assert client.get("/").status_code == code
@@ -340,12 +342,12 @@ def test_the_cookie_is_for_this_study_and_no_script(client):
 
 
 def run(*words: object) -> int:
-    return study.main([str(word) for word in words])
+    return verb.main([str(word) for word in words])
 
 
 @pytest.fixture
 def unserved(monkeypatch) -> None:
-    monkeypatch.setattr(study.uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(verb.uvicorn.Server, "run", lambda self, sockets: None)
 
 
 def test_a_study_is_made_once_and_gone_on_with(folders, tmp_path, unserved, capsys):
@@ -437,8 +439,8 @@ def test_files_that_are_no_study_are_refused(tmp_path, unserved, capsys):
         db.execute("CREATE TABLE mine (a)")
     db.close()
     for path, reason in ((text, "cannot be read as an SQLite file"), (other, "not a file that `study serve` made")):
-        for verb in ("serve", "report"):
-            assert run(verb, path) == 2
+        for word in ("serve", "report"):
+            assert run(word, path) == 2
             assert reason in capsys.readouterr().err
     assert run("report", tmp_path / "none") == 2
     assert not (tmp_path / "none").exists()
@@ -459,13 +461,6 @@ def test_wrong_words_are_wrong_usage(words, capsys):
     assert run(*words) == 2
 
 
-def test_without_the_extra_the_error_names_it():
-    program = "import sys; sys.modules['fastapi'] = None; import recolor_fast.study"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("pip install -c constraints.txt -e '.[serve]'")
-
-
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
@@ -477,7 +472,7 @@ def test_wilson_intervals_are_the_formula_s():
 
     table = [(1, 0, str(i), system, "real" if i < k else "colored", 1000 * (i + 1), "")
              for system, k, n in (("truth", 9, 10), ("a", 0, 7), ("b", 53, 100)) for i in range(n)]  # fmt: skip
-    truth, a, b, c = study.summarize(table, ["truth", "a", "b", "c"])
+    truth, a, b, c = report.summarize(table, ["truth", "a", "b", "c"])
     assert truth[:5] == ("truth", 10, 10, 9, 0.9)
     assert (truth.low, truth.high) == pytest.approx(wilson(9, 10))
     assert (truth.low, truth.high) == pytest.approx((0.59585, 0.98212), abs=1e-5)
@@ -490,13 +485,13 @@ def test_wilson_intervals_are_the_formula_s():
 def test_the_published_table_comes_out_of_answers_like_those(tmp_path, capsys):
     """The whole protocol: 150 photographs, three systems, 35 participants, 50 images each."""
     names = ("pix2pix", "gorriz", "vgg16")
-    share = dict(zip(("truth", *names), (value for _, value in study.PUBLISHED)))
+    share = dict(zip(("truth", *names), (value for _, value in report.PUBLISHED)))
     for number, name in enumerate(share):
         (tmp_path / name).mkdir()
         for photograph in range(150):
             Image.new("RGB", (4, 3), (photograph, number, 0)).save(tmp_path / name / f"{photograph}.png")
     path = tmp_path / "study.sqlite"
-    study.make(path, tmp_path / "truth", tuple(f"{name}={tmp_path / name}" for name in names), 50, 32, 0)
+    making.make(path, tmp_path / "truth", tuple(f"{name}={tmp_path / name}" for name in names), 50, 32, 0)
     definition = study.stored(path)
     counts: Counter[str] = Counter()
     with study.database(path, write=True) as db:
@@ -508,8 +503,8 @@ def test_the_published_table_comes_out_of_answers_like_those(tmp_path, capsys):
                 (system,) = db.execute(query, [now["image"]]).fetchone()
                 counts[system] += 1  # the nth answer is "real" where the share of n steps up
                 real = int(counts[system] * share[system]) > int((counts[system] - 1) * share[system])
-                sent = study.Answer(image=now["image"], answer="real" if real else "colored", milliseconds=2000)
-                now = study.submit(db, definition, participant, sent)
+                sent = page.Answer(image=now["image"], answer="real" if real else "colored", milliseconds=2000)
+                now = page.submit(db, definition, participant, sent)
     assert sum(counts.values()) == 1750
     assert set(counts.values()) == {437, 438}
     assert run("report", path) == 0
@@ -521,7 +516,7 @@ def test_the_published_table_comes_out_of_answers_like_those(tmp_path, capsys):
         assert cells[4] == f"{value:.2f}"
         low, high = (float(number) for number in cells[5].split(" .. "))
         assert value - 0.06 < low < value < high < value + 0.06
-    for name, value in study.PUBLISHED:
+    for name, value in report.PUBLISHED:
         assert f"| {name} | {value:.2f} |" in printed
 
 
@@ -563,9 +558,9 @@ def served(path: Path, *words: object) -> Iterator[tuple[subprocess.Popen, str]]
 def test_the_real_server_says_nothing_of_itself_and_stops_when_asked(path):
     with served(path) as (server, address), urllib.request.urlopen(f"{address}state") as response:
         assert json.load(response)["images"] == 6
-        known = {"date", "content-length", "content-type", *(name.lower() for name in study.HEADERS)}
+        known = {"date", "content-length", "content-type", *(name.lower() for name in page.HEADERS)}
         assert {name.lower() for name in response.headers} <= known | {"connection"}
-    assert server.returncode == study.INTERRUPTED
+    assert server.returncode == verb.INTERRUPTED
 
 
 @pytest.mark.browser
@@ -663,4 +658,4 @@ def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
         assert min(row[0] for row in rows(path, "SELECT milliseconds FROM showing WHERE answer IS NOT NULL")) >= 300
         severe = [entry for entry in browser.get_log("browser") if "ERR_BLOCKED_BY_CLIENT" not in entry["message"]]
         assert severe == []
-    assert server.returncode == study.INTERRUPTED
+    assert server.returncode == verb.INTERRUPTED
