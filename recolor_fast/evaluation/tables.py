@@ -46,7 +46,8 @@ def below_gray(results: Results, name: str, seed: int) -> str:
         return "-"  # the truth holds no color
     columns = {"own": own, "gray": gray}
     metric = Metric("", "", ("own", "gray"), _below)
-    resampled = metrics.resample(columns, {"below": metric}, seed)["below"]
+    with np.errstate(divide="ignore", invalid="ignore"):  # resamples of photographs without color alone: left out
+        resampled = metrics.resample(columns, {"below": metric}, seed)["below"]
     low, high = np.percentile(resampled[np.isfinite(resampled)], [2.5, 97.5])
     return f"{_below(own.mean(), gray.mean()):.1f} % [{low:.1f}, {high:.1f}]"
 
