@@ -28,17 +28,21 @@ from recolor_fast import chroma, images, runs, train
 from recolor_fast.data import loader, sources
 from recolor_fast.evaluation import metrics
 from recolor_fast.files import SHIPPED, replacing
+from recolor_fast.networks.generators import without_hints
 from recolor_fast.networks.graphs import GRAPHS, Chroma
 from recolor_fast.options import to_json
 
 # A pretrained encoder is first left as it is, until the decoder knows what to do with what it sees. The squared error
 # (smooth L1 below 110 units) alone: what it paints is right on average, and the saturation makes up for its paleness.
+COMMON = """--preset pix2pix-lab --generator lite2 --width 40 --generator-norm none --init he --critic ''
+--terms smooth_l1 100 --size 128 --load-size 160 --flip --old-film 0.25 --dropout 0.2 --beta1 0.9 --encoder-rate 0.3
+--amp --loader host --per-class None --val-per-class None --skip-nonfinite 100"""
 STAGES = {
-    "shipped-128": """--preset pix2pix-lab --generator lite2 --width 40 --generator-norm none --init he --critic ''
---terms smooth_l1 100 --size 128 --load-size 160 --flip --old-film 0.25 --dropout 0.2
---batch 256 --learning-rate 1.4e-3 --beta1 0.9 --decay 1 --encoder-rate 0.3 --freeze-encoder 0.06 --images 716800
---amp --channels-last on --loader host --per-class None --val-per-class None --skip-nonfinite 100
---log-every 25600 --save-every 240000""",
+    "shipped-128": """--batch 256 --learning-rate 1.4e-3 --decay 1 --freeze-encoder 0.06 --images 716800
+--channels-last on --log-every 25600 --save-every 240000""",
+    # It learns to follow hints, and what has no color, while what it sees stays as it is.
+    "shipped-hints": """--hints 30 --colorless 0.03 --batch 32 --learning-rate 6e-4 --decay 0.7 --freeze-encoder 1
+--images 160000 --log-every 1600 --save-every 20000""",
 }
 HELD_OUT, FACES = 1000, 200  # photographs of the shards that are not trained on; how many of them are faces
 FACE_SOURCES = ("lfw-", "ffhq128-")
@@ -62,6 +66,9 @@ class Arguments:
     """Folder of the run folders, one a stage."""
     least: float = 0.7
     """Colorfulness of the photographs held out is made at least this share of the truth's."""
+    stages: tuple[str, ...] = tuple(STAGES)
+    """Stages to go through, the last of which is shipped. One that is left out is what was shipped before: the next
+    starts from it."""
     until: Literal["train", "export"] = "export"
     """Where to stop: after training, or once all is written."""
     scale: float = 1.0
@@ -112,28 +119,35 @@ def unpack(shards: Path, more: Sequence[Path], folder: Path) -> None:
 
 
 def commands(arguments: Arguments) -> list[list[str]]:
-    """What train is called with, stage by stage; each starts from the one before it."""
+    """What train is called with, stage by stage; each starts from the one before it. ValueError for other stages."""
+    if unknown := [name for name in arguments.stages if name not in STAGES]:
+        raise ValueError(f"stages {' '.join(unknown)}: expected some of {', '.join(STAGES)}")
     called, before = [], ""
     for name, own in STAGES.items():
-        flags = shlex.split(own)
-        place = flags.index("--images") + 1
-        flags[place] = str(max(1, round(int(flags[place]) * arguments.scale)))
-        flags += ["--data", str(arguments.photographs), "--runs", str(arguments.runs), "--name", name, "--resume"]
-        flags += ["--start", before] if before else []
-        called.append(flags + shlex.split(arguments.flags))
-        before = str(arguments.runs / name)
+        if name in arguments.stages:
+            flags = shlex.split(f"{COMMON} {own}")
+            place = flags.index("--images") + 1
+            flags[place] = str(max(1, round(int(flags[place]) * arguments.scale)))
+            flags += ["--data", str(arguments.photographs), "--runs", str(arguments.runs), "--name", name, "--resume"]
+            flags += ["--start", before] if before else []
+            called.append(flags + shlex.split(arguments.flags))
+        before = str(arguments.runs / name) if name in arguments.stages else runs.OWN
     return called
 
 
-def release(run: Path, out: Path) -> runs.Trained:
+def release(run: Path, out: Path, hints: bool = False) -> runs.Trained:
     """Write what a run has trained as float16, for the size that its photographs had before crops were cut out of them.
 
-    What is as large in a whole photograph of that size as it was in a crop in training.
+    What is as large in a whole photograph of that size as it was in a crop in training. Without `hints` what it is
+    where none is given.
     """
     trained = runs.trained(run)
-    options = replace(trained.options, size=trained.options.load_size, load_size=0)
+    options, generator = trained.options, trained.generator
+    if not hints:
+        options, generator = without_hints(options, generator)
+    options = replace(options, size=options.load_size, load_size=0)
     metadata = {f"{runs.PREFIX}options": to_json(runs.public(options)), f"{runs.PREFIX}images": str(trained.images)}
-    halves = {name: tensor.half().contiguous() for name, tensor in trained.generator.state_dict().items()}
+    halves = {name: tensor.half().contiguous() for name, tensor in generator.state_dict().items()}
     with replacing(out) as file:
         file.write(save(halves, metadata))
     return runs.trained(out)._replace(options=replace(options, data=trained.options.data))
@@ -191,18 +205,20 @@ def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code, of the first part that fails."""
     arguments = tyro.cli(Arguments, args=argv, prog="python bench/train_shipped.py")
     try:
+        called = commands(arguments)
         unpack(arguments.shards, arguments.more, arguments.photographs)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for command in commands(arguments):
+    for command in called:
         if code := train.main(command):
             return code
     if arguments.until == "train":
         return 0
     arguments.out.mkdir(parents=True, exist_ok=True)
-    weights = arguments.out / "colorizer.safetensors"
-    rows = strengths(release(arguments.runs / list(STAGES)[-1], weights))
+    run = arguments.runs / arguments.stages[-1]
+    weights, following = arguments.out / "colorizer.safetensors", run.with_suffix(".safetensors")
+    rows = strengths(release(run, weights))
     for row in rows:
         print({name: round(value, 4) for name, value in row.items()}, file=sys.stderr)
     try:
@@ -210,9 +226,11 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    release(run, following, hints=True)
     for graph in GRAPHS:
         out = arguments.out / f"colorizer-{graph}.onnx"
-        if code := export(weights, arguments.photographs, graph, saturation, out):
+        source = following if graph == "hints" else weights
+        if code := export(source, arguments.photographs, graph, saturation, out):
             return code
     return 0
 

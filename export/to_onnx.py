@@ -25,12 +25,13 @@ import numpy as np
 import onnx
 import torch
 
-from recolor_fast import chroma, images, proof, runs, runtime
+from recolor_fast import chroma, images, palette, proof, runs, runtime
 from recolor_fast.arguments.to_onnx import Arguments, parse
 from recolor_fast.data import index, loader, sources
 from recolor_fast.environment import versions
 from recolor_fast.evaluation.metrics import compare
 from recolor_fast.files import print_path, replacing
+from recolor_fast.networks.generators import without_hints
 from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 
@@ -41,24 +42,28 @@ def export(
     options: Options, generator: torch.nn.Module, graph: str, precision: str, saturation: float = 1.0
 ) -> onnx.ModelProto:
     """The graph of a generator: uint8 in and out, dynamic batch and sizes, of plain operators. int8 comes later."""
+    if graph != "hints":
+        options, generator = without_hints(options, generator)
     network = deployed(options, generator)
     module = GRAPHS[graph](Half(network) if precision == "fp16" else network, options, saturation).eval()
     # Of 1 photograph, the batch would become a constant; no side may be another's or the model's.
     dimensions = {0: torch.export.Dim("batch", min=1)}
     if graph == "image":
-        example = torch.zeros((2, options.size + 22, options.size + 46, 3), dtype=torch.uint8)
+        examples = [torch.zeros((2, options.size + 22, options.size + 46, 3), dtype=torch.uint8)]
         dimensions |= {1: torch.export.Dim("height", min=1), 2: torch.export.Dim("width", min=1)}
     else:
-        example = torch.zeros((2, 1, options.size, options.size), dtype=torch.uint8)
-    (given, _), (wanted, _) = runtime.GRAPHS[graph]
+        size = options.size
+        examples = [torch.zeros((2, 1, size, size), dtype=torch.uint8), torch.zeros((2, 3, size, size))]
+    *given, (wanted, _, _) = runtime.GRAPHS[graph]
+    examples = examples[: len(given)]
     with warnings.catch_warnings():  # the exporter warns of its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
-            input_names=[given],
+            tuple(examples),
+            input_names=[name for name, _, _ in given],
             output_names=[wanted],
-            dynamic_shapes=(dimensions,),
+            dynamic_shapes=(dimensions,) * len(given),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -70,7 +75,7 @@ def export(
     return model
 
 
-def quantized(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.ModelProto:
+def quantized(model: onnx.ModelProto, batches: Iterator[tuple[np.ndarray, ...]]) -> onnx.ModelProto:
     """The same with the network in int8: static, quantize and dequantize nodes, activations uint8, weights per channel.
 
     Color arithmetic and tanh stay float32: only nodes that the exporter names as the generator's are quantized.
@@ -80,8 +85,8 @@ def quantized(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.Mod
 
     class Photographs(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(batches, None)
-            return None if batch is None else {model.graph.input[0].name: batch}
+            inputs = next(batches, None)
+            return None if inputs is None else {value.name: one for value, one in zip(model.graph.input, inputs)}
 
     def of_network(node: onnx.NodeProto) -> bool:
         scopes = next((pair.value for pair in node.metadata_props if pair.key == "pkg.torch.onnx.name_scopes"), "")
@@ -171,8 +176,8 @@ def in_torch(options: Options, generator: torch.nn.Module, graph: str, saturatio
     module = GRAPHS[graph](generator, options, saturation).eval()
 
     @torch.no_grad()
-    def run(batch: np.ndarray) -> np.ndarray:
-        return module(torch.from_numpy(batch)).numpy()
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        return module(*map(torch.from_numpy, inputs)).numpy()
 
     return run
 
@@ -191,18 +196,34 @@ def with_photographs(options: Options, data: str, option: str = "data") -> Optio
     return replace(options, loader="host", data=data, per_class=None, val_per_class=None, classes=None)
 
 
-def calibration(options: Options, count: int, graph: str) -> Iterator[np.ndarray]:
-    """Batches of one photograph to calibrate on, spread evenly over those there are."""
+def calibration(options: Options, count: int, graph: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """Inputs of one photograph to calibrate on, spread evenly over those there are."""
     found = sources.photographs(options).train
     paths, _ = index.usable(found[:: max(1, len(found) // count)][:count])
     for path in paths:
         rgb = images.read_rgb(path.read_bytes(), options.size)
-        yield proof.view(rgb, options, graph).batch
+        yield proof.view(rgb, options, graph).inputs
+
+
+def painted(paths: Sequence[Path], options: Options, run: proof.Run) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Up to PALETTE photographs, evenly picked, at the model's size and what graph hints paints of them without any."""
+    size = options.size
+    found, _ = index.usable(paths[:: max(1, len(paths) // PALETTE)][:PALETTE])
+    for path in found:
+        rgb = images.resize(images.read_rgb(path.read_bytes(), size), size, size)
+        gray = images.gray(rgb)
+        cbcr = run(images.source(gray, options)[None, None], np.zeros((1, 3, size, size), np.float32))[0]
+        yield rgb, chroma.merge(gray, cbcr)
+
+
+PALETTE = 400  # photographs that graph hints learns from which colors are plausible
 
 
 def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, ValueError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
+    if graph == "hints" and not options.hints:
+        raise ValueError("graph hints: this run has not learned to follow hints; train one with --hints 30")
     paths = proof.photographs(with_photographs(options, arguments.data), arguments.photographs)
     seen = with_photographs(options, arguments.calibrate, "calibrate") if arguments.precision == "int8" else None
     model = export(options, generator, arguments.graph, arguments.precision, arguments.saturation)
@@ -217,6 +238,10 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         "images": str(trained.images),
         "versions": json.dumps(versions()),
     }
+    if graph == "hints":
+        true = sources.photographs(with_photographs(options, arguments.data)).val
+        run = in_torch(options, generator, graph, arguments.saturation)
+        metadata["palette"] = json.dumps(palette.learn(painted(true, options, run)))
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file:
         file.write(finish(model, metadata))
@@ -270,14 +295,14 @@ def table(trained_in: Path, arguments: Arguments, trained: runs.Trained) -> list
     times: list[list[float]] = [[] for _ in rows]
     for turn in range(ROUNDS + 1):
         for row, run, seconds in zip(rows, computed, times):
-            batch = proof.view(truth[turn % len(truth)], options, row["graph"]).batch
+            inputs = proof.view(truth[turn % len(truth)], options, row["graph"]).inputs
             started = time.perf_counter()
-            run(batch)
+            run(*inputs)
             if turn:  # the first is not timed
                 seconds.append(time.perf_counter() - started)
     for row, run, seconds in zip(rows, computed, times):
-        outputs = [run(proof.view(one, options, row["graph"]).batch)[0] for one in truth]
-        if row["graph"] == "chroma":
+        outputs = [run(*proof.view(one, options, row["graph"]).inputs)[0] for one in truth]
+        if row["graph"] != "image":
             outputs = [chroma.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, outputs)]
         quality = compare(outputs, truth)
         row["images/s"] = 1 / statistics.median(seconds)

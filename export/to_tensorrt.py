@@ -134,13 +134,13 @@ def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shape
         most = min(largest, max(least, len(gray)))
         takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
         chosen = [gray[np.array(take) % len(gray)] for take in takes]
-        return [proof.View(batch, batch[:, 0]) for batch in chosen]
+        return [proof.View((batch,), batch[:, 0]) for batch in chosen]
     batches, (shortest, _, longest) = [], (shape[1] for shape in shapes)
     for path in paths:
         plane = images.gray(images.read_rgb(path.read_bytes()))
         height, width = (min(max(side, shortest), longest) for side in plane.shape)
         plane = plane if plane.shape == (height, width) else images.resize(plane, height, width)
-        batches.append(proof.View(np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy(), ()))
+        batches.append(proof.View((np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy(),), ()))
     return batches
 
 
@@ -195,7 +195,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shapes]:
-    """The shapes to build for. Raises ValueError for lengths that do not grow."""
+    """The shapes to build for. Raises ValueError for lengths that do not grow, and for a graph that follows hints."""
+    if artefact.graph == "hints":
+        raise ValueError(
+            f"{arguments.model}: graph hints runs in onnxruntime; give an artefact of graph chroma or image"
+        )
     batch = arguments.batch or runtime.BATCHES[artefact.graph]
     for name, values in (("batch", batch), ("sides", arguments.sides)):
         if not 1 <= values[0] <= values[1] <= values[2]:

@@ -14,6 +14,7 @@ from torch import Tensor
 _XYZ = [[0.433953, 0.376219, 0.189828], [0.212671, 0.715160, 0.072169], [0.017758, 0.109477, 0.872765]]
 _RGB = torch.linalg.inv(torch.tensor(_XYZ, dtype=torch.float64)).tolist()
 _CBCR = [[-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]]  # JFIF 1.02, from Rec. 601
+AB = 110.0  # units of a and b that are 1 in network space "lab"
 _EPSILON = (6 / 29) ** 3  # where Lab's cube root becomes linear (CIE 15:2004)
 
 
@@ -77,7 +78,7 @@ class Space(NamedTuple):
 def _lab_decode(fake: Tensor, source: Tensor) -> Tensor:
     """ab / 110 beside the L of the gray source (a gray pixel's L depends on its Y' alone)."""
     gray = (source.float() + 1) / 2
-    return from_lab(torch.cat((to_lab(gray.expand(-1, 3, -1, -1))[:, :1], fake.float() * 110), 1))
+    return from_lab(torch.cat((to_lab(gray.expand(-1, 3, -1, -1))[:, :1], fake.float() * AB), 1))
 
 
 def tone(ab: tuple[float, float]) -> np.ndarray:
@@ -89,5 +90,5 @@ def tone(ab: tuple[float, float]) -> np.ndarray:
 
 SPACES = {
     "rgb": Space(3, lambda rgb01: rgb01 * 2 - 1, lambda fake, source: (fake.float() + 1) / 2),
-    "lab": Space(2, lambda rgb01: to_lab(rgb01)[:, 1:] / 110, _lab_decode),
+    "lab": Space(2, lambda rgb01: to_lab(rgb01)[:, 1:] / AB, _lab_decode),
 }

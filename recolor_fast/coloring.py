@@ -13,6 +13,7 @@ import tyro
 from PIL import Image
 
 from recolor_fast import chroma, folder, images, memory, outputs, pictures, pipeline, processors, runtime
+from recolor_fast.hints import Given, Hint, draw
 from recolor_fast.photographs import claims, pages, provenance, walk
 
 BATCH = 8  # pictures a GPU is given at a time, at most
@@ -81,13 +82,17 @@ def look(settings: Settings) -> chroma.Look:
 
 
 def colorize(
-    artefact: runtime.Artefact, gray: np.ndarray, look: chroma.Look = LOOK, tone: np.ndarray | None = None
+    artefact: runtime.Artefact,
+    gray: np.ndarray,
+    look: chroma.Look = LOOK,
+    tone: np.ndarray | None = None,
+    hints: Sequence[Hint] = (),
 ) -> np.ndarray:
     """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1.
 
     `tone` is the print's, of which `look` keeps a part (see chroma.merge).
     """
-    return chroma.merge(gray, artefact.chroma(eight(gray)), look, tone)
+    return chroma.merge(gray, artefact.chroma(eight(gray), hints), look, tone)
 
 
 def as_image(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
@@ -108,6 +113,8 @@ class _Work(NamedTuple):
     picture: pictures.Picture
     seen: np.ndarray
     """What the model is given: uint8 (S,S), or the whole luminance for a graph that takes any size."""
+    hints: np.ndarray | None = None
+    """Colors given at some places, as the model takes them: hints.draw."""
     cbcr: np.ndarray = np.empty((2, 0, 0), np.uint8)
     data: bytes = b""
     """The file to write."""
@@ -138,17 +145,22 @@ def color(
     put: Put | None = None,
     enough: threading.Event | None = None,
     begun: claims.Claims | None = None,
+    given: Given | None = None,
 ) -> Generator[folder.Record]:
     """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
 
     On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
     once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
     is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
-    `begun` are the claims that jobs were taken by.
+    `begun` are the claims that jobs were taken by. `given` are colors at some places, for an artefact that follows
+    them; of a file of several pages they are the first one's. ValueError where the artefact follows none.
     """
+    if given is not None and artefact.graph != "hints":
+        raise ValueError(f"hints with model {artefact.name}: it follows none; give one exported with --graph hints")
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
-    plan = plan_of(settings)._replace(made=made(artefact, settings), begun=begun, kept={} if following else None)
+    made_by = made(artefact, settings)
+    plan = plan_of(settings)._replace(made=made_by, begun=begun, kept={} if following else None, hints=given)
     lists, fetching, putting = provenance.Lists(), fetch or outputs.fetch, put or outputs.put
     stages, limits = _stages(
         artefact,
@@ -271,7 +283,7 @@ def _stages(
         return _blank(work.job)._replace(status="ok", width=width, height=height, notes=(*work.notes, *more))
 
     gpu = artefact.provider in runtime.GPUS
-    batch = BATCH if gpu and artefact.graph == "chroma" else 1
+    batch = BATCH if gpu and artefact.graph != "image" else 1
     stages = [
         pipeline.Stage("read", read, threads=1),  # it waits for disks, as write does
         pipeline.Stage("decode", decode),
@@ -294,7 +306,7 @@ def _decode(
     works, verdicts = [], []
     for part in parts:
         try:
-            works.append(_page(artefact, job, part, settings, plan))
+            works.append(_page(artefact, job, part, settings, plan, hints=part is parts[0]))
         except folder.Verdict as verdict:
             verdicts.append(verdict)
     if verdicts and works:
@@ -313,7 +325,9 @@ def _decode(
     return works[0]._replace(more=tuple(works[1:]), notes=tuple(notes))
 
 
-def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan) -> _Work:
+def _page(
+    artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan, hints: bool
+) -> _Work:
     spared = settings.color != "recolor" and not settings.in_place
     judge = spared or (settings.keep_tone > 0 and not settings.in_place)  # in place what has a tint is left alone
     picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
@@ -322,16 +336,26 @@ def _page(artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Se
     if settings.in_place and (verdict := outputs.colored_in_place(job, data, plan)):
         raise verdict
     gray = eight(picture.gray)
-    if artefact.graph == "chroma":
-        gray = images.source(gray, artefact.options)
-    return _Work(job, picture, gray, notes=tuple(picture.notes))
+    if artefact.graph == "image":
+        return _Work(job, picture, gray, notes=tuple(picture.notes))
+    size, planes = artefact.options.size, None
+    if hints and plan.hints is not None and (given := plan.hints.of(job.source)):
+        try:
+            planes = draw(given, gray.shape[1], gray.shape[0], size)
+        except ValueError as error:
+            raise folder.Verdict("failed", str(error)) from error
+    return _Work(job, picture, images.source(gray, artefact.options), planes, notes=tuple(picture.notes))
 
 
 def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.ndarray]:
     """The uint8 chroma (2,h,w) of each picture. Raises RuntimeError."""
-    if artefact.graph == "chroma":
-        return artefact.run(np.stack([work.seen[None] for work in works]))
-    return [artefact.chroma(work.seen) for work in works]
+    if artefact.graph == "image":
+        return [artefact.chroma(work.seen) for work in works]
+    hints = None
+    if any(work.hints is not None for work in works):
+        nothing = np.zeros((3, *works[0].seen.shape), np.float32)
+        hints = np.stack([nothing if work.hints is None else work.hints for work in works])
+    return artefact.run(np.stack([work.seen[None] for work in works]), hints)
 
 
 def _blank(job: folder.Job) -> folder.Record:

@@ -17,28 +17,30 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from functools import cache, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, overload
+from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import tyro
-from PIL import Image
 from tqdm import tqdm
 
-from recolor_fast import folder, images, outputs, pictures, runtime, sheet
+from recolor_fast import folder, images, outputs, runtime, sheet
 from recolor_fast.arguments import foreign
-from recolor_fast.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
-from recolor_fast.destinations import check, check_named, meant, parted, shared_folder
+from recolor_fast.coloring import Settings, color, colorize, count
+from recolor_fast.colorizer import Colorizer, checked, globs, jobs_of
+from recolor_fast.destinations import check, check_named, parted, shared_folder
 from recolor_fast.errors import UserError
 from recolor_fast.files import say
-from recolor_fast.photographs import claims, encoders, libraries, provenance, walk
-from recolor_fast.photographs.tones import judged
+from recolor_fast.hints import Given
+from recolor_fast.hints import read as read_hints
+from recolor_fast.photographs import claims, provenance, walk
 from recolor_fast.signals import Stopped, stoppable
 from recolor_fast.tally import Tally
+
+__all__ = ["Arguments", "Colorizer", "colorize", "main"]
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
@@ -63,6 +65,9 @@ class Arguments(NamedTuple):
     """Exported generator, an .onnx file; none: the colorizer that comes with recolor_fast."""
     provider: runtime.Provider = "auto"
     """What computes; auto: cuda where it works, else cpu. Which it is is told on stderr."""
+    hints: Path | None = None
+    """Colors at some places, a JSON file {"a.jpg": [{"x": 120, "y": 80, "color": "#c08040", "radius": 5}]}: pixels of
+    the upright photograph. The model is then, unless one is given, the package's own that follows hints."""
     require_provider: tyro.conf.FlagCreatePairsOff[bool] = False
     """With provider auto: fail with exit code 4 rather than compute on the cpu. Any other one is required anyway."""
     threads: int | None = None
@@ -75,166 +80,6 @@ class Arguments(NamedTuple):
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """A line of JSON on stdout for every file as soon as it is done, images or not: input, output, status (ok, skipped,
     failed), reason, width, height, notes, seconds, cpu_seconds by stage. On stderr where OUT is -."""
-
-
-class Colorizer:
-    """A model, ready to color arrays, images, files and folders: the one that comes with the package, or that of a
-    FILE.onnx. It can be pickled, and so be given to worker processes, each of which loads the model anew.
-
-    >>> from recolor_fast.colorize import Colorizer
-    >>> colorizer = Colorizer()
-    >>> rgb = colorizer(gray)
-    >>> rgb.shape == (*gray.shape, 3), rgb.dtype == gray.dtype
-    (True, True)
-    >>> [record.status for record in colorizer.folder("photographs", "colored", quality=90)]
-    ['ok', 'ok']
-    """
-
-    def __init__(
-        self,
-        path: str | Path | None = None,
-        provider: runtime.Provider = "auto",
-        threads: int | None = None,
-        upsample: Literal["guided", "bilinear"] = LOOK.upsample,
-        saturation: float = 1.0,
-        keep_tone: float = LOOK.keep_tone,
-    ) -> None:
-        """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
-        use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
-        ValueError for settings out of range."""
-        self.settings = checked(Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone))
-        self.path = None if path is None else Path(path).absolute()
-        self.provider = provider
-        self.threads = threads
-        chosen = runtime.shipped() if path is None else path
-        self._load = cache(lambda count: runtime.load(chosen, provider, threads=count))  # by threads an inference
-        self.artefact = self._load(count(threads))
-
-    def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
-        return type(self), (self.path, self.provider, self.threads, *look(self.settings))
-
-    @overload
-    def __call__(self, image: np.ndarray) -> np.ndarray: ...
-    @overload
-    def __call__(self, image: Image.Image | str | Path) -> Image.Image: ...
-    @overload
-    def __call__(self, image: bytes) -> bytes: ...
-    def __call__(self, image: np.ndarray | Image.Image | str | Path | bytes) -> np.ndarray | Image.Image | bytes:
-        """Color one picture, whether or not it is in color already; its luminance (Rec. 601) is kept, within 1 level.
-
-        An array, uint8 or uint16 (H,W) gray or (H,W,3) RGB, gives RGB (H,W,3) of the same type. A Pillow image of any
-        mode gives one of equal size, RGB or, with transparency, RGBA, 8 bits and sRGB, with the same `info`. A path
-        gives the file's picture, upright, as such an image. The bytes of a file give those of a colored file as
-        `folder` writes them: the same format, or PNG where that is not written, with metadata. Raises ValueError for
-        other arguments, images.UnreadableImage, which is one, for what is no picture, and OSError for a path that
-        cannot be read.
-        """
-        if isinstance(image, np.ndarray):
-            return self._array(image)
-        if isinstance(image, Image.Image):
-            return self._image(image)
-        if isinstance(image, bytes):
-            return self._file(image)
-        if isinstance(image, str | Path):
-            picture = self._read(images.read(Path(image)))
-            return as_image(colorize(self.artefact, picture.gray, look(self.settings), picture.tone), picture.alpha)
-        raise ValueError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
-
-    def _array(self, image: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
-        wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
-        if not wanted or not image.size:
-            raise ValueError(
-                f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty"
-            )
-        gray = images.gray(image) if image.ndim == 3 else image
-        tone = judged(image, alpha)[1] if self.settings.keep_tone else None
-        return colorize(self.artefact, gray, look(self.settings), tone)
-
-    def _read(self, data: bytes) -> pictures.Picture:
-        return pictures.read(data, judge=self.settings.keep_tone > 0)
-
-    def _image(self, image: Image.Image) -> Image.Image:
-        pixels, alpha = pictures.of_image(image)
-        turn = images.orientation(image)  # the model knows upright photographs; the result lies as the image does
-        as_seen = (images.upright(pixels, turn), None if alpha is None else images.upright(alpha, turn))
-        rgb = images.upright(self._array(*as_seen), images.INVERSE[turn])
-        colored = as_image(rgb, alpha)
-        colored.info = {key: value for key, value in image.info.items() if key not in ("icc_profile", "transparency")}
-        return colored
-
-    def _file(self, data: bytes) -> bytes:
-        picture = self._read(data)
-        format = picture.format if picture.format in encoders.WRITABLE else "PNG"
-        settings = self.settings._replace(color="recolor")
-        writing = pictures.Writing(look=look(settings), made=provenance.written(made(self.artefact, settings), format))
-        return pictures.encode(picture, self.artefact.chroma(eight(picture.gray)), format, writing)[0]
-
-    def folder(
-        self,
-        input: str | Path | Sequence[str | Path],
-        output: str | Path | None = None,
-        **settings: Any,
-    ) -> list[folder.Record]:
-        """Color files and folders as the command does; a record of each file, as they came to be done.
-
-        `settings` are those of `Settings`; a wrong name is a TypeError. Raises ValueError for what cannot be used
-        together, OSError where nothing can be read.
-        """
-        chosen = checked(self.settings._replace(**settings)) if settings else self.settings
-        given = [input] if isinstance(input, str | Path) else input
-        inputs = [os.fspath(one) for one in given]
-        target = None if output is None else meant(inputs, os.fspath(output))
-        check(inputs, target, chosen, watch=False)
-        found = list(walk.find(inputs, target, globs(chosen)))
-        artefact = self.artefact if len(found) < 2 else self._load(1)
-        enough = threading.Event()
-        with closing(claims.Claims(shared_folder(inputs, target), enough)) as begun:
-            jobs = _jobs(found, target, chosen, walk.identities(found), begun)
-            with closing(color(artefact, jobs, chosen, self.threads, enough=enough, begun=begun)) as records:
-                return list(records)
-
-
-def globs(settings: Settings) -> walk.Globs:
-    """The part of the settings that says which files of a folder are meant."""
-    return walk.globs(settings.include, settings.exclude)
-
-
-def checked(settings: Settings) -> Settings:
-    """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
-    limits = (("quality", 1, 100), ("saturation", 0, 4), ("keep_tone", 0, 1), ("max_pixels", 1, images.MAX_PIXELS))
-    for name, low, high in limits:
-        if not low <= getattr(settings, name) <= high:
-            raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
-    format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
-    if format and format not in encoders.WRITABLE:
-        raise ValueError(f"format {settings.format}: expected one of {', '.join(encoders.WRITABLE)}")
-    if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
-        raise ValueError(f"format {format} {lacks}")
-    if settings.temporal and settings.pages == "all":
-        raise ValueError("temporal with pages all: a film's frames are files; use one of the two")
-    if settings.in_place and (format or settings.temporal):
-        which = "format" if format else "temporal"
-        raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
-    if settings.skip_color and settings.color != "skip":
-        raise ValueError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
-    if settings.in_place and settings.color != "skip":
-        raise ValueError(
-            f"in_place with color {settings.color}: what has any color is left alone in place; give an output instead"
-        )
-    if settings.color == "copy" and settings.metadata == "drop":
-        raise ValueError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
-    globs(settings)
-    return settings._replace(format=format)
-
-
-def _jobs(
-    found: Iterable[walk.Found],
-    output: str | None,
-    settings: Settings,
-    inputs: set[tuple[int, int]],
-    begun: claims.Claims,
-) -> Iterator[folder.Job]:
-    return folder.jobs(found, plan_of(settings), inputs, folder.keys(output), begun)
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -276,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
+    given = None if arguments.hints is None else Given(read_hints(arguments.hints))
     inputs, output = parted(paths, settings.in_place)
     if arguments.sheet:
         sheet.check(arguments.sheet, tuple(inputs), output, settings.overwrite, arguments.watch)
@@ -306,7 +152,7 @@ def _run(arguments: Arguments) -> int:
         else:
             found = list(walk.find(inputs, output, globs(settings)))
             protected, total = walk.identities(found), len(found)
-        jobs = _jobs(found, output, settings, protected, begun)
+        jobs = jobs_of(found, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
     if output == "-" and settings.color == "skip":
         settings = settings._replace(color="copy")  # whoever reads stdout waits for a picture
@@ -318,7 +164,7 @@ def _run(arguments: Arguments) -> int:
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
         records = stack.enter_context(
-            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, **ends))
+            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, given=given, **ends))
         )
         for record in records:
             bar.update()
@@ -327,6 +173,9 @@ def _run(arguments: Arguments) -> int:
                 shown.add(record)
             if arguments.json:
                 print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
+    if given is not None and (left := given.left()):
+        names = f"{', '.join(left[:5])}{' and others' * (len(left) > 5)}"
+        say(f"warning: hints for {names}: no such photograph was colored")
     wanting = bool(shown and not _write(shown, artefact, settings))
     return FAILED if tally.failed or wanting else OK
 
@@ -344,7 +193,7 @@ def _write(shown: sheet.Sheet, artefact: runtime.Artefact, settings: Settings) -
 
 def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
     """The artefact, whose provider is told, and that it is the package's own where none was given."""
-    path = runtime.shipped() if arguments.model is None else arguments.model
+    path = arguments.model or runtime.shipped("chroma" if arguments.hints is None else "hints")
     artefact = runtime.load(path, arguments.provider, threads=threads)
     if arguments.require_provider and artefact.fallback:
         raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")

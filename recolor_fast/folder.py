@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
+from recolor_fast.hints import Given
 from recolor_fast.photographs import encoders, formats, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
 from recolor_fast.photographs.walk import Found, State, identity
@@ -110,6 +111,8 @@ class Plan(NamedTuple):
     pages: Literal["first", "all"] = "first"
     made: provenance.Made = {}  # noqa: RUF012 - replaced, never changed
     """What makes the outputs, but for their format."""
+    hints: Given | None = None
+    """Colors given at some places, by photograph."""
     begun: Claims | None = None
     """Claims of the run. With `overwrite`, what was made the same way since it began is another run's work."""
     kept: dict[Path, tuple[State, State]] | None = None

@@ -48,6 +48,9 @@ class Options(Preparation):
     old_film: float = 0.0
     """Share of the photographs trained on, 0 to 1, whose gray source is what old film, paper and the years would have
     made of them: sensitivity, tone curve, grain, fading, damage (data/old_film.py). Validation is never so."""
+    colorless: float = 0.0
+    """Share of the photographs in training, 0 to 1, in whose place comes a picture without color: an even gray, a ramp,
+    grain, lines, marks (data/colorless.py). Validation is never so."""
     loader: Literal["auto", "dali", "host"] = "auto"
     """Decoding backend; auto: dali on a CUDA device, host (simplejpeg, OpenCV, torchvision) without one."""
     cache: Literal["auto", "on", "off"] = "auto"
@@ -70,6 +73,8 @@ class Options(Preparation):
     """Learning rate of a pretrained encoder, as a share of learning_rate."""
     freeze_encoder: float = 0.0
     """Share of the run, at its beginning, in which a pretrained encoder stays as it is; 1: all of it."""
+    hints: int = 0
+    """Colored points that lite0 or lite2 learns to follow, at most, of the true photograph; 0: none, else about 30."""
     critic: str = "patch"
     """Critic architecture: patch (70x70 PatchGAN), or strided (every layer halves); empty: no adversary."""
     width: int = 64
@@ -241,6 +246,7 @@ class Options(Preparation):
             "skip_nonfinite",
             "threads",
             "encoder_rate",
+            "hints",
         ):
             if not 0 <= getattr(self, name) < 2**63:
                 raise UserError(f"{name} {getattr(self, name)}: expected 0 or more")
@@ -263,8 +269,9 @@ class Options(Preparation):
                 f"space lab with equalize {self.equalize}: its lightness is the source's own, so the source must not "
                 "be equalized; use --equalize none"
             )
-        if not 0 <= self.old_film <= 1:
-            raise UserError(f"old_film {self.old_film}: expected a share of the photographs, 0 to 1")
+        for name in ("old_film", "colorless"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} {getattr(self, name)}: expected a share of the photographs, 0 to 1")
         if self.old_film and (self.equalize, self.blur) != ("none", "none"):
             raise UserError(
                 f"old_film {self.old_film} with equalize {self.equalize} and blur {self.blur}: old film is made of the "

@@ -76,7 +76,8 @@ def making(job: Job, plan: Plan) -> provenance.Made:
     and of a TIFF of several pages whether all are in it."""
     size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
     several = {"pages": plan.pages} if job.pages > 1 else {}
-    return {**provenance.written(plan.made, job.format), **size, **several}
+    given = {} if plan.hints is None else {"hints": plan.hints.digest(job.source)}
+    return {**provenance.written(plan.made, job.format), **size, **several, **given}
 
 
 def replaced(job: Job, plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage import color
 
-from recolor_fast import chroma, images
+from recolor_fast import chroma, hints, images
 from recolor_fast.data import index, sources
 from recolor_fast.options import Options
 from recolor_fast.preparation import Preparation
@@ -22,14 +22,15 @@ BOUNDS = {  # precision -> field of Proof, and what it may be at most; int8: CIE
     "fp16": ("largest", 2.0),
     "int8": ("ciede2000", 1.0),
 }
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[..., np.ndarray]  # a graph's inputs to its output
+HINTS = 5  # colors of the photograph itself that a graph which follows hints is proven with
 
 
 class View(NamedTuple):
     """Pictures as a graph takes them."""
 
-    batch: np.ndarray
-    """The graph's input."""
+    inputs: tuple[np.ndarray, ...]
+    """The graph's inputs, each a batch."""
     lumas: Sequence[np.ndarray]
     """Luminance (H,W) that each picture's chroma is merged with to compare colors; for "image" not used."""
 
@@ -66,11 +67,18 @@ def photographs(options: Options, count: int) -> list[Path]:
 
 
 def view(rgb: np.ndarray, preparation: Preparation, graph: str) -> View:
-    """One photograph (H,W,3) as a batch of 1."""
+    """One photograph (H,W,3) as a batch of 1; where the graph follows hints, with HINTS of its own colors."""
     if graph == "image":
-        return View(rgb[None], ())
+        return View((rgb[None],), ())
     luma = images.gray(rgb)
-    return View(images.source(luma, preparation)[None, None], [luma])
+    gray = images.source(luma, preparation)[None, None]
+    if graph != "hints":
+        return View((gray,), [luma])
+    height, width = luma.shape
+    places = np.random.default_rng(0).random((HINTS, 2)) * (width, height)
+    colors = [rgb[int(y), int(x)] for x, y in places]
+    given = [hints.Hint(x, y, f"#{bytes(color).hex()}") for (x, y), color in zip(places.tolist(), colors)]
+    return View((gray, hints.draw(given, width, height, preparation.size)[None]), [luma])
 
 
 def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterator[View]:
@@ -83,10 +91,10 @@ def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterat
 
 
 def prove(expected: Run, found: Run, graph: str, views: Iterable[View]) -> Proof:
-    """Compare two computations of a graph, batch in and batch out. ValueError where there is no picture."""
+    """Compare two computations of a graph, batches in and batch out. ValueError where there is no picture."""
     largest, means, deltas, errors = 0, [], [], []
-    for batch, lumas in views:
-        outputs = [run(batch) for run in (expected, found)]
+    for inputs, lumas in views:
+        outputs = [run(*inputs) for run in (expected, found)]
         for place, pair in enumerate(zip(*outputs)):
             levels = np.abs(pair[0].astype(np.int16) - pair[1])
             largest = max(largest, int(levels.max()))

@@ -176,7 +176,8 @@ def start(options: Options) -> dict[str, torch.Tensor]:
     with torch.device("meta"):
         ours = build_generator(options).state_dict()
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (ours, weights)]
-    misfits = [name for name in {**ours, **weights} if shapes[0].get(name) != shapes[1].get(name)]
+    new = {name for name in ours if name.startswith("hinted.")} - {*weights}  # a start without hints can learn them
+    misfits = [name for name in {**ours, **weights} if shapes[0].get(name) != shapes[1].get(name) and name not in new]
     if misfits:
         raise UserError(
             f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "

@@ -1,6 +1,6 @@
 """Exported artefacts in onnxruntime: load one and run it, without torch.
 
-An artefact is one self-contained plain-ONNX file with one of two graphs (GRAPHS). Its metadata holds
+An artefact is one self-contained plain-ONNX file with one of three graphs (GRAPHS). Its metadata holds
 `recolor_fast.graph`, `recolor_fast.options` (the run's options as JSON) and `recolor_fast.precision`. Files that would
 bring code or other files along are refused.
 """
@@ -15,10 +15,11 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,18 +28,31 @@ import numpy as np
 
 from recolor_fast import chroma, extras, images, processors
 from recolor_fast.files import SHIPPED, NotPrivate, private_folder
+from recolor_fast.hints import Hint, draw
 from recolor_fast.preparation import Preparation, from_options
 
 Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
-GRAPHS = {  # input and output, name and uint8 shape: None is any length, 0 the side of the options
-    "chroma": (("gray", (None, 1, 0, 0)), ("cbcr", (None, 2, 0, 0))),  # prepared luminance -> JFIF Cb and Cr
-    "image": (("rgb", (None, None, None, 3)), ("colored", (None, None, None, 3))),  # prepares and merges by itself
+GRAPHS = {  # inputs and last the output: name, type and shape; None is any length, 0 the side of the options
+    # prepared luminance -> JFIF Cb and Cr
+    "chroma": (("gray", "uint8", (None, 1, 0, 0)), ("cbcr", "uint8", (None, 2, 0, 0))),
+    # prepares and merges by itself
+    "image": (("rgb", "uint8", (None, None, None, 3)), ("colored", "uint8", (None, None, None, 3))),
+    # chroma that follows colors given at some places (hints.planes)
+    "hints": (
+        ("gray", "uint8", (None, 1, 0, 0)),
+        ("hints", "float", (None, 3, 0, 0)),
+        ("cbcr", "uint8", (None, 2, 0, 0)),
+    ),
 }
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
 GPUS = (CUDA, TENSORRT)
-BATCHES = {"chroma": (1, 8, 32), "image": (1, 1, 1)}  # least, usual and most of what a TensorRT engine takes at once
+BATCHES = {
+    "chroma": (1, 8, 32),
+    "image": (1, 1, 1),
+    "hints": (1, 1, 8),
+}  # least, usual and most of what a TensorRT engine takes at once
 SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
 MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
@@ -94,31 +108,40 @@ class Artefact(NamedTuple):
     sha256: str = ""
     """Of the file, the first 16 digits."""
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray, hints: np.ndarray | None = None) -> np.ndarray:
         """The graph itself. "chroma": prepared uint8 gray (N,1,S,S), S = options.size, to uint8 chroma (N,2,S,S), JFIF
-        Cb and Cr, 128 neutral. "image": uint8 RGB (N,H,W,3) to uint8 RGB (N,H,W,3).
+        Cb and Cr, 128 neutral. "hints": the same with float32 hints (N,3,S,S) of hints.planes; None: no hints. "image":
+        uint8 RGB (N,H,W,3) to uint8 RGB (N,H,W,3).
 
         TensorRT takes what BATCHES and SIDES say. RuntimeError with onnxruntime's reason where it fails (out of
         memory, say).
         """
-        (given, _), (wanted, _) = GRAPHS[self.graph]
+        *given, (wanted, _, _) = GRAPHS[self.graph]
+        feeds = {given[0][0]: batch}
+        if len(given) > 1:
+            size = self.options.size
+            feeds["hints"] = np.zeros((len(batch), 3, size, size), np.float32) if hints is None else hints
+        elif hints is not None:
+            raise ValueError(f"model {self.name}: its graph {self.graph} follows no hints; export with --graph hints")
         try:
-            return self.session.run([wanted], {given: batch})[0]
+            return self.session.run([wanted], feeds)[0]
         except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
             name = OPENVINO if self.provider == OPENVINO else "onnxruntime"
             raise RuntimeError(f"{name} failed: {_one_line(error)[:200]}") from error
 
-    def chroma(self, gray: np.ndarray) -> np.ndarray:
+    def chroma(self, gray: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray:
         """Chroma of uint8 luminance (H,W) of any size: uint8 (2,h,w), JFIF Cb and Cr, 128 neutral.
 
         h, w are options.size for the graph "chroma", and for "image" H, W, but reduced as images.source reduces: its
-        chroma has no more detail, and its memory would know no bounds. Raises what `run` does.
+        chroma has no more detail, and its memory would know no bounds. `hints`, of the graph "hints" alone, have places
+        in pixels of `gray`. Raises what `run` does, and ValueError for hints that lie outside.
         """
         options = self.options
+        planes = draw(hints, gray.shape[1], gray.shape[0], options.size)[None] if hints else None
         if self.graph == "image":
             small = images.reduced(gray, images.reduction(gray.shape[1], gray.shape[0], options.size))
-            return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None])[0])
-        return self.run(images.source(gray, options)[None, None])[0]
+            return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None], planes)[0])
+        return self.run(images.source(gray, options)[None, None], planes)[0]
 
 
 def shipped(graph: str = "chroma") -> Path:
@@ -127,7 +150,7 @@ def shipped(graph: str = "chroma") -> Path:
     Raises BadArtefact where it is missing, as a package without it is not whole, and ValueError for another graph.
     """
     if graph not in GRAPHS:
-        raise ValueError(f"graph {graph}: expected {' or '.join(GRAPHS)}")
+        raise ValueError(f"graph {graph}: expected {', '.join(GRAPHS)}")
     path = SHIPPED / f"colorizer-{graph}.onnx"
     if not path.is_file():
         raise BadArtefact(
@@ -336,14 +359,16 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _shape(lengths: Sequence[int | None]) -> str:
+    return f"({','.join('any' if length is None else str(length) for length in lengths)})"
+
+
 def _artefact(session: Any, path: str | Path) -> Artefact:
     """A session of the CPU as an artefact, once it is sure to be what it says. Raises BadArtefact."""
     try:
         metadata = session.get_modelmeta().custom_metadata_map
-        found = [
-            [(value.name, value.type, [d if isinstance(d, int) else None for d in value.shape]) for value in values]
-            for values in (session.get_inputs(), session.get_outputs())
-        ]
+        values = [*session.get_inputs(), *session.get_outputs()]
+        found = [(value.name, value.type, [d if isinstance(d, int) else None for d in value.shape]) for value in values]
     except UnicodeDecodeError as error:
         raise BadArtefact(f"{path}: its texts are damaged ({error.reason}); export it again") from error
     graph = metadata.get("recolor_fast.graph")
@@ -360,11 +385,15 @@ def _artefact(session: Any, path: str | Path) -> Artefact:
         options = from_options(json.loads(metadata["recolor_fast.options"]))  # the others say how it was trained
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadArtefact(f"{path}: its options cannot be read ({_one_line(error)[:200]}); export it again") from error
-    for kind, got, (name, shape) in zip(("input", "output"), found, GRAPHS[graph]):
-        expected = [options.size if length == 0 else length for length in shape]
-        if got != [(name, "tensor(uint8)", expected)]:
-            text = ",".join("any" if length is None else str(length) for length in expected)
-            raise BadArtefact(f"{path}: {kind} {got}, expected {name}, uint8, ({text}); export it again")
+    expected = [
+        (name, f"tensor({type})", [options.size if length == 0 else length for length in shape])
+        for name, type, shape in GRAPHS[graph]
+    ]
+    if found != expected:
+        both = zip_longest(found, expected, ("output", *["input"] * (len(expected) - 1))[::-1])
+        got, wanted, kind = next(one for one in both if one[0] != one[1])
+        text = "nothing more" if wanted is None else f"{wanted[0]}, {_shape(wanted[2])}"
+        raise BadArtefact(f"{path}: {kind or 'value'} {got}, expected {text}; export it again")
     own_metadata = {key.removeprefix("recolor_fast."): value for key, value in metadata.items()}
     return Artefact(session, options, graph, session.get_providers()[0], own_metadata, precision)
 
@@ -494,16 +523,16 @@ def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
 def profiles(
     graph: str, size: int, batch: tuple[int, int, int] | None = None, sides: tuple[int, int, int] = SIDES
 ) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Shapes a TensorRT engine is built for: the input's name, and its least, usual and largest shape.
+    """Shapes a TensorRT engine is built for: each input's name, and its least, usual and largest shape.
 
     `size` is that of the options; `batch` (None: BATCHES) and `sides`, pixels, are least, usual and largest too.
     """
-    name, shape = GRAPHS[graph][0]
     return {
         name: tuple(
             (count, *(side if length is None else length or size for length in shape[1:]))
             for count, side in zip(batch or BATCHES[graph], sides)
         )
+        for name, _, shape in GRAPHS[graph][:-1]
     }
 
 

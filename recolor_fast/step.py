@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from recolor_fast import fused
 from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast.data import hints
 from recolor_fast.environment import float32_proper, prepare_compiler
 from recolor_fast.errors import UserError
 from recolor_fast.graphed import Graphed
@@ -260,7 +261,7 @@ class Step:
         mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
 
         power_iteration(self.generator)
-        fake = self._forward(source)
+        fake = self._forward(torch.cat((source, hints.draw(real, options.hints)), 1) if options.hints else source)
         source = source.expand(-1, options.source_channels, -1, -1)
         pairs = [image.contiguous(memory_format=self._critic_layout) for image in (source, real, fake.detach())]
         parts: Parts = {}

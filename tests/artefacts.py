@@ -41,6 +41,22 @@ def painter(path: Path, color: tuple[int, int, int] = (40, 10, 0), options: Opti
     return _save(path, nodes, values, options, "image")
 
 
+def obedient(path: Path, options: Options = OPTIONS) -> Path:
+    """An artefact with the graph "hints": gray, but Cb = 128 + a and Cr = 128 + b where a hint says so."""
+    nodes = [
+        helper.make_node("Slice", ["hints", "first", "third", "channels"], ["ab"]),
+        helper.make_node("Add", ["ab", "neutral"], ["levels"]),
+        helper.make_node("Round", ["levels"], ["whole"]),
+        helper.make_node("Clip", ["whole", "black", "white"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["cbcr"], to=TensorProto.UINT8),
+    ]
+    integers = {"first": 0, "third": 2, "channels": 1}
+    floats = {"neutral": np.float32(128), "black": np.float32(0), "white": np.float32(255)}
+    values = {name: np.array([value], np.int64) for name, value in integers.items()}
+    values |= {name: np.array(value) for name, value in floats.items()}
+    return _save(path, nodes, values, options, "hints")
+
+
 def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
     """Edit a saved artefact in place."""
     model = onnx.load(path, load_external_data=False)
@@ -56,10 +72,12 @@ def _save(
     shapes = {
         "chroma": {"gray": ["N", 1, side, side], "cbcr": ["N", 2, side, side]},
         "image": {"rgb": ["N", "H", "W", 3], "colored": ["N", "H", "W", 3]},
+        "hints": {"gray": ["N", 1, side, side], "hints": ["N", 3, side, side], "cbcr": ["N", 2, side, side]},
     }[kind]
-    given, wanted = (helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name, shape in shapes.items())
+    types = {name: TensorProto.FLOAT if name == "hints" else TensorProto.UINT8 for name in shapes}
+    *given, wanted = (helper.make_tensor_value_info(name, types[name], shape) for name, shape in shapes.items())
     constants = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
-    graph = helper.make_graph(nodes, kind, [given], [wanted], constants)
+    graph = helper.make_graph(nodes, kind, given, [wanted], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     metadata = {"recolor_fast.graph": kind, "recolor_fast.options": json.dumps(asdict(options))}
     helper.set_model_props(model, metadata)

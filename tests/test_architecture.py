@@ -54,6 +54,7 @@ photographs.raw
 photographs.libraries
 photographs.encoders
 images
+hints
 photographs.tones
 chroma
 photographs.parts
@@ -81,6 +82,8 @@ destinations
 tally
 evaluation.plots
 sheet
+palette
+colorizer
 colorize
 study.study
 study.making
@@ -96,7 +99,9 @@ data.dali
 data.host
 data.noise
 data.film
+data.colorless
 data.old_film
+data.hints
 data.loader
 data.chosen
 data.listed

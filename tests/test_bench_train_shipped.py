@@ -29,6 +29,10 @@ def test_every_stage_starts_from_the_one_before(tmp_path):
     assert [options.name for options in stages] == list(train_shipped.STAGES)
     assert [options.start for options in stages] == ["", *(str(tmp_path / "runs" / o.name) for o in stages[:-1])]
     assert [options.size for options in stages] == sorted(options.size for options in stages)
+    (last,) = train_shipped.commands(replace(arguments, stages=("shipped-hints",)))
+    assert train.parse(last)[0].start == runs.OWN
+    with pytest.raises(ValueError, match="stages other: expected some of shipped-128, shipped-hints"):
+        train_shipped.commands(replace(arguments, stages=("other",)))
     whole = [train.parse(command)[0] for command in train_shipped.commands(replace(arguments, scale=1.0))]
     assert [options.images * 100 for options in stages] == [options.images for options in whole]
     for options in whole:
@@ -110,6 +114,6 @@ def test_it_trains_calibrates_and_exports(shards, tmp_path, monkeypatch):
     flags += ["--flags=--width 8 --batch 2 --device cpu --encoder-weights random --gray-photographs keep"]
     assert train_shipped.main([str(flag) for flag in flags]) == 0
     made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {"colorizer.safetensors", "colorizer-chroma.onnx", "colorizer-image.onnx"}
+    assert made == {"colorizer.safetensors", *(f"colorizer-{graph}.onnx" for graph in ("chroma", "image", "hints"))}
     for path in (tmp_path / "out").glob("*.onnx"):
         assert runtime.load(path, "cpu").options.size == 160

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from recolor_fast import checkpoint, chroma, colorize, images, proof, runs, runtime, train
+from recolor_fast.hints import Hint, draw
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict, from_metadata
+from recolor_fast.palette import colors
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels, write_jpegs
 
@@ -49,14 +51,26 @@ def run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(run, tmp_path_factory) -> Callable[[str, str], Path]:
-    """The artefact of the run, of a graph and precision; each is made once."""
+def following(run, tmp_path_factory) -> Path:
+    """A run that has seen hints."""
+    folder = tmp_path_factory.mktemp("following")
+    flags = "--preset pix2pix-lab --generator lite0 --generator-norm none --init he --encoder-weights random --critic"
+    flags = [*flags.split(), "", *"--hints 30 --size 64 --width 4 --batch 2 --images 4 --save-every 4".split()]
+    flags += ["--device", "cpu", "--per-class", "None", "--val-per-class", "None", "--name", "f"]
+    assert train.main([*flags, "--data", str(run.parent / "photographs"), "--runs", str(folder)]) == 0
+    return folder / "f"
+
+
+@pytest.fixture(scope="module")
+def exported(run, following, tmp_path_factory) -> Callable[[str, str], Path]:
+    """The artefact of a run, of a graph and precision; each is made once."""
     folder = tmp_path_factory.mktemp("artefacts")
 
     def export(graph: str, precision: str = "fp32") -> Path:
         path = folder / f"r-{graph}-{precision}.onnx"
         if not path.exists():
-            assert to_onnx.main([str(run), "--graph", graph, "--precision", precision, "--out", str(path)]) == 0
+            source = following if graph == "hints" else run
+            assert to_onnx.main([str(source), "--graph", graph, "--precision", precision, "--out", str(path)]) == 0
         return path
 
     return export
@@ -256,6 +270,21 @@ def test_an_image_artefact_takes_any_number_and_size(run, exported):
         assert np.abs(found - expected).max() <= 1
 
 
+def test_a_run_without_hints_has_no_graph_that_follows_them(run, capsys):
+    assert to_onnx.main([str(run), "--graph", "hints"]) == 2
+    assert "has not learned to follow hints; train one with --hints 30" in capsys.readouterr().err
+
+
+def test_an_export_that_follows_hints_has_them_and_a_palette(exported, tmp_path):
+    artefact = runtime.load(exported("hints"), "cpu")
+    gray = np.full((1, 1, 64, 64), 128, np.uint8)
+    planes = draw([Hint(32, 32, "#b06080")], 64, 64, 64)[None]
+    free, asked = artefact.run(gray).astype(int), artefact.run(gray, planes).astype(int)
+    assert np.abs(asked - free)[0, :, 32, 32].max() > 10
+    assert set(json.loads(artefact.metadata["palette"])) >= {"all"}
+    assert colors(artefact, gray[0, 0], 3, 4)
+
+
 def test_calibration_takes_the_photographs_it_is_given(run, tmp_path, monkeypatch):
     write_jpegs(tmp_path / "others", 5, first=20)
     seen = []
@@ -269,7 +298,7 @@ def test_calibration_takes_the_photographs_it_is_given(run, tmp_path, monkeypatc
     arguments = [str(run), "--precision", "int8", "--out", str(tmp_path / "m.onnx"), "--calibration-photographs", "3"]
     assert to_onnx.main([*arguments, "--calibrate", str(tmp_path / "others")]) == 0
     assert len(seen) == 3
-    assert {batch.shape for batch in seen} == {(1, 1, 64, 64)}
+    assert {batch.shape for (batch,) in seen} == {(1, 1, 64, 64)}
 
 
 def test_a_folder_to_calibrate_on_that_is_missing_is_one_error(run, tmp_path, capsys):

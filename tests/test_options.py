@@ -22,9 +22,9 @@ from recolor_fast.presets import DEFAULT, PRESETS
 ROOT = Path(__file__).parent.parent / "recolor_fast"
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-size equalize blur preset data per_class val_per_class classes check gray_photographs load_size flip old_film loader
-cache space source_channels generator encoder_weights encoder_rate freeze_encoder critic width generator_norm
-critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
+size equalize blur preset data per_class val_per_class classes check gray_photographs load_size flip old_film
+colorless loader cache space source_channels generator encoder_weights encoder_rate freeze_encoder hints critic width
+generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
 critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
 gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
 learning_rate decay beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device threads amp amp_dtype

@@ -247,7 +247,7 @@ def test_the_difference_is_that_of_the_engine(make, off: int, tmp_path: Path) ->
     engine = to_tensorrt.Engine(trt, to_tensorrt.build(trt, path.read_bytes(), shapes, 0, b"")[0], 7)
     shape = {"chroma": (2, 1, 64, 64), "image": (1, 40, 50, 3)}[artefact.graph]
     batches = [np.random.default_rng(seed).integers(60, 200, shape, dtype=np.uint8) for seed in range(3)]
-    views = [proof.View(batch, batch[:, 0]) for batch in batches]
+    views = [proof.View((batch,), batch[:, 0]) for batch in batches]
     found = proof.prove(artefact.run, lambda batch: engine(torch.from_numpy(batch)).numpy(), artefact.graph, views)
     assert found.largest == found.mean == off
     assert (found.ciede2000 == 0) == (off == 0)
@@ -262,8 +262,8 @@ def test_photographs_come_in_batches_of_the_profile(tmp_path: Path) -> None:
     def shapes(artefact, batch, sides=(16, 64, 128)):
         (profile,) = runtime.profiles(artefact.graph, 64, batch, sides).values()
         views = to_tensorrt.photographs(artefact, str(tmp_path / "photographs"), 5, profile)
-        assert all(view.batch.dtype == np.uint8 for view in views)
-        return [view.batch.shape for view in views]
+        assert all(one.dtype == np.uint8 for view in views for one in view.inputs)
+        return [view.inputs[0].shape for view in views]
 
     assert shapes(chroma, (1, 8, 32)) == [(1, 1, 64, 64)] * 5 + [(5, 1, 64, 64)]
     assert shapes(chroma, (1, 2, 3)) == [(1, 1, 64, 64)] * 5 + [(3, 1, 64, 64)]

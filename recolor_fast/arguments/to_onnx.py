@@ -18,9 +18,10 @@ class Arguments:
     """Run folder, as train printed it, or a .safetensors file of to_safetensors.py; none: the newest under runs/."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Export the checkpoint with the lowest ab error in validation.csv, not the newest."""
-    graph: Literal["chroma", "image"] = "chroma"
+    graph: Literal["chroma", "image", "hints"] = "chroma"
     """chroma: gray uint8 (N,1,S,S), prepared as the metadata's options say -> CbCr uint8 (N,2,S,S), for the folder tool
-    and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app."""
+    and TensorRT. image: RGB uint8 (N,H,W,3) of any size -> colored RGB uint8 (N,H,W,3), for any app. hints: as chroma,
+    with colors at some places, float32 (N,3,S,S): a, b, mask; of a run with --hints."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Of the network; color arithmetic stays float32. int8: for processors; static, calibrated on photographs."""
     saturation: float = 1.0

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recolor_fast import bars
 from recolor_fast.data import dali, host
+from recolor_fast.data.colorless import colorless
 from recolor_fast.data.old_film import old_film
 from recolor_fast.errors import UserError
 from recolor_fast.options import Options
@@ -31,7 +32,8 @@ def batches(
 
     N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
     With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb;
-    with `options.old_film` the gray of a share of them is on old film.
+    with `options.colorless` pictures without color take the place of a share of them; with `options.old_film` the gray
+    of a share is on old film.
     Close it (`contextlib.closing`) when done: no thread and no pipeline stays behind. Where a file cannot be read or
     decoded, the next of `paths` that can takes its place, with a warning once. Raises UserError where none can.
     """
@@ -51,6 +53,8 @@ def batches(
                 gray, rgb = crop(gray, place, size), crop(rgb, place, size)
             if options.flip:
                 gray, rgb = mirror(gray, flip), mirror(rgb, flip)
+            if options.colorless:
+                gray, rgb = colorless(gray, rgb, options.colorless, options.seed, images)
             if options.old_film:
                 gray = old_film(gray, rgb, options.old_film, options.seed, images)
             images += len(gray)

@@ -1,6 +1,7 @@
 """Generators: source (N,1,S,S) -> fake (N,C,S,S), both in [-1, 1]; a table of builders."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -179,17 +180,61 @@ class LiteUNet(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
         self.narrow = nn.ModuleList(nn.Conv2d(before, width, 1) for before, width in pairwise(widths))
         self.up = nn.ModuleList(nn.Sequential(*convolution(width), *convolution(width)) for width in widths[1:])
+        self.hinted = nn.ModuleList(Hinted(width) for width in widths) if options.hints else None
         colors = nn.Conv2d(widths[-1], 4 * _colors(options), 3, 1, 1)
         colors.gain = 0.02  # type: ignore[assignment]  # nearly gray at first
         self.last = nn.Sequential(colors, nn.PixelShuffle(2), nn.Tanh())
 
     def forward(self, source: Tensor) -> Tensor:
-        maps = self.encoder(source.expand(-1, self.source_channels, -1, -1))
-        x = self.dropout(torch.relu(self.across[0](maps.pop())))
-        for narrow, across, up in zip(self.narrow, self.across[1:], self.up):
+        """source (N,1,S,S), or with hints (N,4,S,S): a, b and mask behind it; without, no hint is given."""
+        gray, maps = source[:, :1], []
+        x = self.encoder(gray.expand(-1, self.source_channels, -1, -1))
+        maps = [across(one) for across, one in zip(self.across, reversed(x))]
+        if self.hinted is not None:
+            hints = source[:, 1:] if source.shape[1] > 1 else F.pad(torch.zeros_like(gray), (0, 0, 0, 0, 0, 2))
+            maps = [one + hinted(pooled) for one, hinted, pooled in zip(maps, self.hinted, pyramid(hints))]
+        x = self.dropout(torch.relu(maps[0]))
+        for narrow, one, up in zip(self.narrow, maps[1:], self.up):
             wider = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
-            x = up(torch.relu(wider + across(maps.pop())))
+            x = up(torch.relu(wider + one))
         return self.last(x)
+
+
+def without_hints(options: Options, generator: nn.Module) -> tuple[Options, nn.Module]:
+    """What a generator that follows hints computes where none is given, as one that follows none, and its options; one
+    that follows none anyway as it is."""
+    if not options.hints:
+        return options, generator
+    state = generator.state_dict()
+    nothing = next(generator.parameters()).new_zeros(1, 3, 1, 1)
+    with torch.no_grad():
+        for number, branch in enumerate(generator.hinted):  # type: ignore[arg-type]
+            state[f"across.{number}.bias"] = state[f"across.{number}.bias"] + branch(nothing).flatten()
+    options = replace(options, hints=0)
+    plain = build_generator(options).to(nothing.dtype)
+    plain.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("hinted.")})
+    return options, plain.train(generator.training)
+
+
+class Hinted(nn.Sequential):
+    """What hints add to a map of the decoder: (N,3,H,W), a, b and mask, -> (N,width,H,W); at first nothing."""
+
+    def __init__(self, width: int) -> None:
+        last = nn.Conv2d(width, width, 1)
+        last.gain = 0.0  # type: ignore[assignment]
+        super().__init__(nn.Conv2d(3, width, 1), nn.ReLU(), last)
+
+
+def pyramid(hints: Tensor) -> list[Tensor]:
+    """Hints (N,3,S,S), a, b and mask, at a 32nd, 16th, 8th, quarter and half of a side: the mean color of the hints in
+    each cell and whether there is one."""
+    maps = []
+    for _ in lite.STEPS:
+        share = F.avg_pool2d(hints, 2)
+        given = share[:, 2:]
+        hints = torch.cat((share[:, :2] / given.clamp_min(0.25), (given > 0).to(hints.dtype)), 1)
+        maps.append(hints)
+    return maps[::-1]
 
 
 def lite_unet(options: Options) -> LiteUNet:
@@ -246,5 +291,10 @@ def build_generator(options: Options) -> nn.Module:
             f"size {options.size}: generator {options.generator} halves it up to 8 times, so it takes "
             f"{', '.join(map(str, sizes))}; {', '.join(name for name in GENERATORS if name not in SIZES)} take any "
             "multiple of 32"
+        )
+    if options.hints and (options.generator not in lite.CHANNELS or _colors(options) != 2):
+        raise UserError(
+            f"hints {options.hints} with generator {options.generator} and space {options.space}: only generators "
+            f"{' and '.join(lite.CHANNELS)} in space lab follow hints; use --hints 0"
         )
     return initialize(build(options), options)

@@ -1,6 +1,7 @@
 """What an artefact computes, uint8 in and out, and the generator inside it in the form that runs fastest.
 
-`GRAPHS` is a table: "chroma" for who prepares the luminance and merges himself, "image" for who does neither.
+`GRAPHS` is a table: "chroma" for who prepares the luminance and merges himself, "image" for who does neither, "hints"
+as "chroma" with colors given at some places.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from recolor_fast import chroma
-from recolor_fast.color import SPACES, to_cbcr, to_unit
+from recolor_fast.color import AB, SPACES, to_cbcr, to_unit
 from recolor_fast.errors import UserError
 from recolor_fast.networks.generators import UNet, build_generator
 from recolor_fast.options import Options
@@ -35,13 +36,66 @@ class Chroma(nn.Module):
     def levels(self, gray: Tensor) -> Tensor:
         """gray (N,1,S,S), 0..255 and prepared as the options say -> float32 Cb and Cr (N,2,S,S), not yet rounded."""
         source = to_unit(gray)
-        rgb01 = SPACES[self.space].decode(self.generator(source), source)
-        cbcr = to_cbcr(rgb01)
+        return self.offsets(self.generator(source), source)
+
+    def offsets(self, fake: Tensor, source: Tensor) -> Tensor:
+        """fake (N,C,S,S) and its source (N,1,S,S) -> float32 Cb and Cr (N,2,S,S), as strong as they are to be."""
+        cbcr = to_cbcr(SPACES[self.space].decode(fake, source))
         return cbcr if self.saturation == 1 else (cbcr - 128) * self.saturation + 128
 
     def forward(self, gray: Tensor) -> Tensor:
         """gray uint8 (N,1,S,S), prepared as the options say -> JFIF Cb and Cr uint8 (N,2,S,S), 128 is neutral."""
         return self.levels(gray).round().clamp(0, 255).to(torch.uint8)
+
+
+class Hints(Chroma):
+    """Graph "hints": a generator that follows hints, between uint8 gray, colors at some places, and uint8 CbCr.
+
+    The generator carries a hint to where it belongs, but not all the way. What is missing at the place itself is
+    added, and spread over what lies near and is about as bright (a joint bilateral filter, Petschnigg et al. 2004).
+    """
+
+    REACH, NEAR, ALIKE = (
+        4,
+        2.0,
+        12.0,
+    )  # of the filter: pixels of half a side, at most and sigma; sigma of luminance, levels
+
+    def forward(self, gray: Tensor, hints: Tensor) -> Tensor:  # type: ignore[override]
+        """gray uint8 (N,1,S,S) as for Chroma, hints float32 (N,3,S,S): a and b of CIE Lab and a mask, 1 where there is
+        a hint and 0 elsewhere, where a and b are 0 too -> JFIF Cb and Cr uint8 (N,2,S,S).
+
+        What the saturation will make stronger is asked for weaker: a hint's color comes out as it was given.
+        """
+        source = to_unit(gray)
+        hints = torch.cat((hints[:, :2] / (AB * self.saturation), hints[:, 2:]), 1)
+        fake = self.generator(torch.cat((source, hints), 1))
+        mask = hints[:, 2:]
+        missing = torch.cat((mask * (hints[:, :2] - fake), mask), 1)
+        fake = fake + F.interpolate(self.spread(missing, gray.float()), scale_factor=2.0, mode="nearest")
+        return self.offsets(fake, source).round().clamp(0, 255).to(torch.uint8)
+
+    def spread(self, missing: Tensor, gray: Tensor) -> Tensor:
+        """missing (N,3,S,S): what two channels lack where the mask, the third, is 1; gray (N,1,S,S), 0..255 -> what to
+        add to them, (N,2,S/2,S/2): all of it at the place, less and less around it."""
+        half = F.avg_pool2d(missing, 2)
+        given = (half[:, 2:] > 0).to(half.dtype)
+        planes = torch.cat((half[:, :2] / half[:, 2:].clamp_min(0.25), given), 1)
+        side = 2 * self.REACH + 1
+        around = torch.eye(side * side).view(side * side, 1, side, side)  # a channel for each neighbor
+
+        def neighbors(plane: Tensor) -> Tensor:
+            return F.conv2d(plane, around.to(plane), padding=self.REACH)
+
+        line = torch.arange(side) - float(self.REACH)
+        away = (line[:, None].square() + line.square()).flatten()[:, None, None] / (2 * self.NEAR**2)
+        luma = F.avg_pool2d(gray, 2)
+        unlike = (neighbors(luma) - luma).square() / (2 * self.ALIKE**2)
+        weight = torch.exp(-unlike - away.to(unlike)) * neighbors(planes[:, 2:])
+        total = weight.sum(1, keepdim=True).clamp_min(1)
+        return torch.cat(
+            [(weight * neighbors(one)).sum(1, keepdim=True) / total for one in planes[:, :2].split(1, 1)], 1
+        )
 
 
 class Image(nn.Module):
@@ -152,6 +206,7 @@ def merged(luma: Tensor, cbcr: Tensor) -> Tensor:
 GRAPHS: dict[str, Callable[[nn.Module, Options, float], nn.Module]] = {
     "chroma": lambda generator, options, saturation: Chroma(generator, options.space, saturation),
     "image": Image,
+    "hints": lambda generator, options, saturation: Hints(generator, options.space, saturation),
 }
 
 
