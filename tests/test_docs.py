@@ -66,6 +66,11 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
+def test_the_readme_names_every_folder_of_the_package():
+    folders = {path.parent.name for path in (ROOT / "recolor_fast").glob("*/__init__.py")}
+    assert folders - set(re.findall(r"`recolor_fast/(\w+)/`", (ROOT / "README.md").read_text())) == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_prose_fits_the_screen(page):
     code = False
