@@ -37,7 +37,8 @@ from bench.distortions import TAUGHT, levels
 from recolor_fast import images
 from recolor_fast.color import to_unit
 from recolor_fast.files import replacing
-from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Parts, build_lpips, read_weights
+from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Parts, build_lpips
+from recolor_fast.losses.weights import read_weights
 from recolor_fast.memory import keep_freed
 
 # Slices of a teacher by the stage that learns them.

@@ -112,6 +112,7 @@ networks.graphs
 networks.critics
 losses.adversaries
 losses.penalty
+losses.weights
 losses.features
 networks.published
 losses.terms

@@ -12,7 +12,7 @@ import torch
 from torch.func import functional_call
 
 from bench.paper import critic_loss, plain
-from recolor_fast.losses import features
+from recolor_fast.losses import features, weights
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, Lpips, build_feature_loss, build_lpips
 from recolor_fast.losses.penalty import gradient_penalty
@@ -301,24 +301,24 @@ def test_a_damaged_cached_backbone_is_an_error_that_names_it(tmp_path, monkeypat
 
 
 def test_weights_are_downloaded_once_into_a_private_folder_and_checked_each_time(tmp_path, monkeypatch):
-    what = features.PRETRAINED[LPIPS["lpips_style_squeeze"].weights.url]
+    what = weights.PRETRAINED[LPIPS["lpips_style_squeeze"].weights.url]
     content = b"weights"
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(features, "fetch", lambda asked, path: path.write_bytes(content) if asked == what else None)
-    path = features.pretrained(what)
+    monkeypatch.setattr(weights, "fetch", lambda asked, path: path.write_bytes(content) if asked == what else None)
+    path = weights.pretrained(what)
     assert path == tmp_path / "cache" / "weights" / "squeezenet1_1-b8a52dc0.pth"
     assert path.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(ValueError, match=r"squeezenet1_1-b8a52dc0\.pth: its SHA-256 is .*damaged: delete it"):
-        features.pretrained(what)
-    assert features.pretrained(what._replace(sha256=hashlib.sha256(content).hexdigest())) == path
+        weights.pretrained(what)
+    assert weights.pretrained(what._replace(sha256=hashlib.sha256(content).hexdigest())) == path
 
 
 def test_every_networks_weights_are_pinned_and_named_by_their_sha():
     for row in (*LPIPS.values(), *FEATURES.values()):
         if row == LPIPS["lpips_mini"]:
             continue  # in the package
-        what = features.PRETRAINED[row.weights.url]
+        what = weights.PRETRAINED[row.weights.url]
         assert what.url.startswith("https://")
         assert what.name.removesuffix(".pth").endswith(f"-{what.sha256[:8]}")
         assert what.size / 2**20 == pytest.approx(row.weights.meta["_file_size"], rel=0.02)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from bench import perceptual, train_lpips_mini
 from recolor_fast import train
-from recolor_fast.losses import features
+from recolor_fast.losses import features, weights
 from recolor_fast.losses.features import LPIPS, SHIPPED, build_lpips
 from recolor_fast.losses.terms import build_terms, resolve_lpips
 from recolor_fast.options import Options
@@ -26,8 +26,10 @@ def cut_off(monkeypatch):
     def never(*_):
         raise AssertionError("asked the network for something")
 
-    for name in ("reachable", "fetch", "torch_cache", "private_folder"):
+    for name in ("reachable", "torch_cache", "pretrained"):
         monkeypatch.setattr(features, name, never)
+    for name in ("fetch", "torch_cache", "private_folder"):
+        monkeypatch.setattr(weights, name, never)
 
 
 @pytest.fixture

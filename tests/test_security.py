@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from recolor_fast.losses.features import read_weights
+from recolor_fast.losses.weights import read_weights
 from recolor_fast.options import Options
 from tests.photographs import write_jpegs
 
