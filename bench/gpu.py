@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench import train_step
+from bench import steps
 from bench.common import file_name, matmul_peak, save_rows, table
 from bench.paper import critic_loss, plain
 from recolor_fast import checkpoint, fused, step
@@ -54,9 +54,9 @@ Row = dict[str, Any]
 LOG = 100_000  # of each part's output, the last so many bytes are kept
 PRESETS_TIMED = ("wgan-gp-lpips", "pix2pix")
 ROWS = {
-    "paper": train_step.Row(),
-    "ours, not compiled": train_step.Row({"amp": True, "compile": "off"}),
-    "ours": train_step.Row({"amp": True}),
+    "paper": steps.Row(),
+    "ours, not compiled": steps.Row({"amp": True, "compile": "off"}),
+    "ours": steps.Row({"amp": True}),
 }
 COMPILED = ("[wgan-gp-lpips-inductor]", "[pix2pix-inductor]", "[gorriz-inductor]")
 TESTS = {
@@ -121,7 +121,7 @@ def _functions(arguments: argparse.Namespace) -> dict[str, Callable[[], Iterator
     """What each part does that is no test, by its name."""
     scale: Row = {"size": arguments.size, "width": arguments.width, "device": arguments.device}
     cases = {
-        f"{preset} {arguments.size} b{batch}": replace(PRESETS[preset], **scale, batch=batch, **train_step.RANDOM)
+        f"{preset} {arguments.size} b{batch}": replace(PRESETS[preset], **scale, batch=batch, **steps.RANDOM)
         for batch in arguments.batch
         for preset in PRESETS_TIMED
     }
@@ -175,35 +175,35 @@ def exact(options: Options, batches: Sequence[int]) -> Iterator[Row]:
                 torch.backends.cudnn.allow_tf32 = kind == "float32 as TF32"
                 row: Row = {"batch": batch, "g": norm, "kind": kind}
                 for way, update in updates.items():
-                    found: train_step.Gradients = {}
+                    found: steps.Gradients = {}
                     scale = step.FIRST_SCALE if dtype == torch.float16 else 0.0
                     while not found or (scale > 1 and not all(one.isfinite().all() for one in found.values())):
                         scale /= 2 if found else 1  # as a training finds one that does not overflow
                         factor = torch.tensor(scale, device=device) if scale else None
                         with torch.no_grad(), torch.autocast(device.type, dtype, bool(dtype), cache_enabled=False):
                             found = update(options, weights, *(one.float() for one in data), loss_scale=factor)[1]
-                    row |= {way: train_step.relative_error(found, expected), f"{way} scale": scale or None}
+                    row |= {way: steps.relative_error(found, expected), f"{way} scale": scale or None}
                 yield row
 
 
 def compiled(options: Options) -> Iterator[Row]:
     """Seconds of an iteration that is compiled, which leaves what it compiled for those that come after."""
     started = time.perf_counter()
-    _seconds(train_step.build_step(ROWS["ours"], options), train_step.sample_batch(options), options, 1)
+    _seconds(steps.build_step(ROWS["ours"], options), steps.sample_batch(options), options, 1)
     yield {"compiled in": time.perf_counter() - started}
 
 
 def timed(case: str, options: Options) -> Iterator[Row]:
     """Rows of one case, each as soon as it is measured."""
     device, paper = torch.device(options.device), 0.0
-    flop = train_step.operations(train_step.Row({"amp": True}), replace(options, batch=1))
+    flop = steps.operations(steps.Row({"amp": True}), replace(options, batch=1))
     peak = matmul_peak(device, torch.bfloat16)
     for name, row in ROWS.items():
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        one, batch = train_step.build_step(row, options), train_step.sample_batch(options)
+        one, batch = steps.build_step(row, options), steps.sample_batch(options)
         gc.collect()  # the Step that the paper's way took its weights from
         _seconds(one, batch, options, 5)  # kernels are chosen, code is compiled, the graph is recorded
         runs = [_seconds(one, batch, options, 1) for _ in range(3)]
@@ -216,13 +216,13 @@ def timed(case: str, options: Options) -> Iterator[Row]:
             "images/s": 1 / each,
             "ms": 1000 * each,
             "ratio": paper / each,
-            "peak_mb": train_step.peak_mb(device),
+            "peak_mb": steps.peak_mb(device),
             "of_peak": flop / each / 1e9 / peak,
         }
         del one
 
 
-def _seconds(one: Callable, batch: train_step.Batch, options: Options, iterations: int) -> float:
+def _seconds(one: Callable, batch: steps.Batch, options: Options, iterations: int) -> float:
     """Seconds of an iteration, on average, the device waited for."""
     started = time.perf_counter()
     for index in range(iterations):

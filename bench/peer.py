@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.common import Case
-from bench.train_step import (
+from bench.steps import (
     NOTHING,
     OURS,
     Batch,
@@ -159,7 +159,7 @@ def critic_gradients(peer: Peer, options: Options, batch: Batch) -> list[Tensor]
 
 
 def measure(path: Path, options: Options, iterations: int, runs: int, threads: int | None = None) -> list[dict]:
-    """Rows `peer`, `paper` and those of train_step.OURS of one case, in turns; `options` are OPTIONS but for the scale.
+    """Rows `peer`, `paper` and those of steps.OURS of one case, in turns; `options` are OPTIONS but for the scale.
 
     Columns as in train_step.py, so `ratio` is against `paper`; `peer_ratio` is the peer's ms over the row's own. The
     peer's `critic_error` is of its first iteration on our source, so a small one says that it trains the same networks

@@ -21,57 +21,27 @@ downloaded. Parts of an iteration of `ours` are a case of their own, `... parts`
 """
 
 import argparse
-import copy
-import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
-from bench.common import Case, alternate_apart, matmul_peak, report
-from bench.paper import PaperStep, critic_loss, plain
+from bench import peer
+from bench.common import report
+from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
 from recolor_fast import fused, memory
-from recolor_fast.color import SPACES, to_rgb01, to_unit
-from recolor_fast.data import loader, sources
 from recolor_fast.environment import device_name
-from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PAPERS
 from recolor_fast.step import Step
 
-Batch = tuple[Tensor, Tensor]
-Gradients = dict[str, Tensor]
-NOTHING: dict[str, Any] = {"compile": "off", "fused_critic": "off", "cuda_graph": "off", "channels_last": "off"}
-STEP = NOTHING | {"fused_critic": "auto"}
-
-RANDOM: dict[str, Any] = {
-    "lpips_weights": "random",
-    "feature_weights": "random",
-}  # every preset runs, and costs what it costs
-
-
-class Row(NamedTuple):
-    """How an iteration is made: the paper's way with what is `ours` in it, or Step with what it `changes`."""
-
-    changes: dict[str, Any] | None = None
-    ours: tuple[str, ...] = ()
-    keep_memory: bool = False
-
-
-OURS = {
-    "ours float32": Row({}, keep_memory=True),
-    "ours": Row({"amp": True}, keep_memory=True),
-}
 WATERFALL = {
     "+adam": Row(ours=("adam",)),  # Adam's fused kernel
     "+slope": Row(ours=("adam", "activations")),  # no double-backward through zeros
@@ -114,8 +84,6 @@ def main(argv: list[str] | None = None) -> None:
     times = arguments.iterations, arguments.runs, arguments.threads
     rows = []
     if arguments.peer:  # first: a path that is no checkout is told at once
-        from bench import peer  # it needs this module
-
         for batch in arguments.batch:
             try:
                 rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
@@ -149,31 +117,6 @@ def measure(options: Options, iterations: int, runs: int, threads: int | None, w
     return rows
 
 
-def timed(
-    case: str, cases: Mapping[str, Callable[[], Case]], options: Options, iterations: int, runs: int
-) -> list[dict[str, Any]]:
-    """Rows of these cases, timed in turns; `ratio` is against the one named paper."""
-    found = alternate_apart(cases, runs)
-    count = iterations * options.batch
-    peaks = {name: matmul_peak(torch.device(options.device), name) for name in (torch.float32, torch.bfloat16)}
-    rows = []
-    for name, (seconds, facts) in found.items():
-        rate = facts["flop"] * iterations / seconds / 1e9 if facts["flop"] else None
-        rows.append(
-            {
-                "case": case,
-                "name": name,
-                "ms": 1000 * seconds / count,
-                "images_per_s": count / seconds,
-                "ratio": found["paper"].seconds / seconds,
-                "peak_mb": facts["peak_mb"],
-                "gflops": rate,
-                "of_peak": rate and rate / peaks[facts["dtype"]],
-            }
-        )
-    return rows
-
-
 def differing(options: Options) -> dict[str, Row]:
     """The rows of WATERFALL that differ from the ones before them for this preset on this device."""
     cuda, penalty = options.device == "cuda", bool(options.gradient_penalty)
@@ -185,87 +128,6 @@ def differing(options: Options) -> dict[str, Row]:
         "ours lazy": not penalty,
     }
     return {name: row for name, row in WATERFALL.items() if not off.get(name)}
-
-
-# --- what a process does -------------------------------------------------------------------------------------------
-
-
-def build(row: Row, options: Options, iterations: int, threads: int | None) -> Case:
-    """A row's iterations on a batch of the sample photographs, and what there is to say about them."""
-    if threads:
-        torch.set_num_threads(threads)
-    if row.keep_memory:
-        memory.keep_freed()
-    device = torch.device(options.device)
-    batch = sample_batch(options)
-    step = build_step(row, options)
-    gc.collect()  # the Step that the paper's way took its weights from
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    cycle = (row.changes or {}).get("penalty_every", 1)  # after so many iterations, each has had its share of penalties
-
-    def run() -> None:
-        for index in range(iterations * cycle):
-            loss = step(*batch, index * options.batch)
-        next(iter(loss.values())).item()  # waits for the device
-
-    def facts() -> dict[str, Any]:
-        amp = row.changes is not None and row.changes.get("amp")
-        peak = peak_mb(device)  # before the operations are counted, by another step
-        return {"peak_mb": peak, "flop": operations(row, options), "dtype": torch.bfloat16 if amp else torch.float32}
-
-    return Case(run, facts, cycle)
-
-
-def peak_mb(device: torch.device) -> float | None:
-    """The most memory so far, MiB: of tensors on a GPU, of this process, libraries included, on a CPU (Linux alone)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:  # not getrusage's, which begins with what the parent process had
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return None
-
-
-def build_step(row: Row, options: Options) -> PaperStep | Step:
-    """The iteration of a row, from the weights that all rows start with."""
-    torch.manual_seed(0)
-    terms, device = build_terms(options), torch.device(options.device)
-    if row.changes is not None:
-        return Step(replace(options, **row.changes), terms, device)
-    return PaperStep(options, terms, Step(replace(options, **NOTHING), terms, device), row.ours)
-
-
-def sample_batch(options: Options) -> Batch:
-    """As many of the sample photographs as a batch has, again and again, on the options' device."""
-    gray, rgb = loader.load(replace(options, loader="host"), sources.sample())
-    chosen = torch.arange(options.batch) % len(gray)
-    return gray[chosen].to(options.device), rgb[chosen].to(options.device)
-
-
-def operations(row: Row, options: Options) -> int:
-    """Floating-point operations of an iteration, on average, counted while it runs eagerly."""
-    eager = row if row.changes is None else row._replace(changes=row.changes | {"compile": "off", "cuda_graph": "off"})
-    step, batch = build_step(eager, options), sample_batch(options)
-    cycle = (row.changes or {}).get("penalty_every", 1)
-    with _Counter() as counter:
-        for index in range(cycle):
-            step(*batch, index * options.batch)
-    return counter.total // cycle
-
-
-class _Counter(TorchDispatchMode):
-    """Sums torch's formulas over the operations that run in it. (Its own FlopCounterMode also follows modules, by hooks
-    that autograd.grad does not take.)"""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func.overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=result)
-        return result
 
 
 def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, Any]]:
@@ -306,73 +168,6 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
         {"case": case, "name": name, "ms": 1000 * seconds / options.batch, "share": seconds / total}
         for name, seconds in sorted(middle.items(), key=lambda part: -part[1])
     ]
-
-
-# --- how exact the rows are ----------------------------------------------------------------------------------------
-
-
-def critic_errors(options: Options, rows: Mapping[str, Row]) -> dict[str, dict[str, float | None]]:
-    """`critic_error` and `penalty_error` of each row, at initial weights; None where there is no critic or penalty."""
-    batch = sample_batch(options)
-    errors: dict[str, dict[str, float | None]] = {name: {} for name in rows}
-    # So much of the penalty that nothing else is seen in the gradient.
-    alone = replace(options, gradient_penalty=1e6 * options.gradient_penalty)
-    for column, measured in (("critic_error", options), ("penalty_error", alone)):
-        exact: Gradients | None = None
-        for name, row in rows.items():
-            changes = NOTHING if row.changes is None else row.changes | {"compile": "off", "cuda_graph": "off"}
-            lazy = "penalty_every" in changes  # another gradient, right on average
-            if lazy or (column == "penalty_error" and not options.gradient_penalty):
-                errors[name][column] = None
-                continue
-            step = Step(replace(measured, **changes), [], torch.device(options.device))
-            inputs = critic_inputs(step, batch)
-            if exact is None:
-                exact = paper_gradients(step, inputs, torch.float64)
-            paper = row.changes is None
-            found = paper_gradients(step, inputs, torch.float32) if paper else our_gradients(step, inputs)
-            errors[name][column] = relative_error(found, exact)
-            del step
-            gc.collect()  # a step and its compiled pieces refer to each other
-    return errors
-
-
-def critic_inputs(step: Step, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """source, real, fake and mix of a batch, for the step's networks as they are."""
-    source, real = to_unit(batch[0]), SPACES[step.options.space].encode(to_rgb01(batch[1]))
-    mix = torch.full((len(source), 1, 1, 1), 0.5, device=source.device)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        fake = copy.deepcopy(step.generator)(source)
-    source = source.expand(-1, step.options.source_channels, -1, -1)
-    return source, real, fake, mix
-
-
-def paper_gradients(step: Step, inputs: Sequence[Tensor], dtype: torch.dtype) -> Gradients:
-    """The critic's gradient by plain autograd."""
-    if step.critic is None:
-        return {}
-    critic = plain(step.critic).to(dtype)
-    loss, _ = critic_loss(critic, step.options, *(tensor.to(dtype) for tensor in inputs))
-    names, parameters = zip(*critic.named_parameters())
-    return dict(zip(names, torch.autograd.grad(loss, parameters)))
-
-
-def our_gradients(step: Step, inputs: Sequence[Tensor]) -> Gradients:
-    """The critic's gradient as the step computes it."""
-    if step.critic is None:
-        return {}
-    parameters = {name: parameter.detach() for name, parameter in step.critic.named_parameters()}
-    with torch.no_grad():
-        return step._critic_updates[True](parameters, *inputs)[1]
-
-
-def relative_error(found: Gradients, exact: Gradients) -> float | None:
-    """|found - exact| / |exact| over all parameters; None without any."""
-    if not exact:
-        return None
-    difference = sum((found[name].double() - exact[name]).square().sum() for name in exact)
-    return float((difference / sum(gradient.square().sum() for gradient in exact.values())) ** 0.5)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 
 from bench import peer, train_step
 from recolor_fast.presets import PRESETS
+from recolor_fast.step import Step
 
 FILES = {
     "data/colorization_dataset.py": "",
@@ -127,7 +128,7 @@ def test_the_peer_is_timed_beside_ours_on_the_same_networks_and_objective(checko
 
 
 def test_the_step_trains_the_peers_own_model_from_the_given_weights(checkout):
-    ours = train_step.Step(SMALL, [], CPU)
+    ours = Step(SMALL, [], CPU)
     run = peer.peer_step(checkout, SMALL, CPU, batch(), ours)
     model = run.args[0].model
     pairs = list(zip(model.netG.parameters(), ours.generator.parameters(), strict=True))
@@ -148,7 +149,7 @@ def test_modules_of_the_same_name_are_neither_used_nor_lost(checkout, monkeypatc
 def test_other_networks_are_refused(checkout):
     found = peer.build_peer(checkout, SMALL, CPU)
     with pytest.raises(ValueError, match=r"its generator has \d+ parameters, ours \d+: not the same network"):
-        peer.copy_weights(found, train_step.Step(replace(SMALL, width=8), [], CPU))
+        peer.copy_weights(found, Step(replace(SMALL, width=8), [], CPU))
 
 
 def test_a_batch_is_in_its_normalization():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import train_step
+from bench import steps, train_step
 from recolor_fast.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ def test_operations_are_those_of_the_convolutions():
     more = replace(options, critic_steps=2)
 
     def critic_step(row) -> int:
-        return train_step.operations(row, more) - train_step.operations(row, options)
+        return steps.operations(row, more) - steps.operations(row, options)
 
-    ratio = critic_step(train_step.Row()) / critic_step(train_step.OURS["ours float32"])
+    ratio = critic_step(steps.Row()) / critic_step(steps.OURS["ours float32"])
     assert 1.15 < ratio < 1.25
