@@ -77,9 +77,9 @@ def prepare(folder: Path, run: Path | None, quick: bool, data: str, names: Seque
     if run:
         trained = runs.trained(run)
     else:
-        options = PRESETS[DEFAULT] if not quick else replace(PRESETS[DEFAULT], size=64, width=8)
+        made = PRESETS[DEFAULT] if not quick else replace(PRESETS[DEFAULT], size=64, width=8)
         torch.manual_seed(0)
-        trained = runs.Trained(options, build_generator(options).eval(), None, 0)
+        trained = runs.Trained(made, build_generator(made).eval(), None, 0)
     options, generator, _, _ = trained
     torch.save({"options": asdict(options), "generator": generator.state_dict()}, folder / "generator.pt")
     calibration = to_onnx.with_photographs(options, data)

@@ -54,7 +54,7 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.layers import SLOPE, LeakyReLU, at_least_float32
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 Parameters = dict[str, Tensor]
 
@@ -68,7 +68,7 @@ class Layer(NamedTuple):
     padding: tuple[int, ...]
 
 
-def layers(critic: nn.Module, options: Options) -> list[list[Layer]]:
+def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
     """The convolutions of each scale of a critic. UserError, saying why, where its update cannot be fused."""
     if not options.gradient_penalty:
         raise UserError("there is no gradient penalty")
@@ -88,7 +88,7 @@ def layers(critic: nn.Module, options: Options) -> list[list[Layer]]:
     return scales
 
 
-def hindrance(options: Options) -> str:
+def hindrance(options: System) -> str:
     """Why the critic's update cannot be fused, as half a sentence; empty if it can."""
     if not options.critic:
         return "there is no critic"
@@ -101,7 +101,7 @@ def hindrance(options: Options) -> str:
 
 def critic_update(
     scales: list[list[Layer]],
-    options: Options,
+    options: System,
     parameters: Parameters,
     source: Tensor,
     real: Tensor,
@@ -164,7 +164,7 @@ def critic_update(
         return parts, {name: found[name] for name in parameters}
 
 
-def _share(options: Options, image: Tensor) -> float:
+def _share(options: System, image: Tensor) -> float:
     """The power of two, 1 or more, that makes the elements of u some ||g| - 1| large: a batch of N images (N,C,H,W)."""
     usual = 2 * options.gradient_penalty / (len(image) * math.sqrt(image[0].numel()))
     return 2.0 ** max(0, round(-math.log2(usual)))

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from recolor_fast.options import Options
+from recolor_fast.options import Command
 
 # --- Padova (Cano Caldero and Moncada Ramirez), the reading that works: published settings, their misprints corrected
 
 # pix2pix as the Padova paper trains it (section V): U-Net-256, 70x70 PatchGAN, BCE + 100 L1, 500 photographs, 10
 # epochs, batch 1; sigma 0.02 and Adam betas (0.5, 0.999) from the reference code (the paper's 0.2 and "weight decay
 # 0.5" are misprints); equalized and blurred source only is our choice: equalizing the target changes its colors.
-_pix2pix = Options(preset="pix2pix")
+_pix2pix = Command(preset="pix2pix")
 # WGAN with gradient penalty 10 and 5 critic steps (paper, section V-B and eq. 1); a linear critic without batch norm
 # and a score that is the mean of the map in loss and penalty alike (Gulrajani et al. 2017; our choice), no norm at
 # all. The adversary's weight is 20 / size: at the fake it then pulls about half as hard as 100 L1, whose pull falls as
@@ -102,7 +102,7 @@ _lab = replace(
 )
 
 
-def _features(preset: str, network: str, weight: float) -> Options:
+def _features(preset: str, network: str, weight: float) -> Command:
     return replace(_lab, preset=preset, terms=(*_lab.terms, (network, weight)))
 
 
@@ -130,7 +130,7 @@ _gorriz = replace(
 )
 
 
-def _gorriz_with(preset: str, norm: str, spectral_norm: bool) -> Options:
+def _gorriz_with(preset: str, norm: str, spectral_norm: bool) -> Command:
     """Their other models, of one norm throughout, at one scale."""
     same: dict[str, Any] = dict.fromkeys(("generator_norm", "critic_norm"), norm)
     same |= dict.fromkeys(("generator_last_norm", "critic_first_norm"), "")

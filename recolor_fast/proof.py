@@ -13,7 +13,7 @@ from skimage import color
 
 from recolor_fast import chroma, hints, images
 from recolor_fast.data import index, sources
-from recolor_fast.options import Options
+from recolor_fast.options import Data
 from recolor_fast.preparation import Preparation
 
 SIDES = (0.5, 1.0, 2.0)  # longer sides of the photographs an artefact is proven on, in sides of its model
@@ -60,7 +60,7 @@ class Proof(NamedTuple):
         return json.dumps({name: round(value, 6) for name, value in self._asdict().items()})
 
 
-def photographs(options: Options, count: int) -> list[Path]:
+def photographs(options: Data, count: int) -> list[Path]:
     """Up to `count` validation photographs of a run's data, those that are usable. ValueError where there is none."""
     paths, _ = index.usable(sources.photographs(options).val[:count])
     return paths

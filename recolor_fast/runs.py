@@ -21,7 +21,7 @@ from recolor_fast.errors import UserError
 from recolor_fast.files import SHIPPED, is_part, write_text
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.options import CHOSEN_PER_SESSION, PASSING, Options, from_dict
+from recolor_fast.options import CHOSEN_PER_SESSION, FILE, PASSING, Command, Options, from_dict, marked, only
 from recolor_fast.presets import STARTS
 
 try:
@@ -53,7 +53,7 @@ def numbered(runs: Path, preset: str) -> list[Path]:
     return [path for _, path in sorted((int(n), path) for n, path in found if n.isdecimal())]
 
 
-def newest(runs: Path = Path(Options.runs)) -> Path:
+def newest(runs: Path = Path(Command.runs)) -> Path:
     """The run in a folder of runs whose checkpoint was written last; said on stderr. UserError where there is none."""
     written = {}
     for folder in runs.iterdir() if runs.is_dir() else ():
@@ -68,7 +68,7 @@ def newest(runs: Path = Path(Options.runs)) -> Path:
     return run
 
 
-def create(options: Options) -> Path:
+def create(options: Command) -> Path:
     """Make a new run folder, <preset>-<n> or the given name. UserError if that name is taken."""
     runs = Path(options.runs)
     if options.name:
@@ -89,7 +89,7 @@ def create(options: Options) -> Path:
             n += 1
 
 
-def stored_options(folder: Path) -> Options:
+def stored_options(folder: Path) -> Command:
     """The options of a run folder. UserError if its options.json cannot be read."""
     try:
         return from_dict(json.loads((folder / "options.json").read_text()))
@@ -126,7 +126,7 @@ def trained(path: Path, best: bool = False) -> Trained:
         )
     path, state = found
     try:
-        options = from_dict(json.loads(state["options"]))
+        options = only(Options, from_dict(json.loads(state["options"])))
         generator = build_generator(options)
         generator.load_state_dict(state["step"]["generator"])
         critic = build_critic(options) if options.critic else None
@@ -149,7 +149,7 @@ def _released(path: Path) -> Trained:
             f"{path}: its metadata has no {PREFIX}options; expected a file that export/to_safetensors.py wrote"
         )
     try:
-        options = from_dict(json.loads(metadata[f"{PREFIX}options"]))
+        options = only(Options, from_dict(json.loads(metadata[f"{PREFIX}options"])))
         with torch.device("meta"):  # so that a file that says its network is huge does not take all memory
             plain = build_generator(replace(options, spectral_norm=False))
         said, held = (sum(t.numel() for t in tensors) for tensors in (plain.parameters(), weights.values()))
@@ -194,10 +194,9 @@ def named(path: Path) -> tuple[Path, str]:
 
 
 def public(options: Options) -> Options:
-    """Options without the paths of the machine that a run was trained on."""
-    names = ("data", "start", "lpips_weights", "feature_weights", "encoder_weights")
-    files = {name: Path(getattr(options, name)).name for name in names}
-    return replace(options, runs="runs", **files)  # type: ignore[arg-type]
+    """Options without the verb's own and without the paths of the machine that a run was trained on."""
+    files = {name: Path(getattr(options, name)).name for name in marked(FILE)}
+    return replace(only(Options, options), **files)  # type: ignore[arg-type]
 
 
 def validation(run: Path) -> list[dict[str, str]]:
@@ -244,15 +243,15 @@ def check_same(folder: Path, options: Options) -> None:
         )
 
 
-def note_changes(run: Path, options: Options, seen: int) -> None:
+def note_changes(run: Path, options: Command, seen: int) -> None:
     """Add a line to a run's changes.jsonl where options differ from its options.json, which they are to replace.
 
     It says from how many photographs `seen` on, and what each changed option was before and is now.
     """
     if not (run / "options.json").is_file():
         return
-    before, now = asdict(stored_options(run)), asdict(options)
-    changed = {name: [before[name], now[name]] for name in now if now[name] != before[name] and name not in PASSING}
+    before, now, passing = asdict(stored_options(run)), asdict(options), marked(PASSING)
+    changed = {name: [before[name], now[name]] for name in now if now[name] != before[name] and name not in passing}
     if changed:
         path = run / "changes.jsonl"
         told = path.read_text() if path.is_file() else ""

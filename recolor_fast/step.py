@@ -35,7 +35,7 @@ from recolor_fast.micro_batches import end_to_end, forward_in_pieces, in_pieces,
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import encoder, pick, power_iteration
-from recolor_fast.options import Options
+from recolor_fast.options import Options, Training, Whole
 from recolor_fast.updates import Parts, critic_update, generator_update
 
 
@@ -49,7 +49,7 @@ class LossScale(NamedTuple):
 FIRST_SCALE, GROW_AFTER = 65536.0, 2000  # as torch.amp.GradScaler has them
 
 
-def fastest(options: Options, device: torch.device) -> Options:
+def fastest(options: Whole, device: torch.device) -> Whole:
     """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
     fastest on `device` by bench/results. UserError for what the device or the critic cannot have.
     """
@@ -374,7 +374,7 @@ class Step:
         self._graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
 
 
-def learning_rate(options: Options, images: int) -> float:
+def learning_rate(options: Training, images: int) -> float:
     """The learning rate of an iteration that begins after `images` photographs, fallen as `options.decay` says."""
     if not options.decay:
         return options.learning_rate

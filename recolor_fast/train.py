@@ -34,7 +34,7 @@ from recolor_fast.errors import UserError
 from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
-from recolor_fast.options import AUTO_SPLIT, Options, reopened, to_json
+from recolor_fast.options import AUTO_SPLIT, Command, Whole, reopened, to_json
 from recolor_fast.progress import SAVED, Clock, Progress
 from recolor_fast.signals import Signals, Stopped, stoppable
 from recolor_fast.step import Step, check_names, fastest, learning_rate
@@ -44,7 +44,7 @@ KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
 
-def parse(argv: list[str]) -> tuple[Options, Path | None]:
+def parse(argv: list[str]) -> tuple[Command, Path | None]:
     """Command line -> options, and the run folder to go on with (None: a new run).
 
     `--preset` is read first and gives the defaults; none with `--start shipped`: the one of STARTS, which is said. With
@@ -60,7 +60,7 @@ def parse(argv: list[str]) -> tuple[Options, Path | None]:
     return words.options(early, default), folder
 
 
-def resolve(options: Options, resumed: Path | None = None) -> Options:
+def resolve(options: Whole, resumed: Path | None = None) -> Whole:
     """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that is missing.
 
     UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
@@ -89,7 +89,7 @@ def resolve(options: Options, resumed: Path | None = None) -> Options:
     return replace(options, threads=threads(options.threads, device))
 
 
-def in_stored_pieces(options: Options, stored: Options) -> Options:
+def in_stored_pieces(options: Command, stored: Command) -> Command:
     """`options` with the micro-batch of the run that they go on with, where that had to be made smaller than theirs."""
     if not stored.micro_batch or (options.micro_batch or options.batch) <= stored.micro_batch:
         return options
@@ -97,7 +97,7 @@ def in_stored_pieces(options: Options, stored: Options) -> Options:
     return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
 
 
-def train(options: Options, resumed: Path | None, signals: Signals, epochs: float = 0, command: str = "") -> Path:
+def train(options: Command, resumed: Path | None, signals: Signals, epochs: float = 0, command: str = "") -> Path:
     """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
 
     With `epochs`, to so many times the photographs there are to train on. `command` is noted in environment.json.
@@ -116,8 +116,8 @@ def train(options: Options, resumed: Path | None, signals: Signals, epochs: floa
         return _trained(options, photographs, resumed, signals, command)
 
 
-def in_photographs(options: Options, epochs: float, count: int, resumed: Path | None) -> Options:
-    """Options whose `images` are so many epochs (0: unchanged) of `count` photographs, 1 or more."""
+def in_photographs(options: Command, epochs: float, count: int, resumed: Path | None) -> Command:
+    """Command whose `images` are so many epochs (0: unchanged) of `count` photographs, 1 or more."""
     if not epochs:
         return options
     options = replace(options, images=max(1, round(epochs * count)))
@@ -126,7 +126,7 @@ def in_photographs(options: Options, epochs: float, count: int, resumed: Path | 
     return options
 
 
-def _trained(options: Options, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
+def _trained(options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
     options = loader.resolve(options, len(photographs.train))
     terms = build_terms(options)
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
@@ -157,7 +157,7 @@ def _trained(options: Options, photographs: Photographs, resumed: Path | None, s
 
 
 def _train(
-    options: Options,
+    options: Command,
     folder: Path,
     photographs: Photographs,
     terms: list[WeightedTerm],
@@ -265,7 +265,7 @@ def _train(
             raise
 
 
-def _load(step: Step, options: Options, folder: Path, photographs: Photographs, progress: Progress) -> None:
+def _load(step: Step, options: Command, folder: Path, photographs: Photographs, progress: Progress) -> None:
     """Fill step and progress from the newest checkpoint of a run folder, if it has one. UserError if it is unlike."""
     if not checkpoint.list_checkpoints(folder / "checkpoints"):
         return
@@ -293,7 +293,7 @@ def _load(step: Step, options: Options, folder: Path, photographs: Photographs, 
 
 
 def _check_finite(
-    step: Step, options: Options, paths: Sequence[Path], progress: Progress, parts: dict[str, Tensor]
+    step: Step, options: Command, paths: Sequence[Path], progress: Progress, parts: dict[str, Tensor]
 ) -> None:
     """FloatingPointError, naming the photographs, once too many iterations in a row were not finite.
 

@@ -14,7 +14,7 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.layers import at_least_float32
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 Parts = dict[str, Tensor]
 Parameters = dict[str, Tensor]
@@ -22,7 +22,7 @@ Parameters = dict[str, Tensor]
 
 def critic_update(
     critic: nn.Module,
-    options: Options,
+    options: System,
     parameters: Parameters,
     source: Tensor,
     real: Tensor,
@@ -65,7 +65,7 @@ def critic_update(
 
 def generator_update(
     critic: nn.Module | None,
-    options: Options,
+    options: System,
     terms: list[WeightedTerm],
     parameters: Parameters,
     source: Tensor,

@@ -10,7 +10,7 @@ from export import to_onnx
 from recolor_fast import evaluate, runs, train
 from recolor_fast.data import listed
 from recolor_fast.evaluation import judges
-from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
+from recolor_fast.options import CHOSEN_PER_SESSION, Command, from_dict, to_json
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
 
@@ -130,13 +130,13 @@ def test_a_rate_that_fell_may_stay_and_the_run_be_longer(tmp_path, capsys):
 def test_what_resume_changes_is_recorded_and_how_it_is_called_is_not(tmp_path):
     folder = tmp_path / "r"
     folder.mkdir()
-    runs.note_changes(folder, Options(), 0)  # a new run has no options.json yet
+    runs.note_changes(folder, Command(), 0)  # a new run has no options.json yet
     assert not (folder / "changes.jsonl").exists()
-    (folder / "options.json").write_text(to_json(Options()))
-    runs.note_changes(folder, Options(resume=True, name="r", runs="elsewhere", changed_files="accept"), 3)
+    (folder / "options.json").write_text(to_json(Command()))
+    runs.note_changes(folder, Command(resume=True, name="r", runs="elsewhere", changed_files="accept"), 3)
     assert not (folder / "changes.jsonl").exists()
-    runs.note_changes(folder, Options(keep=5), 3)
-    runs.note_changes(folder, Options(keep=6), 4)
+    runs.note_changes(folder, Command(keep=5), 3)
+    runs.note_changes(folder, Command(keep=6), 4)
     assert changes(folder) == [
         {"images": 3, "changed": {"keep": [2, 5]}},
         {"images": 4, "changed": {"keep": [2, 6]}},
@@ -145,10 +145,10 @@ def test_what_resume_changes_is_recorded_and_how_it_is_called_is_not(tmp_path):
 
 
 def test_options_of_before_there_was_one_say_what_was_done_then():
-    stored = json.loads(to_json(Options()))
+    stored = json.loads(to_json(Command()))
     del stored["gray_photographs"]
     assert from_dict(stored).gray_photographs == "keep"
-    assert from_dict(json.loads(to_json(Options()))).gray_photographs == "leave-out"
+    assert from_dict(json.loads(to_json(Command()))).gray_photographs == "leave-out"
 
 
 # --- export --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from recolor_fast.hints import Hint, draw
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
 from recolor_fast.networks.layers import NORMS
-from recolor_fast.options import Options, from_dict, from_metadata
+from recolor_fast.options import Options, from_dict, from_metadata, only
 from recolor_fast.palette import colors
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels, write_jpegs
@@ -91,7 +91,7 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
     artefact = runtime.load(path, "cpu")
     assert artefact.graph == "chroma"
     stored = from_dict(json.loads((run / "options.json").read_text()))
-    assert from_metadata(artefact.metadata["options"]) == replace(stored, data="photographs", runs="runs")
+    assert from_metadata(artefact.metadata["options"]) == replace(only(Options, stored), data="photographs")
 
 
 def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, capsys):

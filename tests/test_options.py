@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recolor_fast import train
+from recolor_fast.arguments import train as words
 from recolor_fast.color import SPACES
 from recolor_fast.data import sources
 from recolor_fast.losses import features
@@ -16,25 +17,38 @@ from recolor_fast.losses.terms import TERMS
 from recolor_fast.networks.critics import CRITICS
 from recolor_fast.networks.generators import GENERATORS
 from recolor_fast.networks.layers import NORMS
-from recolor_fast.options import CHOSEN_PER_SESSION, Options, from_dict, to_json
+from recolor_fast.options import (
+    CHOSEN_PER_SESSION,
+    FREE,
+    OPEN,
+    Command,
+    Data,
+    Options,
+    Session,
+    System,
+    Training,
+    from_dict,
+    marked,
+    to_json,
+)
+from recolor_fast.preparation import Preparation
 from recolor_fast.presets import DEFAULT, PRESETS
 
 ROOT = Path(__file__).parent.parent / "recolor_fast"
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-size equalize blur preset data per_class val_per_class classes check gray_photographs load_size flip old_film
-colorless loader cache space source_channels generator encoder_weights encoder_rate freeze_encoder hints critic width
-generator_norm critic_norm generator_last_norm critic_first_norm spectral_norm conv_bias
-critic_layers critic_scales critic_bias dropout start init init_sigma adversary adversary_weight terms smooth_l1_beta
-gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips lpips_weights feature_weights
-learning_rate decay beta1 beta2 weight_decay skip_nonfinite batch micro_batch images seed device threads amp amp_dtype
-compile compile_backend fused_critic cuda_graph channels_last deterministic runs
-name resume changed_files save_every keep log_every samples dry_run
+size equalize blur data per_class val_per_class classes gray_photographs load_size flip old_film colorless seed preset space
+source_channels generator encoder_weights hints width generator_norm generator_last_norm dropout critic critic_norm
+critic_first_norm critic_layers critic_scales critic_bias spectral_norm conv_bias init init_sigma adversary
+adversary_weight terms smooth_l1_beta gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips
+lpips_weights feature_weights images batch micro_batch start learning_rate decay beta1 beta2 weight_decay encoder_rate
+freeze_encoder skip_nonfinite amp amp_dtype device threads loader cache check compile compile_backend fused_critic
+cuda_graph channels_last deterministic runs name resume changed_files save_every keep log_every samples dry_run
 """.split()
 
 
 def test_the_set_of_options_is_frozen():
-    assert [field.name for field in fields(Options)] == NAMES
+    assert [field.name for field in fields(Command)] == NAMES
 
 
 def test_every_option_is_documented():
@@ -183,6 +197,31 @@ def test_help_shows_every_option(capsys):
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in shown for name in NAMES)
+    titles = ["often used", "photograph", "network and loss", "training", "machine", "run folder"]
+    assert re.findall(r"^\W+(\w.+) options\W*$", shown, re.M) == titles
+
+
+def test_help_has_every_option_in_one_box_and_those_most_use_first():
+    groups = words.groups()
+    assert sorted(name for names in groups.values() for name in names) == sorted(NAMES)
+    assert {"preset", "data", "images", "start", "resume"} <= set(groups["often used"])
+    assert len(groups["often used"]) <= 22
+    assert groups["run folder"] == ["changed_files", "keep", "log_every", "samples"]
+    assert words._texts()["width"].startswith("Filters of the first layer")
+
+
+def test_a_part_is_no_more_than_its_options():
+    for part in (Preparation, Data, System, Training, Session, Options, Command):
+        own = {name for name in vars(part) if not name.startswith("__") or name == "__post_init__"}
+        assert own - {"__post_init__"} <= {field.name for field in fields(part)}, part
+    names = [{field.name for field in fields(part)} for part in (Data, System, Training, Session)]
+    assert names[0] & names[1] == {field.name for field in fields(Preparation)}
+    assert not (names[0] | names[1]) & (names[2] | names[3])
+    assert not names[2] & names[3]
+
+
+def test_what_another_device_decides_anew():
+    assert set(OPEN) == {*"device threads compile fused_critic cuda_graph channels_last loader cache".split()}
 
 
 def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, capsys, monkeypatch):
@@ -211,13 +250,14 @@ def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, ca
 )
 def test_the_help_of_a_name_lists_its_table(option, table):
     text = (ROOT / "options.py").read_text()
-    words = re.search(rf'^    {option}: [^\n]*\n    """(.*?)"""', text, re.M | re.S)
-    assert words is not None
-    assert all(re.search(rf"\b{name}\b", words.group(1)) for name in table)
+    found = re.search(rf'^    {option}: [^\n]*\n    """(.*?)"""', text, re.M | re.S)
+    assert found is not None
+    assert all(re.search(rf"\b{name}\b", found.group(1)) for name in table)
 
 
 def test_options_chosen_per_session_exist():
-    assert set(NAMES) >= CHOSEN_PER_SESSION
+    assert set(NAMES) >= CHOSEN_PER_SESSION >= set(marked(FREE))
+    assert not {field.name for field in fields(Options)} & {"runs", "name", "resume", "keep", "dry_run"}
     assert not {"size", "load_size", "flip", "equalize", "blur", "old_film"} & CHOSEN_PER_SESSION  # what is trained
 
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from recolor_fast.losses.weights import read_weights
-from recolor_fast.options import Options
+from recolor_fast.options import Command
 from tests.photographs import write_jpegs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,4 +171,4 @@ def test_training_writes_to_its_run_folder_alone(tmp_path, compiled):
 def test_a_runs_name_leads_nowhere_else():
     for name in ("../outside", "/outside", "a/b", "..", "."):
         with pytest.raises(ValueError, match="expected the plain name of a folder"):
-            Options(name=name)
+            Command(name=name)

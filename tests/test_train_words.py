@@ -13,7 +13,7 @@ from recolor_fast import colorize, train
 from recolor_fast.arguments import evaluate, foreign, to_onnx
 from recolor_fast.arguments import train as words
 from recolor_fast.errors import UserError
-from recolor_fast.options import Options, to_json
+from recolor_fast.options import Command, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs
 from tests.trainings import SMALL, rows
@@ -68,7 +68,7 @@ def test_each_word_is_there_once(table):
 
 
 def test_no_option_is_a_foreign_word_and_no_answer_names_what_is_not_there():
-    names = {field.name for field in fields(Options)} | set(words.OWN)
+    names = {field.name for field in fields(Command)} | set(words.OWN)
     ours = {foreign._plain(name) for name in names}
     assert not ours & {word for line in foreign.TRAIN for word in line.split()}
     for advice in foreign.TRAIN.values():

@@ -1,6 +1,8 @@
 """What train takes: the options of a run, with the defaults of a preset, a file, or a run that is gone on with."""
 
 import argparse
+import ast
+import inspect
 import json
 import math
 import os
@@ -8,19 +10,31 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import tyro
 
 from recolor_fast.arguments import foreign
 from recolor_fast.errors import UserError
-from recolor_fast.options import PASSING, Options, from_dict, reopened
+from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
 from recolor_fast.presets import DEFAULT, PRESETS, STARTS
 
 PROG = "python -m recolor_fast.train"
 COUNTS = ("per_class", "val_per_class", "classes")  # or None
+OFTEN = (
+    "preset data start images size batch learning_rate amp width generator critic terms lpips seed device threads "
+    "name runs resume save_every dry_run"
+).split()
+PARTS = {  # title of a box of --help -> whose options are in it, but for those of a box before
+    "photograph": Data,
+    "network and loss": System,
+    "training": Training,
+    "machine": Session,
+    "run folder": Command,
+}
 OWN = ("epochs", "options", "lr")  # options of the command line alone
 HELP = """Train a colorizer.
 
@@ -37,7 +51,7 @@ def first(argv: Sequence[str]) -> argparse.Namespace:
     without what is read here alone. UserError for values of no use, and for options that other trainers call so.
     """
     _refuse_copies()
-    foreign.check(argv, [*OWN, *(field.name for field in fields(Options))], foreign.TRAIN)
+    foreign.check(argv, [*OWN, *(each.name for each in fields(Command))], foreign.TRAIN)
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--epochs", type=float, default=0.0)
     parser.add_argument("--options", default="")
@@ -46,7 +60,7 @@ def first(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", default="")
     parser.add_argument("--start", default="")
-    parser.add_argument("--runs", default=Options.runs)
+    parser.add_argument("--runs", default=Command.runs)
     parser.add_argument("--name", default="")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--device", default="")
@@ -79,7 +93,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message.removeprefix("argument "))
 
 
-def read(path: str) -> Options:
+def read(path: str) -> Command:
     """The options of a JSON file, a run's or part of them; what it does not name is the preset's that it names.
 
     What says how one session is started (PASSING) is left out. UserError for a file, key or value of no use.
@@ -98,7 +112,7 @@ def read(path: str) -> Options:
         if name in base and not _fits(name, value, base[name]):
             raise UserError(f"options {path}: {name} {value!r}: expected something like {base[name]!r}")
     try:
-        return from_dict(base | {key: values[key] for key in values.keys() - PASSING})
+        return from_dict(base | {key: values[key] for key in values.keys() - {*marked(PASSING)}})
     except UserError as error:
         raise UserError(f"options {path}: {error}") from error
     except (TypeError, ValueError) as error:
@@ -114,9 +128,45 @@ def _fits(name: str, value: Any, like: Any) -> bool:
     return isinstance(value, list) if isinstance(like, tuple) else type(value) is type(like)
 
 
-def options(early: argparse.Namespace, default: Options) -> Options:
+def options(early: argparse.Namespace, default: Command) -> Command:
     """The options of a command line. SystemExit for --help and unknown words, UserError for values of no use."""
-    return tyro.cli(Options, default=default, args=early.rest, prog=PROG, description=HELP)
+    given: Any = tyro.cli(_grouped(default), args=early.rest, prog=PROG, description=HELP)
+    return Command(**{name: value for group in vars(given).values() for name, value in vars(group).items()})
+
+
+def _grouped(default: Command) -> type:
+    """A dataclass of dataclasses, a group of options each, for tyro: it shows every group in a box of its own."""
+    types, texts, boxes = get_type_hints(Command), _texts(), []
+    for number, (title, names) in enumerate(groups().items()):
+        options = []
+        for name in names:
+            shown = tyro.conf.arg(prefix_name=False, help=texts[name])
+            options.append((name, Annotated[types[name], shown], getattr(default, name)))
+        group = make_dataclass(f"group{number}", options)
+        box = Annotated[group, tyro.conf.arg(name=title, help="")]  # type: ignore[valid-type]
+        boxes.append((f"group{number}", box, field(default_factory=group)))
+    return make_dataclass("Groups", boxes)
+
+
+def groups() -> dict[str, list[str]]:
+    """The options as --help shows them: each once, by the title of its box."""
+    found = {"often used": OFTEN}
+    for title, part in PARTS.items():
+        before = {name for names in found.values() for name in names}
+        found[title] = [each.name for each in fields(part) if each.name not in before]
+    return found
+
+
+def _texts() -> dict[str, str]:
+    """What is written below each option in the source, by name."""
+    found = {}
+    for part in Command.__mro__:
+        if is_dataclass(part):
+            (definition,) = ast.parse(inspect.getsource(part)).body
+            for name, text in pairwise(definition.body):  # type: ignore[attr-defined]
+                if isinstance(name, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    found[name.target.id] = " ".join(text.value.value.split())  # type: ignore[attr-defined, union-attr]
+    return found
 
 
 def parse(argv: list[str]) -> None:

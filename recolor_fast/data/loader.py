@@ -20,7 +20,7 @@ from recolor_fast.data import dali, host
 from recolor_fast.data.colorless import colorless
 from recolor_fast.data.old_film import old_film
 from recolor_fast.errors import UserError
-from recolor_fast.options import Options
+from recolor_fast.options import Options, Whole
 
 CHUNK = 16  # photographs decoded at a time where there is no batch
 
@@ -89,7 +89,7 @@ def _load(
     return gray, rgb
 
 
-def resolve(options: Options, count: int, device: torch.device | str | None = None) -> Options:
+def resolve(options: Whole, count: int, device: torch.device | str | None = None) -> Whole:
     """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
 
     Raises UserError for loader dali where DALI is not installed; loader auto says on stderr that it does without.

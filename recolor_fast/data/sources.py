@@ -22,7 +22,7 @@ from recolor_fast import extras, images
 from recolor_fast.download import Pinned, fetch, reachable
 from recolor_fast.errors import UserError
 from recolor_fast.files import cache_folder, private_folder
-from recolor_fast.options import AUTO_SPLIT, Options
+from recolor_fast.options import AUTO_SPLIT, Data
 from recolor_fast.photographs import walk
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
@@ -68,7 +68,7 @@ def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
     return data
 
 
-def photographs(options: Options) -> Split:
+def photographs(options: Data) -> Split:
     """The photographs of `options.data`; the same `options.seed` gives the same split on every file system.
 
     imagenette: `per_class` (50) photographs of each class of its training part, `val_per_class` (15) of its validation
@@ -176,7 +176,7 @@ def _remove_stale(cache: Path) -> None:
 # --- a folder ------------------------------------------------------------------------------------------------------
 
 
-def _given_split(train: Path, val: Path, options: Options) -> Split:
+def _given_split(train: Path, val: Path, options: Data) -> Split:
     """All photographs of two folders, or a seeded choice of so many per class."""
     parts = []
     for folder, option in ((train, "per_class"), (val, "val_per_class")):
@@ -187,7 +187,7 @@ def _given_split(train: Path, val: Path, options: Options) -> Split:
     return Split(*parts)
 
 
-def _seeded_split(folder: Path, options: Options) -> Split:
+def _seeded_split(folder: Path, options: Data) -> Split:
     """Disjoint parts of one folder; validation first, so that it does not depend on `per_class`."""
     per_class, val_per_class = options.per_class, options.val_per_class
     classes = _classes(folder, options)
@@ -234,7 +234,7 @@ def _enough(folder: Path, name: str, found: int, needed: int, option: str, value
         )
 
 
-def _classes(folder: Path, options: Options) -> dict[str, list[Path]]:
+def _classes(folder: Path, options: Data) -> dict[str, list[Path]]:
     """The images under a folder by class, both in the order of their names, each class shuffled by the seed.
 
     A class's order depends on nothing but the seed, its name and its files. Raises UserError if there is no image, or

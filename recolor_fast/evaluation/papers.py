@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from recolor_fast.options import Options
+from recolor_fast.options import DEFINES, Options, marked
 from recolor_fast.presets import PRESETS
 
 PADOVA = ("padova_generator", "padova_critic")
@@ -89,7 +89,7 @@ low, high: 2.5 and 97.5 percentiles of 1,000 bootstrap resamples of the photogra
 
 # What a run has in common with its preset where it stands beside a paper's figures. Sizes and weights it need not have,
 # nor the loss network, which is another one where the paper's is missing (bench/reproduce.py).
-DEFINING = "space generator critic adversary generator_norm critic_norm spectral_norm critic_gradients".split()
+DEFINING = marked(DEFINES)
 
 
 def is_of(options: Options | None, presets: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from recolor_fast.errors import UserError
 from recolor_fast.losses.features import FEATURES, LPIPS, build_feature_loss, build_lpips, missing
 from recolor_fast.networks.layers import pick
-from recolor_fast.options import Options
+from recolor_fast.options import System, Whole
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,21 +21,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Term(NamedTuple):
     """How a term is built; `image`: it compares RGB in [-1, 1], whatever the network space."""
 
-    build: Callable[[Options], Loss]
+    build: Callable[[System], Loss]
     image: bool
 
 
-def _build_lpips(name: str, options: Options) -> Loss:
+def _build_lpips(name: str, options: System) -> Loss:
     return build_lpips(name, _lpips_file(name, options))
 
 
-def _lpips_file(name: str, options: Options) -> str:
+def _lpips_file(name: str, options: System) -> str:
     """The file the options give for an LPIPS network; feature_weights are not meant for one of this package."""
     own = isinstance(LPIPS[name].weights, Path)
     return options.lpips_weights or ("" if own else options.feature_weights)
 
 
-def _build_feature_loss(name: str, options: Options) -> Loss:
+def _build_feature_loss(name: str, options: System) -> Loss:
     return build_feature_loss(name, options.feature_weights)
 
 
@@ -60,13 +60,13 @@ FALLBACK = "lpips_mini"
 """What takes the place of a preset's LPIPS term whose weights are missing."""
 
 
-def build_terms(options: Options) -> list[WeightedTerm]:
+def build_terms(options: System) -> list[WeightedTerm]:
     """The terms of `options` with a weight other than 0. UserError for an unknown name or weights that do not fit."""
     terms = [(name, weight, pick(TERMS, name, "terms")) for name, weight in options.terms if weight]
     return [WeightedTerm(name, weight, term.build(options), term.image) for name, weight, term in terms]
 
 
-def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) -> Options:
+def resolve_lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:
     """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
 
     "auto" keeps the preset's term if its weights can be had; if not, `FALLBACK`, whose weights are in this package,
@@ -103,7 +103,7 @@ def resolve_lpips(options: Options, probe: Callable[[str, str], str] = missing) 
     return replace(options, lpips=wanted, terms=terms)
 
 
-def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
+def check_features(options: System, probe: Callable[[str, str], str] = missing) -> None:
     """UserError for a loss network whose weights are missing, or a weights file that no term takes.
 
     Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from recolor_fast.color import SPACES
 from recolor_fast.networks.layers import NORMS, SLOPE, LeakyReLU, at_least_float32, initialize, pick
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 
-def patchgan(options: Options) -> nn.Sequential:
+def patchgan(options: System) -> nn.Sequential:
     """PatchGAN (Isola et al. 2017, section 6.1.2): pairs (N,C,H,W) -> a map of scores, one per overlapping patch.
 
     Three layers score 70x70 patches, 30x30 of them at 256 pixels. Linear output: the loss applies its own squashing.
@@ -19,7 +19,7 @@ def patchgan(options: Options) -> nn.Sequential:
     return _convolutions(options, [2] * options.critic_layers + [1], nn.Identity())
 
 
-def strided(options: Options) -> nn.Sequential:
+def strided(options: System) -> nn.Sequential:
     """The critic of Gorriz et al. (2019, their code): every layer halves; 94x94 patches, 16x16 of them at 256."""
     return _convolutions(options, [2] * (options.critic_layers + 1), SAME)
 
@@ -27,7 +27,7 @@ def strided(options: Options) -> nn.Sequential:
 SAME = nn.ZeroPad2d((0, 1, 0, 1))  # with padding 1, a 4x4 convolution of stride 1 keeps the size ("same" of Keras)
 
 
-def _convolutions(options: Options, strides: list[int], last_padding: nn.Module) -> nn.Sequential:
+def _convolutions(options: System, strides: list[int], last_padding: nn.Module) -> nn.Sequential:
     """4x4 convolutions, padding 1, of these strides, norms on all but the first, and one more to a score."""
     channels = options.source_channels + pick(SPACES, options.space, "space").channels
     norms = ["none", options.critic_first_norm or options.critic_norm] + [options.critic_norm] * len(strides)
@@ -70,10 +70,10 @@ class Critic(nn.Module):
 
 
 # name -> the critic of one scale
-CRITICS: dict[str, Callable[[Options], nn.Module]] = {"patch": patchgan, "strided": strided}
+CRITICS: dict[str, Callable[[System], nn.Module]] = {"patch": patchgan, "strided": strided}
 
 
-def build_critic(options: Options) -> nn.Module:
+def build_critic(options: System) -> nn.Module:
     """The critic of `options`, initial weights from torch's global random state. UserError for unknown names."""
     build = pick(CRITICS, options.critic, "critic")
     return initialize(Critic([build(options) for _ in range(options.critic_scales)], options.source_channels), options)

@@ -12,7 +12,7 @@ from recolor_fast.color import SPACES
 from recolor_fast.errors import UserError
 from recolor_fast.networks import lite
 from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
-from recolor_fast.options import Options
+from recolor_fast.options import System, Whole
 
 
 class UNet(nn.Module):
@@ -37,7 +37,7 @@ class UNet(nn.Module):
         return x
 
 
-def unet(options: Options) -> UNet:
+def unet(options: System) -> UNet:
     """The U-Net of pix2pix (Isola et al. 2017, section 6.1.1): up to 8 4x4 stride-2 convolutions and back, skips.
 
     At 256 pixels, width 64 and 3 output channels it has 8 halvings and 54.41 M parameters. Dropout sits on the
@@ -64,7 +64,7 @@ def unet(options: Options) -> UNet:
     return UNet(options.source_channels, down, up)
 
 
-def nearest(options: Options) -> UNet:
+def nearest(options: System) -> UNet:
     """The generator of Gorriz et al. (2019, their code): up to 7 halvings, nearest-neighbor upsampling, no dropout.
 
     The bottleneck is 2x2 up to 256 pixels; decoder convolutions are 4x4 after the upsampling, which leaves no
@@ -92,7 +92,7 @@ def nearest(options: Options) -> UNet:
 class Residual(nn.Module):
     """Residual block (He et al. 2016, figure 2): ReLU of the input plus two 3x3 convolutions of it, (N,C,H,W) alike."""
 
-    def __init__(self, options: Options, channels: int) -> None:
+    def __init__(self, options: System, channels: int) -> None:
         super().__init__()
 
         def convolution() -> list[nn.Module]:
@@ -113,7 +113,7 @@ class ResidualUNet(nn.Module):
     The last halving is undone by depth to space, so nothing is computed at the source's own size but a and b.
     """
 
-    def __init__(self, options: Options, widths: list[int], blocks: list[int]) -> None:
+    def __init__(self, options: System, widths: list[int], blocks: list[int]) -> None:
         super().__init__()
         self.source_channels = options.source_channels
         bias = _bias(options, options.generator_norm)
@@ -144,7 +144,7 @@ class ResidualUNet(nn.Module):
         return self.last(x)
 
 
-def residual(options: Options) -> ResidualUNet:
+def residual(options: System) -> ResidualUNet:
     """A small U-Net of residual blocks, ours: 5 halvings, most of its weights where the map is 1/16 of a side.
 
     Made for processors and for norm none: 3.6 M parameters at width 24 whatever the size, which may be any multiple of
@@ -163,7 +163,7 @@ class LiteUNet(nn.Module):
     The last halving is undone by depth to space, so nothing is computed at the source's own size but the colors.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: System) -> None:
         super().__init__()
         self.source_channels = options.source_channels
         self.encoder = lite.Encoder(options.generator, options.source_channels)
@@ -200,7 +200,7 @@ class LiteUNet(nn.Module):
         return self.last(x)
 
 
-def without_hints(options: Options, generator: nn.Module) -> tuple[Options, nn.Module]:
+def without_hints(options: Whole, generator: nn.Module) -> tuple[Whole, nn.Module]:
     """What a generator that follows hints computes where none is given, as one that follows none, and its options; one
     that follows none anyway as it is."""
     if not options.hints:
@@ -237,7 +237,7 @@ def pyramid(hints: Tensor) -> list[Tensor]:
     return maps[::-1]
 
 
-def lite_unet(options: Options) -> LiteUNet:
+def lite_unet(options: System) -> LiteUNet:
     """EfficientNet-Lite (networks/lite.py) and a light decoder, ours; its weights are loaded once a run begins.
 
     The size may be any multiple of 32. `width` is the decoder's at half a side, 2, 3, 4 and 6 times that below; its
@@ -253,23 +253,23 @@ def lite_unet(options: Options) -> LiteUNet:
 SAME = nn.ZeroPad2d((1, 2, 1, 2))  # a 4x4 convolution of stride 1 then keeps the size (padding "same" of Keras)
 
 
-def _widths(options: Options, halvings: int) -> list[int]:
+def _widths(options: System, halvings: int) -> list[int]:
     return [options.width * min(2**level, 8) for level in range(min(8, halvings))]
 
 
-def _norm(options: Options, channels: int, name: str = "") -> nn.Module:
+def _norm(options: System, channels: int, name: str = "") -> nn.Module:
     return pick(NORMS, name or options.generator_norm, "generator_norm")(channels, True)
 
 
-def _bias(options: Options, norm: str) -> bool:
+def _bias(options: System, norm: str) -> bool:
     return options.conv_bias == "on" or norm == "none"  # a norm takes any offset away again
 
 
-def _colors(options: Options) -> int:
+def _colors(options: System) -> int:
     return pick(SPACES, options.space, "space").channels
 
 
-GENERATORS: dict[str, Callable[[Options], nn.Module]] = {
+GENERATORS: dict[str, Callable[[System], nn.Module]] = {
     "unet": unet,
     "nearest": nearest,
     "residual": residual,
@@ -279,7 +279,7 @@ POWERS = (64, 128, 256, 512)
 SIZES = {"unet": POWERS, "nearest": POWERS}  # sides, pixels; all others take any multiple of 32 there is
 
 
-def build_generator(options: Options) -> nn.Module:
+def build_generator(options: System) -> nn.Module:
     """The generator of `options`, initial weights from torch's global random state.
 
     UserError for a name that is unknown or a size that this generator does not take.

@@ -18,7 +18,7 @@ from recolor_fast import chroma
 from recolor_fast.color import AB, SPACES, to_cbcr, to_unit
 from recolor_fast.errors import UserError
 from recolor_fast.networks.generators import UNet, build_generator
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 
 class Chroma(nn.Module):
@@ -106,7 +106,7 @@ class Image(nn.Module):
     another runtime cannot add up; large photographs are not reduced first, which the folder tool does for speed.
     """
 
-    def __init__(self, generator: nn.Module, options: Options, saturation: float = 1.0) -> None:
+    def __init__(self, generator: nn.Module, options: System, saturation: float = 1.0) -> None:
         super().__init__()
         self.chroma = Chroma(generator, options.space, saturation)
         self.size = options.size
@@ -203,7 +203,7 @@ def merged(luma: Tensor, cbcr: Tensor) -> Tensor:
 
 
 # name -> (generator, options, saturation) -> module
-GRAPHS: dict[str, Callable[[nn.Module, Options, float], nn.Module]] = {
+GRAPHS: dict[str, Callable[[nn.Module, System, float], nn.Module]] = {
     "chroma": lambda generator, options, saturation: Chroma(generator, options.space, saturation),
     "image": Image,
     "hints": lambda generator, options, saturation: Hints(generator, options.space, saturation),
@@ -241,7 +241,7 @@ class Subpixel(nn.Module):
         return F.pixel_shuffle(self.activation(self.convolution(x)), 2)[..., 1:-1, 1:-1]
 
 
-def deployed(options: Options, generator: nn.Module) -> nn.Module:
+def deployed(options: System, generator: nn.Module) -> nn.Module:
     """The same function as a generator in eval mode, as a new module of the fewest and fastest operations.
 
     Spectral norm is divided out of the weights, batch norm folded into them, and every transposed convolution is a

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from recolor_fast.errors import UserError
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 SLOPE = 0.2  # of LeakyReLU below zero, in all networks
 
@@ -126,7 +126,7 @@ def encoder(network: nn.Module) -> nn.Module:
     return part if isinstance(part, nn.Module) else nn.Identity()
 
 
-def initialize(network: nn.Module, options: Options) -> nn.Module:
+def initialize(network: nn.Module, options: System) -> nn.Module:
     """The network with the initial weights and the spectral norm that the options ask for, in place; biases are 0.
 
     normal: convolutions N(0, init_sigma), norms N(1, init_sigma) (Isola et al. 2017, section 6.2). glorot: convolutions

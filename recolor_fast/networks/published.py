@@ -12,7 +12,7 @@ from recolor_fast.errors import UserError
 from recolor_fast.losses.weights import read_weights
 from recolor_fast.networks import lite
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.options import Options
+from recolor_fast.options import System
 
 
 class Published(NamedTuple):
@@ -32,7 +32,7 @@ ENCODERS = {  # Google's checkpoints, converted; Apache 2.0
 }
 
 
-def file_of(options: Options) -> Path | None:
+def file_of(options: System) -> Path | None:
     """The file that a new run's encoder has its weights from; None where it has no encoder, or a random one.
 
     UserError, saying what to do, where it is missing.
@@ -61,7 +61,7 @@ def file_of(options: Options) -> Path | None:
     return path
 
 
-def encoder(options: Options) -> dict[str, Tensor]:
+def encoder(options: System) -> dict[str, Tensor]:
     """The weights of the encoder of a new run's generator, named as in the generator; empty where `file_of` is None.
 
     UserError for a file that is missing, cannot be read or holds the weights of another network.
