@@ -46,7 +46,7 @@ from bench.common import alternate, report
 from recolor_fast import images
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.environment import device_name
-from recolor_fast.options import Options
+from recolor_fast.options import Data, Options
 
 CASES = {
     "plain": Options(equalize="none", blur="none"),
@@ -75,7 +75,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         if arguments.photographs:
-            found = sources.photographs(Options(data=str(arguments.photographs)))
+            found = sources.photographs(Data(data=str(arguments.photographs)))
             paths = index.usable([*found.train, *found.val][:count], progress=False)[0]
             sets = [("", paths, runs)]
         else:

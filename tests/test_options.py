@@ -37,9 +37,9 @@ from recolor_fast.presets import DEFAULT, PRESETS
 ROOT = Path(__file__).parent.parent / "recolor_fast"
 # Names that users' scripts rely on: removing or renaming one is a breaking change, to be said in CHANGELOG.md.
 NAMES = """
-size equalize blur data per_class val_per_class classes gray_photographs load_size flip old_film colorless seed preset space
-source_channels generator encoder_weights hints width generator_norm generator_last_norm dropout critic critic_norm
-critic_first_norm critic_layers critic_scales critic_bias spectral_norm conv_bias init init_sigma adversary
+size equalize blur data per_class val_per_class classes gray_photographs load_size flip old_film colorless seed preset
+space source_channels generator encoder_weights hints width generator_norm generator_last_norm dropout critic
+critic_norm critic_first_norm critic_layers critic_scales critic_bias spectral_norm conv_bias init init_sigma adversary
 adversary_weight terms smooth_l1_beta gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips
 lpips_weights feature_weights images batch micro_batch start learning_rate decay beta1 beta2 weight_decay encoder_rate
 freeze_encoder skip_nonfinite amp amp_dtype device threads loader cache check compile compile_backend fused_critic

@@ -13,7 +13,7 @@ from recolor_fast.arguments.evaluate import Arguments
 from recolor_fast.data import index, sources
 from recolor_fast.errors import UserError
 from recolor_fast.evaluation import judges
-from recolor_fast.options import Options
+from recolor_fast.options import Data
 
 WNID = re.compile(r"n\d{8}")
 
@@ -53,7 +53,7 @@ def choose(arguments: Arguments) -> Chosen:
     else:
         # Absolute: a folder here that is called imagenette is not the data of that name.
         root = sources.imagenette() if data == "imagenette" else Path(data).absolute()
-        parts = sources.photographs(Options(data=str(root), val_per_class=arguments.val_per_class, seed=arguments.seed))
+        parts = sources.photographs(Data(data=str(root), val_per_class=arguments.val_per_class, seed=arguments.seed))
         own = any(path.is_dir() and path.name.lower() == "train" for path in root.iterdir()) and any(
             path.relative_to(root).parts[0].lower() in sources.VALIDATION for path in parts.val
         )
