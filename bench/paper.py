@@ -25,7 +25,7 @@ from recolor_fast.updates import Parts
 
 
 def plain(network: nn.Module, activations: bool = True, convolutions: bool = True) -> nn.Module:
-    """A copy of a network, contiguous, with torch's own activations and convolutions in the place of ours."""
+    """A copy of a network, contiguous, with torch's own activations and convolutions instead of ours."""
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     for module in list(network.modules()):
         for name, child in module.named_children():

@@ -150,7 +150,7 @@ def lab_batch(batch: Batch) -> dict[str, Any]:
 def critic_gradients(peer: Peer, options: Options, batch: Batch) -> list[Tensor]:
     """The gradient of its critic, by parameter, in an iteration of its own on our source and target (seed 0).
 
-    It updates the model. The source is our gray photograph in the place of its L, so that our critic's gradient is the
+    It updates the model. The source is our gray photograph instead of its L, so that our critic's gradient is the
     same function of the same numbers.
     """
     torch.manual_seed(0)

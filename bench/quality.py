@@ -23,7 +23,7 @@ q is 5.3, a difference of about 4 spreads, with 8 seeds 1.6 spreads; `True` says
 there is none. `farthest` names the quantity with the largest difference and `of_limit` is that difference over what is
 allowed: above 1 does not agree. A number that is not finite does not agree either.
 
-Presets with LPIPS train with lpips_mini in its place where its weights cannot be had, after a warning. Weights of the
+Presets with LPIPS train with lpips_mini in its place where its weights are missing, after a warning. Weights of the
 adversary wgan are scaled with the size as docs/papers.md says, 20 / size at 1 for the preset.
 """
 

@@ -3,7 +3,7 @@
     python bench/reproduce.py --data IMAGENETTE [--weights DIR]     all presets, small; bench/results/papers-<device>.md
     python bench/reproduce.py --full padova --dry-run               the exact commands of a paper's own runs
 
-A second call goes on where the first one stopped: runs are resumed, finished ones are kept.
+A second call resumes where the first one stopped: runs are resumed, finished ones are kept.
 """
 
 import json
@@ -27,7 +27,7 @@ from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import PAPERS
 
-# Loss networks that a folder of weights stands in with, where torchvision's cannot be had: file, term, weight. The
+# Loss networks that a folder of weights stands in with, where torchvision's are missing: file, term, weight. The
 # weight of LPIPS-style features without heads is 5: at 50 their gradient drowns everything (bench/LOG.md). The VGG19 is
 # Caffe's with its preprocessing folded into the first layer, so the paper's 1e-5 is at home there.
 STAND_INS = {

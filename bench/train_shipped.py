@@ -2,7 +2,7 @@
 
     python bench/train_shipped.py --shards FOLDER --more IMAGENETTE/train
 
-FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call goes on where the first one was
+FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call resumes where the first one was
 stopped; `--until train` stops before the calibration, for a machine that lacks onnxruntime. What was tried and not
 taken: bench/LOG.md. What came out: recolor_fast/shipped/MODEL_CARD.md.
 """

@@ -1,7 +1,7 @@
 """A run's newest or best checkpoint -> the generator's weights as one .safetensors file, for release.
 
 `python export/to_safetensors.py [RUN]` prints the file's path as its last line on stdout. It holds float32 tensors and,
-as metadata, what it takes to build the generator: it can be evaluated and exported in the place of the run, and reading
+as metadata, what it takes to build the generator: it can be evaluated and exported instead of the run, and reading
 it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that cannot be written.
 """
 

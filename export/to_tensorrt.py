@@ -210,7 +210,7 @@ def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shape
 def prove(
     trt: Any, artefact: runtime.Artefact, arguments: Arguments, shapes: dict[str, Shapes], views: list[proof.View]
 ) -> tuple[dict[str, Any], bytes]:
-    """Build, compare and time: what was found, and the engine."""
+    """Build, compare and time: the results, and the engine."""
     model = arguments.model.read_bytes()
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
     timings = runtime.private_cache() / f"builder-{trt.__version__}-sm{capability}.timing"

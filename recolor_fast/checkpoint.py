@@ -30,7 +30,7 @@ def save(folder: Path, images: int, state: dict[str, Any], keep: int = 2, best: 
     except OSError as error:
         raise OSError(
             f"checkpoint {path} could not be written ({error.strerror or error}): those before it stay; make room on "
-            "that disk, or mend what the reason names, and go on with --resume"
+            "that disk, or fix what the reason names, and continue with --resume"
         ) from error
     older = [one for one in list_checkpoints(folder) if int(one.stem) < images]
     for old in older[: max(0, len(older) - (keep - 1))]:

@@ -51,7 +51,7 @@ class Arguments(NamedTuple):
 
     A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format; with several IN, IN1/a.jpg becomes
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
-    What was done before is skipped, so the same command goes on where it was stopped.
+    What was done before is skipped, so the same command resumes where it was stopped.
     Photographs in color are left alone, see --color.
     Exit code: 0 done, 1 unexpected error, 2 wrong usage, 3 some images could not be read or written (the others are
     done) or the only file given is in color and was left alone, 4 no usable model or provider, 128 and a signal's
@@ -106,11 +106,11 @@ def main(argv: list[str] | None = None) -> int:
         say(str(error))
         return USAGE
     except (Stopped, KeyboardInterrupt) as stop:
-        say("stopped; what was written so far is complete, and the same command goes on from there")
+        say("stopped; what was written so far is complete, and the same command resumes from there")
         return stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
-        say("stopped: nobody reads the output any more; the same command goes on from there")
+        say("stopped: nobody reads the output any more; the same command resumes from there")
         return ERROR
     except Exception as error:
         if os.environ.get(TRACEBACK):

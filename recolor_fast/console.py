@@ -67,7 +67,7 @@ class Console:
             share = stood / (ran + stood)
             self.write(
                 f"warning: other processes keep the processors busy: {share:.0%} of the time this training waited for "
-                "one; stop them, or stop this and go on with --resume --threads 1"
+                "one; stop them, or stop this and resume it with --resume --threads 1"
             )
             self.threads = 1  # said
 

@@ -1,6 +1,6 @@
 """Downloads: over https alone, of a SHA-256 that is known beforehand, whole or not at all.
 
-One that breaks goes on where it was: what came so far stays beside its place, under a name of its own.
+A broken one resumes where it was: what came so far stays beside its place, under a name of its own.
 """
 
 import errno
@@ -68,7 +68,7 @@ def fetch(what: Pinned, path: Path) -> None:
     """Download a file to `path`, in a folder that exists, with a progress bar on stderr.
 
     It takes its place when its SHA-256 is the pinned one. A connection that breaks is made again, as often as TRIES;
-    what came until then is kept, and the next call goes on from there. Other contents than the pinned ones are not
+    what came until then is kept, and the next call resumes from there. Other contents than the pinned ones are not
     kept. Raises OSError for a server that does not answer or stops, for an address or a redirect that is not https, and
     for other contents.
     """
@@ -144,7 +144,7 @@ def _all_of(what: Pinned, file: BufferedRandom, bar: tqdm) -> None:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             if isinstance(error, urllib.error.HTTPError):
                 reason = f"{error.code} {error.reason}"
-            kept = f"; {have:,} of {what.size:,} bytes are kept, and the next try goes on from there" if have else ""
+            kept = f"; {have:,} of {what.size:,} bytes are kept, and the next try resumes from there" if have else ""
             raise urllib.error.URLError(f"{reason or type(error).__name__}{kept}") from error
 
 

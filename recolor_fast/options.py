@@ -239,13 +239,13 @@ class Session:
     and are seen more than once."""
     check: Literal["header", "full"] = "header"
     """How files are checked before training: header (format, header and end marker of a JPEG; other formats decoded),
-    or full (every file decoded, which finds most rot). What was found is kept in the cache until a file changes."""
+    or full (every file decoded, which finds most rot). The results are kept in the cache until a file changes."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile the step; auto: on with CUDA."""
     compile_backend: str = "inductor"
     """torch.compile backend: inductor (needs a C++ compiler on the CPU), aot_eager or eager."""
     fused_critic: Literal["auto", "on", "off"] = "auto"
-    """The critic's update fused by hand (fused.py) in the place of torch.func; auto: wherever it applies, which is with
+    """The critic's update fused by hand (fused.py) instead of torch.func; auto: wherever it applies, which is with
     a gradient penalty and no norm in the critic."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
@@ -292,7 +292,7 @@ class Command(Options):
     resume: bool = field(default=False, metadata=PASSING)
     """Go on from the newest checkpoint of the run --name (else the preset's newest run); start it if there is none."""
     changed_files: Literal["refuse", "accept"] = field(default="refuse", metadata=PASSING)
-    """What resume does where other photographs are usable than before: refuse, saying which, or go on with these."""
+    """What resume does where other photographs are usable than before: refuse, saying which, or continue with these."""
     save_every: int = 1000
     """Photographs seen between checkpoints, with a sample grid and a validation row each."""
     keep: int = 2

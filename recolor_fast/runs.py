@@ -1,4 +1,4 @@
-"""Run folders: their names, what they hold, and whether a run can be gone on with."""
+"""Run folders: their names, what they hold, and whether a run can be resumed."""
 
 import csv
 import io
@@ -36,9 +36,9 @@ PREFIX = "recolor_fast."  # of the metadata of a .safetensors file, as of an art
 
 
 def find(runs: Path, name: str, preset: str) -> Path | None:
-    """The run to go on with: runs/name if it holds a run, else (no name) the preset's newest that has a checkpoint.
+    """The run to resume: runs/name if it holds a run, else (no name) the preset's newest that has a checkpoint.
 
-    Says on stderr where there is no checkpoint to go on from; None where there is no run at all.
+    Says on stderr where there is no checkpoint to resume from; None where there is no run at all.
     """
     trained = [folder for folder in numbered(runs, preset) if checkpoint.list_checkpoints(folder / "checkpoints")]
     folder = runs / name if name else trained[-1] if trained else None
@@ -75,7 +75,7 @@ def create(options: Command) -> Path:
         folder = runs / options.name
         ours = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
         if any(path.name != LOCK and not is_part(path) for path in ours):
-            raise UserError(f"{folder} exists and is not empty: give another --name, or --resume to go on with it")
+            raise UserError(f"{folder} exists and is not empty: give another --name, or --resume to resume it")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     runs.mkdir(parents=True, exist_ok=True)
@@ -359,8 +359,8 @@ class Rows:
             _append(self.path, text.getvalue().encode())
         except OSError as error:
             raise OSError(
-                f"{self.path}: no row could be added ({error.strerror or error}); make room on that disk, or mend what "
-                "the reason names, and go on with --resume"
+                f"{self.path}: no row could be added ({error.strerror or error}); make room on that disk, or fix what "
+                "the reason names, and continue with --resume"
             ) from error
         self.last = row["images"]
 

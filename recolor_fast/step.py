@@ -366,7 +366,7 @@ class Step:
                     moments = optimizer.state[parameter]
                     for moment in ("exp_avg", "exp_avg_sq"):
                         moments[moment] = torch.empty_like(parameter).copy_(moments[moment])
-        # What was let pass is no reason to stop now; older checkpoints have no streak.
+        # What an earlier limit allowed is no reason to stop now; older checkpoints have no streak.
         self.streak.copy_(state.get("streak", torch.zeros(()))).clamp_(max=self.options.skip_nonfinite)
         for name, scale in self.scales.items():
             for tensor, saved in zip(scale, state["loss_scales"][name]):

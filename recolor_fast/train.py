@@ -45,7 +45,7 @@ HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and i
 
 
 def parse(argv: list[str]) -> tuple[Command, Path | None]:
-    """Command line -> options, and the run folder to go on with (None: a new run).
+    """Command line -> options, and the run folder to resume (None: a new run).
 
     `--preset` is read first and gives the defaults; none with `--start shipped`: the one of STARTS, which is said. With
     `--resume` a run's own options.json does, but for what depends on the device where that is another one.
@@ -64,7 +64,7 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
     """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that is missing.
 
     UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
-    run `resumed` it says how to go on where they have moved.
+    run `resumed` it says how to continue where they have moved.
     """
     check_names(options)
     device = options.device
@@ -90,22 +90,22 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
 
 
 def in_stored_pieces(options: Command, stored: Command) -> Command:
-    """`options` with the micro-batch of the run that they go on with, where that had to be made smaller than theirs."""
+    """`options` with the micro-batch of the run that they resume, where that had to be made smaller than theirs."""
     if not stored.micro_batch or (options.micro_batch or options.batch) <= stored.micro_batch:
         return options
-    print(f"going on with --micro-batch {stored.micro_batch}, as this run had no memory for more", file=sys.stderr)
+    print(f"continuing with --micro-batch {stored.micro_batch}, as this run had no memory for more", file=sys.stderr)
     return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
 
 
 def train(options: Command, resumed: Path | None, signals: Signals, epochs: float = 0, command: str = "") -> Path:
-    """Train resolved options to `options.images` photographs seen, going on with the run `resumed` if there is one.
+    """Train resolved options to `options.images` photographs seen, continuing the run `resumed` if there is one.
 
     With `epochs`, to so many times the photographs there are to train on. `command` is noted in environment.json.
 
     Returns the run folder. Raises Stopped for a signal, FloatingPointError where more than `options.skip_nonfinite`
     iterations in a row are not finite and UserError where no photograph can be read any more, each once all that is
     good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no memory for one of the
-    first iterations, its batches are taken in halves (`micro_batch`), HALVINGS times at most.
+    first iterations, its batches are halved (`micro_batch`), HALVINGS times at most.
     """
     memory.keep_freed()
     if options.deterministic:
@@ -149,7 +149,7 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
                 piece = (options.micro_batch or options.batch) // 2
                 if not (halvings and first and piece):
                     raise
-                print(f"warning: out of memory: going on with --micro-batch {piece}", file=sys.stderr)
+                print(f"warning: out of memory: continuing with --micro-batch {piece}", file=sys.stderr)
                 options = replace(options, micro_batch=piece, cuda_graph="off")
             gc.collect()  # steps are in reference cycles
             torch.cuda.empty_cache()
@@ -182,7 +182,7 @@ def _train(
     if lines:
         write_text(folder / "unusable.txt", "".join(lines))
         print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
-    # A run that goes on repeats the row of an interval that its end cut short.
+    # A resumed run repeats the row of an interval that its end cut short.
     results = runs.Rows(folder / "results.csv", progress.logged if progress.begun < options.images else progress.begun)
     validated = runs.Rows(folder / "validation.csv", progress.begun)
     samples = folder / "samples"
@@ -228,7 +228,7 @@ def _train(
                 if done or crossed(options.save_every):
                     with clock.paused():
                         _check_finite(step, options, photographs.train, progress, parts)
-                        if validated.last < progress.images:  # it has, where a run goes on from its last save
+                        if validated.last < progress.images:  # it has, where a run resumes from its last save
                             add_validation()
                         save()
                 elif options.samples and crossed(options.log_every) and not samples.exists():
@@ -277,10 +277,10 @@ def _load(step: Step, options: Command, folder: Path, photographs: Photographs, 
             changed = listed.changes(folder, train, val) or f"{path.name} is of others"
             if options.changed_files == "refuse":
                 raise UserError(
-                    f"{folder} was trained on other photographs: {changed}; put them back as they were, or go on with "
-                    "these by --changed-files accept"
+                    f"{folder} was trained on other photographs: {changed}; put them back as they were, or "
+                    "continue with these by --changed-files accept"
                 )
-            print(f"warning: going on with other photographs: {changed}", file=sys.stderr)
+            print(f"warning: continuing with other photographs: {changed}", file=sys.stderr)
         step.load_state_dict(state["step"])
         for name in SAVED:
             setattr(progress, name, state[name])
@@ -341,7 +341,7 @@ def _run(argv: list[str]) -> int:
             print_path(folder)
             return 0
     except Stopped as stop:
-        print(f"stopped by {stop.signal}; --resume goes on from here", file=sys.stderr)
+        print(f"stopped by {stop.signal}; --resume continues from here", file=sys.stderr)
         return stop.code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,7 +10,7 @@ from recolor_fast import bars
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that `now[0]` says, in the place of time.monotonic."""
+    """Seconds that `now[0]` says, instead of time.monotonic."""
     now = [1000.0]
     monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
     return now

@@ -707,7 +707,7 @@ def test_stopped_in_the_middle_nothing_is_damaged_and_it_goes_on(
     assert 5 <= len(done) < 150
     assert all(read(out / name).shape == (600, 800, 3) for name in done)
     if code > 0:
-        assert told.splitlines()[-1].endswith("the same command goes on from there")
+        assert told.splitlines()[-1].endswith("the same command resumes from there")
         assert done == tree(out)
     again = verb(source, out, model=model)
     assert again.returncode == 0, again.stderr

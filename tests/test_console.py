@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that `now[0]` says, in the place of time.monotonic."""
+    """Seconds that `now[0]` says, instead of time.monotonic."""
     now = [1000.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     return now

@@ -26,7 +26,7 @@ class Broken(io.BytesIO):
 
 
 class Server(urllib.request.BaseHandler):
-    """Answers https in the place of a network, address by address: contents, or where they are instead."""
+    """Answers https instead of a network, address by address: contents, or where they are instead."""
 
     def __init__(self, answers: dict[str, bytes | str | io.BytesIO]) -> None:
         self.answers, self.asked = answers, []

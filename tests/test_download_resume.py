@@ -1,4 +1,4 @@
-"""A download that broke goes on where it was: urllib against a server on this machine that breaks off."""
+"""A broken download resumes where it was: urllib against a server on this machine that breaks off."""
 
 import hashlib
 import http.client
@@ -92,7 +92,7 @@ def test_the_next_call_goes_on_where_the_last_one_broke(server: Server, tmp_path
     what, path = pinned(server), tmp_path / "file.bin"
     path.write_bytes(b"before")
     server.breaks = [3_000_000, 0]
-    with pytest.raises(OSError, match=r"3,000,000 of 5,020,000 bytes are kept, and the next try goes on from there"):
+    with pytest.raises(OSError, match=r"3,000,000 of 5,020,000 bytes are kept, and the next try resumes from there"):
         fetch(what, path)
     assert path.read_bytes() == b"before"
     assert files.is_part(partial(what, path))

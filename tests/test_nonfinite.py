@@ -151,7 +151,7 @@ def test_so_many_in_a_row_are_left_out_and_one_more_is_the_end(limit):
 
 
 def test_a_stricter_limit_begins_anew():
-    """What an earlier limit let pass is no reason to rest now; the next bad iteration is."""
+    """What an earlier limit allowed is no reason to stop now; the next bad iteration is."""
     step, other = build("pix2pix", skip_nonfinite=3), build("pix2pix")
     with bad_loss(step):
         iterate(step, 0)

@@ -20,7 +20,7 @@ TRAIN = COMMON | {
     "o out output outdir outputdir savedir logdir resultsdir checkpointsdir": "--runs FOLDER and --name NAME",
     "exp experiment expname experimentname runname": "--name",
     "ckpt checkpoint checkpointpath weights pretrained load loadfrom initfrom finetune": (
-        "--start RUN for its weights, or --resume --name RUN to go on with it"
+        "--start RUN for its weights, or --resume --name RUN to resume it"
     ),
     "resumefrom resumefromcheckpoint continue continuetrain": "--resume --name RUN",
     "fp16 half": "--amp --amp-dtype float16",

@@ -13,7 +13,7 @@ class Serve(NamedTuple):
     """
 
     study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY.sqlite")]
-    """The study's file. One that exists is gone on with; what else is given must then be what it was made of."""
+    """The study's file. An existing one is resumed; whatever else is given must then be what it was made of."""
     truth: Path | None = None
     """Folder of photographs with their own colors; only needed to make a study."""
     systems: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=FOLDER ...")] = ()

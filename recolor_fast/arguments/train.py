@@ -1,4 +1,4 @@
-"""What train takes: the options of a run, with the defaults of a preset, a file, or a run that is gone on with."""
+"""What train takes: the options of a run, with the defaults of a preset, a file, or a run that is resumed."""
 
 import argparse
 import ast
@@ -39,8 +39,8 @@ OWN = ("epochs", "options", "lr")  # options of the command line alone
 HELP = """Train a colorizer.
 
 Beside the options below: --lr is --learning-rate. --epochs N, which may be a fraction, sets images to N times the
-photographs there are to train on. --options FILE.json, a run's options.json or a part of one, gives the defaults in the
-place of a preset."""
+photographs there are to train on. --options FILE.json, a run's options.json or a part of one, gives the defaults
+instead of a preset."""
 
 
 def first(argv: Sequence[str]) -> argparse.Namespace:
@@ -170,7 +170,7 @@ def _texts() -> dict[str, str]:
 
 
 def parse(argv: list[str]) -> None:
-    """Raise what `options` raises, as far as can be told without looking at a run that is gone on with."""
+    """Raise what `options` raises, as far as can be told without looking at a run that is resumed."""
     early = first(argv)
     try:
         options(early, early.default)

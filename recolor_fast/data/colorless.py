@@ -1,4 +1,4 @@
-"""Pictures that have no color, in the place of some photographs in training: the empty page, the wall, the text.
+"""Pictures that have no color, instead of some photographs in training: the empty page, the wall, the text.
 
 A generator that only ever sees photographs takes an even gray for a clear sky. Here it learns what is none: even grays,
 ramps, clouds, grain, lines and rows of marks, whose colors are gray.

@@ -75,7 +75,7 @@ def stream(
 
     `strict`: raises Unusable for a file that cannot be read; otherwise another takes its place (index.reader). A batch
     that DALI cannot decode is decoded without it, with a warning; the pipeline, of no use after that, is built again
-    and goes on from there. Raises UserError where DALI fails even so, or is not installed.
+    and continues from there. Raises UserError where DALI fails even so, or is not installed.
     """
     require()
     rest = iter(chunks)

@@ -55,7 +55,7 @@ def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) 
 
     The format is told from the content, not from the name. With `check` "header", a JPEG has its headers parsed and its
     end marker looked for, which costs next to nothing and does not find bit rot in its pixels; any other file is
-    decoded. With "full" every file is, see `images.check`. What was found of the content is kept until a file changes
+    decoded. With "full" every file is, see `images.check`. The results are kept until a file changes
     (checked.py). Progress is on stderr (bars.py). Raises UserError where no file is usable.
     """
     return look(paths, check, colors=False, progress=progress)[:2]

@@ -47,7 +47,7 @@ class Split(NamedTuple):
 
 
 def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
-    """The value of `options.data` with "auto" replaced by what can be had, "imagenette" or "sample".
+    """The value of `options.data` with "auto" replaced by what is there, "imagenette" or "sample".
 
     Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
     on stderr says so. Other values are returned as they are. Raises UserError for a folder that does not exist, with
@@ -125,7 +125,7 @@ def imagenette() -> Path:
     """Folder of Imagenette (fast.ai, 10 classes of ImageNet, short side 320 pixels), downloaded if it is not cached.
 
     It is downloaded and unpacked beside its place in the cache and moved there whole, so an interrupted download leaves
-    nothing that a later start would take for the data; a later one goes on with what came. Raises UserError where the
+    nothing that a later start would take for the data; a later one resumes with what came. Raises UserError where the
     download fails.
     """
     folder = cache_folder() / IMAGENETTE

@@ -28,8 +28,8 @@ def gradient_penalty(
     value: (source, image) -> (N,), the critic as a function; source (N,1 or 3,H,W), real and fake (N,C,H,W); mix
     (N,1,1,1) uniform in [0, 1]. The gradient is with respect to the color image alone, or `on` the pair of source and
     image; the source, being the same in both, is not interpolated. Norm and reductions are float32. `loss_scale`, a
-    scalar, multiplies the value that is differentiated, lest its gradient underflow in float16, and divides that
-    gradient before the norm. Returns a scalar.
+    scalar, multiplies the value that is differentiated, so that its gradient does not underflow in float16, and
+    divides that gradient before the norm. Returns a scalar.
     """
 
     def total(source: Tensor, image: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def build_terms(options: System) -> list[WeightedTerm]:
 def resolve_lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:
     """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
 
-    "auto" keeps the preset's term if its weights can be had; if not, `FALLBACK`, whose weights are in this package,
+    "auto" keeps the preset's term if its weights are there; if not, `FALLBACK`, whose weights are in this package,
     takes its place at its weight, with one warning. A term's name takes the place of the preset's at its weight, and
     weights that are missing are then a UserError, as are a name where the terms have not exactly one to replace, and
     a weights file where no term takes it.

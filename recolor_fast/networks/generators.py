@@ -100,7 +100,7 @@ class Residual(nn.Module):
             return [nn.Conv2d(channels, channels, 3, 1, 1, bias=bias), _norm(options, channels)]
 
         self.branch = nn.Sequential(*convolution(), nn.ReLU(), *convolution())
-        # With init he: nearly the identity at first, lest the activations of a deep network grow.
+        # With init he: nearly the identity at first, so that the activations of a deep network do not grow.
         self.branch[3].gain = 0.2  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:

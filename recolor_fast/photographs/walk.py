@@ -136,7 +136,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool | None:
         try:
             if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
                 return entry.is_dir(follow_symlinks=False)
-        except OSError:  # gone since, or its kind is not in the list and not to be had
+        except OSError:  # gone since, or its kind is neither in the list nor known
             pass
     is_folder = os.path.isdir(entry.path)  # where methods of entries and paths may raise
     return is_folder if is_folder or os.path.isfile(entry.path) or not os.path.exists(entry.path) else None

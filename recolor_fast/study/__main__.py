@@ -59,7 +59,7 @@ def serve(arguments: Serve) -> None:
     with listener:
         if not arguments.host.startswith("127.") and arguments.host != "localhost":
             say(f"warning: anyone who reaches {arguments.host} in its network can take part, unencrypted")
-        say("serving until Ctrl-C; the same command goes on from there")
+        say("serving until Ctrl-C; the same command resumes from there")
         print(f"http://{arguments.host}:{listener.getsockname()[1]}/", flush=True)
         settings = uvicorn.Config(
             application(path, arguments.host),

@@ -140,7 +140,7 @@ def check_same(path: Path, arguments: Serve) -> None:
     if arguments.truth is None and not arguments.systems:
         return
     if arguments.truth is None or not arguments.systems:
-        raise UserError("give both --truth and --systems, or neither, to go on with a study that exists")
+        raise UserError("give both --truth and --systems, or neither, to resume an existing study")
     files = matched(arguments.truth, arguments.systems)
     if sorted(files) != sorted(study.systems):
         raise UserError(
