@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import readme_picture
+from bench.records import readme_picture
 from recolor_fast import images
 from recolor_fast.data import sources
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bench import perceptual, train_lpips_mini
+from bench.records import perceptual, train_lpips_mini
 from recolor_fast import train
 from recolor_fast.losses import features, weights
 from recolor_fast.losses.features import LPIPS, SHIPPED, build_lpips

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import old_film_sheet
+from bench.records import old_film_sheet
 from recolor_fast.data import film, noise, old_film
 from recolor_fast.data.loader import batches, load
 from recolor_fast.options import Options

@@ -54,8 +54,8 @@ def _of_lpips(net: str, heads: bool) -> Parts:
 def mini() -> Parts:
     """The backbone of `lpips_mini`: 0.6 M parameters, strides 2, 4, 8, 16 and 16, no norm layer.
 
-    Its maps lie where SqueezeNet 1.1's do, pixel for pixel, so that it can be taught by it (bench/train_lpips_mini.py).
-    Weights are random, heads all 1.
+    Its maps lie where SqueezeNet 1.1's do, pixel for pixel, so that it can be taught by it
+    (bench/records/train_lpips_mini.py). Weights are random, heads all 1.
     """
     slices = [
         [nn.Conv2d(3, 32, 5, 2, 1), nn.ReLU()],

@@ -1,4 +1,4 @@
-"""The picture at the top of the README, docs/colored.jpg: python bench/readme_picture.py [--out FILE].
+"""The picture at the top of the README, docs/colored.jpg: python bench/records/readme_picture.py [--out FILE].
 
 The color photographs of scikit-image that anyone may use (FREE, by the docstrings of `skimage.data`), all of them; none
 was trained on. From the top: gray, as the colorizer that comes with the package colors it, and as it was taken.
@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from recolor_fast import images
 from recolor_fast.colorize import Colorizer
 from recolor_fast.data import sources
@@ -32,7 +32,7 @@ QUALITY = 88  # of the JPEG
 class Arguments:
     """Where the picture goes."""
 
-    out: Path = Path(__file__).resolve().parents[1] / "docs" / "colored.jpg"
+    out: Path = Path(__file__).resolve().parents[2] / "docs" / "colored.jpg"
     """The picture, a JPEG."""
 
 

@@ -1,4 +1,6 @@
-"""How the weights of `lpips_mini` are made: python bench/train_lpips_mini.py --data F --squeezenet F --vgg19 F --out F.
+"""How the weights of `lpips_mini` are made.
+
+    python bench/records/train_lpips_mini.py --data FOLDER --squeezenet FILE --vgg19 FILE --out FILE
 
 The network (recolor_fast.losses.features.mini) learns from crops of photographs, each beside a distorted copy, what two
 teachers find in them, SqueezeNet 1.1 and VGG19 up to conv3_4, both trained on ImageNet:
@@ -8,7 +10,7 @@ distances   the logarithm of its distance between the two, of every stage and in
             follows that of the teachers' LPIPS-style distances up to a constant, which every batch has of its own.
 
 Families of distortions, their strengths and how many there are of are drawn; JPEG and warps are never shown
-(bench/distortions.py), so that bench/perceptual.py can tell what was learned from what was seen. In the end the heads
+(distortions.py), so that perceptual.py can tell what was learned from what was seen. In the end the heads
 are scaled for a mean distance of 0.2 between photographs and their gray versions, about where LPIPS lies: our choice,
 unverified against AlexNet.
 
@@ -31,9 +33,9 @@ import tyro
 from safetensors.torch import save
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from bench.common import jpegs
-from bench.distortions import TAUGHT, levels
+from bench.records.distortions import TAUGHT, levels
 from recolor_fast import images
 from recolor_fast.color import to_unit
 from recolor_fast.files import replacing

@@ -95,9 +95,9 @@ JUDGED = {
     "jpeg": Family(jpeg, (80.0, 40.0, 15.0, 5.0)),
     "warp": Family(warp, (0.5, 1.0, 2.0, 5.0)),
 }
-"""What bench/perceptual.py judges distances by."""
+"""What perceptual.py judges distances by."""
 HELD_OUT = ("jpeg", "warp")
-"""Of these, what bench/train_lpips_mini.py never shows: how a distance generalizes."""
+"""Of these, what train_lpips_mini.py never shows: how a distance generalizes."""
 TAUGHT = {name: family for name, family in JUDGED.items() if name not in HELD_OUT} | {
     "gains": Family(gains, (0.03, 0.5)),
     "gamma": Family(gamma, (1.05, 2.5)),
@@ -105,7 +105,7 @@ TAUGHT = {name: family for name, family in JUDGED.items() if name not in HELD_OU
     "blotches": Family(blotches, (4.0, 50.0)),
     "pixels": Family(pixels, (1.2, 6.0)),
 }
-"""What bench/train_lpips_mini.py teaches with, at strengths between the first and the last."""
+"""What train_lpips_mini.py teaches with, at strengths between the first and the last."""
 
 
 def levels(rgb: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The sheet of examples of --old-film, docs/old-film.jpg: python bench/old_film_sheet.py [--out FILE] [--seed N].
+"""The examples of --old-film, docs/old-film.jpg: python bench/records/old_film_sheet.py [--out FILE] [--seed N].
 
 Above, each part alone, stronger than in most old photographs. Below, each of the sample's photographs, which are free
 (data/README.txt of scikit-image): in plain gray, then as it becomes as number 0, 1, 2, ... of a run.
@@ -15,7 +15,7 @@ import tyro
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from recolor_fast import images
 from recolor_fast.data import film, sources
 from recolor_fast.data.old_film import old_film
@@ -51,7 +51,7 @@ PARTS: dict[str, tuple[Callable[..., Tensor], tuple[float, ...]]] = {  # each wi
 class Arguments:
     """Where the sheet goes, and what is drawn."""
 
-    out: Path = Path(__file__).resolve().parents[1] / "docs" / "old-film.jpg"
+    out: Path = Path(__file__).resolve().parents[2] / "docs" / "old-film.jpg"
     """The sheet, a JPEG."""
     seed: int = 0
     """Seed of the run."""

@@ -1,9 +1,9 @@
-"""Whether `lpips_mini` sees what larger networks see, and what it costs: python bench/perceptual.py [--quick].
+"""Whether `lpips_mini` sees what larger networks see, and what it costs: python bench/records/perceptual.py [--quick].
 
 With --photographs, --squeezenet and --vgg19, agreement. Photographs that lpips_mini was not trained on are distorted in
-six families at four strengths each (bench/distortions.py), and every distance of the copies from their photographs is
+six families at four strengths each (distortions.py), and every distance of the copies from their photographs is
 compared with the LPIPS-style distance (unit-normalized features, no linear heads) of SqueezeNet 1.1 and of VGG19 up to
-its third block, the teachers of bench/train_lpips_mini.py. Rows of a case:
+its third block, the teachers of train_lpips_mini.py. Rows of a case:
 
 lpips_mini  as it is shipped, or --weights.
 untrained   the same structure with random weights and heads of 1.
@@ -32,10 +32,10 @@ from scipy.stats import rankdata  # comes with scikit-image
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from bench.common import alternate, jpegs, report
-from bench.distortions import HELD_OUT, JUDGED, levels
-from bench.train_lpips_mini import unit, vgg19
+from bench.records.distortions import HELD_OUT, JUDGED, levels
+from bench.records.train_lpips_mini import unit, vgg19
 from recolor_fast import images
 from recolor_fast.environment import device_name
 from recolor_fast.losses.features import Lpips, build_lpips
