@@ -173,7 +173,7 @@ PAPERS = {
 
 # --- the colorizer that comes with the package, trained on with photographs of one's own -----------------------------
 
-# Its networks and loss (bench/train_shipped.py), at the size that it is used at.
+# Its networks and loss (bench/records/train_shipped.py), at the size that it is used at.
 _fine_tune = replace(
     _lab,
     preset="fine-tune",

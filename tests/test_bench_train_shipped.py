@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import train_shipped
+from bench.records import train_shipped
 from recolor_fast import runs, runtime, train
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options

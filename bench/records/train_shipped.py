@@ -1,6 +1,6 @@
 """Train the colorizer that comes with the package, calibrate its saturation, and export it to where it is shipped from.
 
-    python bench/train_shipped.py --shards FOLDER --more IMAGENETTE/train
+    python bench/records/train_shipped.py --shards FOLDER --more IMAGENETTE/train
 
 FOLDER has tar shards of JPEGs with keys SOURCE-NUMBER (WebDataset). A second call resumes where the first one was
 stopped; `--until train` stops before the calibration, for a machine that lacks onnxruntime. What was tried and not
@@ -22,7 +22,7 @@ import torch
 import tyro
 from safetensors.torch import save
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 
 from recolor_fast import chroma, images, runs, train
 from recolor_fast.data import loader, sources
@@ -203,7 +203,7 @@ def export(weights: Path, data: Path, graph: str, saturation: float, out: Path) 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code, of the first part that fails."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/train_shipped.py")
+    arguments = tyro.cli(Arguments, args=argv, prog="python bench/records/train_shipped.py")
     try:
         called = commands(arguments)
         unpack(arguments.shards, arguments.more, arguments.photographs)
