@@ -13,7 +13,6 @@ if __name__ == "__main__":
     starting.run("recolor_fast.colorize")
 
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -27,17 +26,16 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import folder, images, outputs, runtime, sheet
+from recolor_fast import folder, images, outputs, runtime, sheet, starting
 from recolor_fast.arguments import foreign
 from recolor_fast.coloring import Settings, color, colorize, count
 from recolor_fast.colorizer import Colorizer, checked, globs, jobs_of
 from recolor_fast.destinations import check, check_named, parted, shared_folder
-from recolor_fast.errors import UserError
 from recolor_fast.files import say
 from recolor_fast.hints import Given
 from recolor_fast.hints import read as read_hints
 from recolor_fast.photographs import claims, provenance, walk
-from recolor_fast.signals import Stopped, stoppable
+from recolor_fast.signals import stoppable
 from recolor_fast.tally import Tally
 
 __all__ = ["Arguments", "Colorizer", "colorize", "main"]
@@ -85,33 +83,21 @@ class Arguments(NamedTuple):
 # --- the command ---------------------------------------------------------------------------------------------------
 
 
-def main(argv: list[str] | None = None) -> int:
+@starting.verb(
+    prefix="",
+    stopped="stopped; what was written so far is complete, and the same command resumes from there",
+    unread="stopped: nobody reads the output any more; the same command resumes from there",
+    told={ValueError: USAGE},
+)
+def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        foreign.check(argv, [*Arguments._fields, *Settings._fields], foreign.COLORIZE)
-        arguments = tyro.cli(Arguments, prog="python -m recolor_fast.colorize", args=argv)
-    except UserError as error:
-        say(str(error))
-        return USAGE
-    except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
-        return int(stop.code or OK)
+    foreign.check(argv, [*Arguments._fields, *Settings._fields], foreign.COLORIZE)
+    arguments = tyro.cli(Arguments, prog=starting.usage("python -m recolor_fast.colorize"), args=argv)
     try:
         with stoppable():
             return _run(arguments)
-    except (runtime.BadArtefact, runtime.NoProvider) as error:
-        say(str(error))
-        return NO_MODEL
-    except ValueError as error:
-        say(str(error))
-        return USAGE
-    except (Stopped, KeyboardInterrupt) as stop:
-        say("stopped; what was written so far is complete, and the same command resumes from there")
-        return stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
-        say("stopped: nobody reads the output any more; the same command resumes from there")
-        return ERROR
+    except (ValueError, BrokenPipeError):
+        raise
     except Exception as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exc()

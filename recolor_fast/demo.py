@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recolor_fast import images
+from recolor_fast import images, starting
 from recolor_fast.arguments.demo import parse
 from recolor_fast.data import sources
 from recolor_fast.evaluation import plots
@@ -29,7 +29,7 @@ TRAIN = (
     "--adversary-weight 0.3 "
     "--runs demo/runs --name sample --resume"
 )
-EXPORT = "export/to_onnx.py demo/runs/sample --out demo/colorizer.onnx"
+EXPORT = "-m recolor_fast export demo/runs/sample --out demo/colorizer.onnx"
 COLORIZE = "-m recolor_fast.colorize demo/gray demo/colored --model demo/colorizer.onnx"
 AT_ONCE = "-m recolor_fast.colorize demo/gray demo/shipped"
 GRAY_ONLY = ("camera.png", "brick.png", "grass.png")  # of scikit-image: photographs that never had a color
@@ -51,7 +51,8 @@ def _gray(path: Path) -> np.ndarray:
     return np.repeat(images.gray(images.read_rgb(path.read_bytes()))[..., None], 3, 2)
 
 
-def main(argv: list[str] | None = None) -> int:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code of the first command that fails, else 0."""
     color_only = parse(argv).color_only
     gray = write_gray(FOLDER / "gray")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from recolor_fast import folder, images
 from recolor_fast.coloring import Settings
+from recolor_fast.errors import UserError
 
 
 def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | None]:
     """The inputs and the output of a command line; no output where every input is replaced.
 
-    Raises ValueError, with what to type instead, where OUT is missing.
+    Raises UserError, with what to type instead, where OUT is missing.
     """
     if in_place:
         return paths, None
@@ -23,7 +24,7 @@ def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | N
     out = given.with_name(f"{given.name.removesuffix(suffix)}-colored{suffix}") if given.name else "colored"
     what = "OUT is missing, the folder or file to write to" if paths else "IN and OUT are missing"
     words = shlex.join(map(str, (given, out)))
-    raise ValueError(f"{what}; for example: python -m recolor_fast.colorize {words}")
+    raise UserError(f"{what}; for example: python -m recolor_fast.colorize {words}")
 
 
 def meant(inputs: Sequence[str], output: str) -> str:
@@ -42,14 +43,14 @@ def into(inputs: Sequence[str], output: str) -> bool:
 def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
     """Raise ValueError, one sentence, where paths and settings cannot be used together."""
     if settings.in_place and output is not None:
-        raise ValueError(f"in_place with output {output}: give inputs alone, they are replaced")
+        raise UserError(f"in_place with output {output}: give inputs alone, they are replaced")
     if not inputs or (output is None and not settings.in_place):
-        raise ValueError(f"paths {' '.join(inputs)!r}: expected one or more inputs, and where to write to")
+        raise UserError(f"paths {' '.join(inputs)!r}: expected one or more inputs, and where to write to")
     folder.check(inputs, output)
     if watch and settings.temporal:
-        raise ValueError("temporal with watch: frames that come late would be out of order; use one of the two")
+        raise UserError("temporal with watch: frames that come late would be out of order; use one of the two")
     if watch and not any(map(os.path.isdir, inputs)):
-        raise ValueError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
+        raise UserError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
     if output is not None and not into(inputs, output):
         check_named(output, settings)
 
@@ -58,9 +59,9 @@ def check_named(output: str, settings: Settings) -> None:
     """Raise ValueError where the suffix of a file to write is that of a format not written, or not of `format`."""
     suffix = Path(output).suffix.lower()
     if suffix in images.SUFFIXES and suffix not in folder.FORMATS:
-        raise ValueError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")
+        raise UserError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")
     if settings.format and folder.FORMATS.get(suffix) not in (None, settings.format):
-        raise ValueError(f"output {output} with format {settings.format}: give one or the other")
+        raise UserError(f"output {output} with format {settings.format}: give one or the other")
 
 
 def shared_folder(inputs: Sequence[str], output: str | None) -> Path | None:

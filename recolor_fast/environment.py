@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,7 @@ import torch
 
 from recolor_fast import memory, processors
 from recolor_fast.files import private_folder
-
-PACKAGES = (
-    "recolor-fast torch torchvision lpips nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
-    "onnx onnxruntime onnxruntime-gpu"
-).split()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package and the packages that its numbers depend on, where installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+from recolor_fast.versions import versions
 
 
 def device_name(device: torch.device) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recolor_fast import bars, processors
+from recolor_fast import bars, processors, starting
 from recolor_fast.arguments.evaluate import Arguments, parse
 from recolor_fast.data import index, listed
 from recolor_fast.errors import UserError
@@ -158,23 +158,16 @@ def check(arguments: Arguments) -> None:
         raise UserError(f"out {out}: it is not empty; give another folder, or --overwrite to write into it")
 
 
-def main(argv: list[str] | None = None) -> int:
+TOLD: starting.Codes = {  # RuntimeError: out of memory, onnxruntime's
+    BadArtefact: 2,
+    NoProvider: 2,
+    OSError: 2,
+    RuntimeError: 2,
+}
+
+
+@starting.verb(stopped="interrupted; nothing is kept: start again, into another folder or with --overwrite", told=TOLD)
+def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
-    try:
-        out = evaluate(parse(argv))
-    except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
-        return int(stop.code or 0)
-    except (
-        UserError,
-        BadArtefact,
-        NoProvider,
-        OSError,
-        RuntimeError,
-    ) as error:  # the last: out of memory, onnxruntime's
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing is kept: start again, into another folder or with --overwrite", file=sys.stderr)
-        return 130
-    print_path(out)
+    print_path(evaluate(parse(argv)))
     return 0

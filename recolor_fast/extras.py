@@ -5,7 +5,9 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
+CHECKOUT = Path(__file__).parent.parent / "constraints.txt"  # what is beside the package in a checkout alone
 MODULES = {  # of each extra, by the names they are imported by
     "train": "torch torchvision lpips safetensors segmentation_models_pytorch skimage torchmetrics torch_fidelity "
     "matplotlib onnx onnxscript nvidia",
@@ -15,8 +17,10 @@ MODULES = {  # of each extra, by the names they are imported by
 
 
 def advice(extra: str) -> str:
-    """What installs an extra beside what is there already."""
-    return f"in this project's folder: pip install -c constraints.txt -e '.[{extra}]'"
+    """What installs an extra beside what is there already: in a checkout of the project, or where a wheel came from."""
+    if CHECKOUT.exists():
+        return f"in this project's folder: pip install -c constraints.txt -e '.[{extra}]'"
+    return f"pip install 'recolor-fast[{extra}]'"
 
 
 def lacking(module: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from recolor_fast import files, images
+from recolor_fast.errors import UserError
 from recolor_fast.hints import Given
 from recolor_fast.photographs import encoders, formats, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
@@ -130,14 +131,14 @@ def check(inputs: Sequence[str], output: str | None) -> None:
     """
     for source in inputs:
         if not os.path.isfile(source) and not os.path.isdir(source):
-            raise ValueError(f"input {source}: expected an image file or a folder of images")
+            raise UserError(f"input {source}: expected an image file or a folder of images")
         if output is not None and os.path.exists(output) and os.path.samefile(source, output):
-            raise ValueError(
+            raise UserError(
                 f"input and output are both {source}: give another output, or --in-place to replace the inputs"
             )
     if output is not None and os.path.isfile(output) and (len(inputs) > 1 or os.path.isdir(inputs[0])):
         what = f"{len(inputs)} inputs" if len(inputs) > 1 else f"input {inputs[0]} a folder"
-        raise ValueError(f"output {output} is a file and {what}: give a folder to write to")
+        raise UserError(f"output {output} is a file and {what}: give a folder to write to")
 
 
 def reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from recolor_fast import chroma, hints, images, runtime
+from recolor_fast.errors import UserError
 
 HUES, CHROMAS, LIGHTNESSES = 8, (10.0, 25.0), (35.0, 65.0)  # of the bins: number of hues, and borders
 COLORS = 8  # of a bin
@@ -42,7 +43,7 @@ def learn(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Table:
         true.append(to_lab(cv2.blur(pair[0], (3, 3)))[places[0], places[1]])
         painted.append(to_lab(pair[1])[places[0], places[1]])
     if not true or len(true) * SAMPLES < LEAST:
-        raise ValueError(f"{len(true)} photographs are too few to learn which colors are plausible")
+        raise UserError(f"{len(true)} photographs are too few to learn which colors are plausible")
     colors, which = np.concatenate(true)[:, 1:], bins(np.concatenate(painted))
     table = {EVERY: _frequent(colors)}
     for number in np.unique(which):

@@ -13,6 +13,7 @@ from skimage import color
 
 from recolor_fast import chroma, hints, images
 from recolor_fast.data import index, sources
+from recolor_fast.errors import UserError
 from recolor_fast.options import Data
 from recolor_fast.preparation import Preparation
 
@@ -103,7 +104,7 @@ def prove(expected: Run, found: Run, graph: str, views: Iterable[View]) -> Proof
             deltas.append(float(color.deltaE_ciede2000(*(color.rgb2lab(rgb) for rgb in colored)).mean()))
             errors.append(float(np.square(colored[0].astype(np.float32) - colored[1]).mean()))
     if not means:
-        raise ValueError("no photographs to prove an artefact on")
+        raise UserError("no photographs to prove an artefact on")
     psnr = 10 * np.log10(255**2 / max(float(np.mean(errors)), 255**2 * 1e-10))
     return Proof(len(means), largest, float(np.mean(means)), float(np.mean(deltas)), float(psnr))
 

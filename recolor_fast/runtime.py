@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from recolor_fast import chroma, extras, images, processors
+from recolor_fast.errors import UserError
 from recolor_fast.files import SHIPPED, NotPrivate, private_folder
 from recolor_fast.hints import Hint, draw
 from recolor_fast.preparation import Preparation, from_options
@@ -58,12 +59,16 @@ MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
 
 
-class BadArtefact(ValueError):
+class BadArtefact(UserError):
     """A file that is no usable artefact; the text is one sentence that names it and says what to do."""
 
+    exit_code = 4
 
-class NoProvider(ValueError):
+
+class NoProvider(UserError):
     """A provider that cannot run here; the text is one sentence that names it and says what to install."""
+
+    exit_code = 4
 
     def __init__(self, provider: str, reason: str, advice: str):
         super().__init__(f"provider {provider}: {reason}; {advice}")

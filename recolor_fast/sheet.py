@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from recolor_fast import folder, images
+from recolor_fast.errors import UserError
 from recolor_fast.evaluation import plots
 from recolor_fast.files import legible, replacing
 from recolor_fast.photographs import walk
@@ -41,11 +42,11 @@ class Sheet:
     def write(self, title: str, overwrite: bool) -> int:
         """Draw and write the sheet, whole or not at all; how many photographs are on it.
 
-        Raises ValueError where the run wrote one of its own outputs to that file, and OSError, FileExistsError where
+        Raises UserError where the run wrote one of its own outputs to that file, and OSError, FileExistsError where
         there is a file that is not to be overwritten.
         """
         if self._taken:
-            raise ValueError(f"it is the output of {self._taken}; give another name")
+            raise UserError(f"it is the output of {self._taken}; give another name")
         chosen = self.picked[:: -(-len(self.picked) // MOST)] if self.picked else []
         chosen.sort(key=lambda pair: walk.natural(pair[0]))  # they come as they are done
         pairs = [(Path(before), _small(before), _small(after)) for before, after in chosen]
@@ -61,15 +62,15 @@ def check(path: Path, inputs: tuple[str, ...], output: str | None, overwrite: bo
     """Raise ValueError, one sentence, for a sheet that cannot be written, before anything is colored."""
     if watch or output in (None, "-") or "-" in inputs:
         which = "watch" if watch else "in_place" if output is None else "-"
-        raise ValueError(f"sheet {path} with {which}: expected IN and OUT that are files or folders, and an end")
+        raise UserError(f"sheet {path} with {which}: expected IN and OUT that are files or folders, and an end")
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"sheet {path}: expected a name that ends in {', '.join(SUFFIXES)}")
+        raise UserError(f"sheet {path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.is_dir() or (os.path.lexists(path) and not overwrite):
-        raise ValueError(f"sheet {path}: it exists; give another name{'' if path.is_dir() else ', or --overwrite'}")
+        raise UserError(f"sheet {path}: it exists; give another name{'' if path.is_dir() else ', or --overwrite'}")
     place = os.path.realpath(path)
     for one in map(os.path.realpath, inputs):
         if os.path.commonpath([place, one]) == one:
-            raise ValueError(f"sheet {path}: it lies in the input {one}, to be colored the next time; put it elsewhere")
+            raise UserError(f"sheet {path}: it lies in the input {one}, to be colored the next time; put it elsewhere")
 
 
 def drawn(pairs: list[tuple[Path, Image.Image, Image.Image]], title: str) -> Image.Image:

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
-from recolor_fast import checkpoint, memory, runs, validation
+from recolor_fast import checkpoint, memory, runs, starting, validation
 from recolor_fast.arguments import train as words
 from recolor_fast.console import Console, Lasting
 from recolor_fast.data import listed, loader, sources
 from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.data.sources import EXPECTED
 from recolor_fast.environment import computing, deterministic, environment, peak_memory, threads
-from recolor_fast.errors import UserError
+from recolor_fast.errors import Failed, UserError
 from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
 from recolor_fast.networks import published
@@ -314,9 +314,10 @@ def _check_finite(
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     with redirect_stderr(Lasting(sys.stderr)):
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run(argv)
 
 
+@starting.verb(stopped="stopped by {signal}; --resume continues from here", told={OSError: 1})
 def _run(argv: list[str]) -> int:
     try:
         with stoppable() as signals:
@@ -335,32 +336,19 @@ def _run(argv: list[str]) -> int:
                 print(to_json(options))
                 return 0
             folder = train(options, resumed, signals, epochs, words.public(argv))
-            print(
-                f"{folder / 'samples'} shows how it went; python export/to_onnx.py {folder} exports it", file=sys.stderr
-            )
+            print(f"{folder / 'samples'} shows how it went; recolor-fast export {folder} exports it", file=sys.stderr)
             print_path(folder)
             return 0
-    except Stopped as stop:
-        print(f"stopped by {stop.signal}; --resume continues from here", file=sys.stderr)
-        return stop.code
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except FloatingPointError as error:
-        print(f"error: {error}: all before is saved; lower --learning-rate, or --skip-nonfinite", file=sys.stderr)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        raise Failed(f"{error}: all before is saved; lower --learning-rate, or --skip-nonfinite") from error
     except BackendCompilerFailed as error:
         reason = str(error).strip().splitlines()[0]
-        print(f"error: torch.compile failed ({reason}); use --compile off, or install what it names", file=sys.stderr)
-        return 2
+        raise UserError(f"torch.compile failed ({reason}); use --compile off, or install what it names") from error
     except (MemoryError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "deterministic" in reason:
-            print(f"error: --deterministic: {reason}", file=sys.stderr)
-            return 2
+            raise UserError(f"--deterministic: {reason}") from error
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in reason:
             raise
         advice = "use a smaller --micro-batch, --batch, --size or --width, or --cache off"
-        print(f"error: out of memory ({reason}): {advice}; {KEPT}", file=sys.stderr)
-    return 1
+        raise Failed(f"out of memory ({reason}): {advice}; {KEPT}") from error

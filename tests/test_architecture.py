@@ -22,6 +22,9 @@ memory
 signals
 extras
 starting
+versions
+cli
+__main__
 preparation
 options
 presets
@@ -90,6 +93,7 @@ study.making
 study.page
 study.report
 study.__main__
+completion
 environment
 data.sources
 photographs.colorless
@@ -136,6 +140,9 @@ evaluation.systems
 evaluation.tables
 evaluation.report
 evaluate
+export.to_onnx
+export.to_safetensors
+export.to_tensorrt
 demo
 train
 """.split()
@@ -185,6 +192,9 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "presets",
         "extras",
         "starting",
+        "versions",
+        "cli",
+        "completion",
         "arguments.demo",
         "arguments.evaluate",
         "arguments.study",

@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from export import to_onnx, to_safetensors
 from recolor_fast import colorize, runs, runtime, train
+from recolor_fast.export import to_onnx, to_safetensors
 from recolor_fast.options import Options, from_dict, from_metadata
 from recolor_fast.photographs import provenance
 from tests import artefacts

@@ -29,7 +29,7 @@ def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
     assert options.data == "sample"
     assert options.adversary_weight == pytest.approx(20 / options.size, rel=0.1)
     trained = str(Path(options.runs) / options.name)
-    assert demo.EXPORT.split()[:2] == ["export/to_onnx.py", trained]
+    assert demo.EXPORT.split()[:4] == ["-m", "recolor_fast", "export", trained]
     words = demo.COLORIZE.split()
     assert words[:2] == ["-m", colorize.__name__]
     assert words[-1] == demo.EXPORT.split()[-1]

@@ -9,10 +9,11 @@ from torch._inductor import config as inductor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from recolor_fast import fused
-from recolor_fast.environment import deterministic, environment, float32_proper, prepare_compiler, versions
+from recolor_fast.environment import deterministic, environment, float32_proper, prepare_compiler
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.step import Step
+from recolor_fast.versions import versions
 from tests.test_golden import losses
 from tests.test_step import batch, small
 

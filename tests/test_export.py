@@ -1,6 +1,5 @@
 """From a trained run to an artefact to a colored photograph."""
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from recolor_fast import checkpoint, chroma, colorize, images, proof, runs, runtime, train
+from recolor_fast.export import to_onnx
 from recolor_fast.hints import Hint, draw
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
@@ -21,12 +21,6 @@ from recolor_fast.options import Options, from_dict, from_metadata, only
 from recolor_fast.palette import colors
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels, write_jpegs
-
-_spec = importlib.util.spec_from_file_location("to_onnx", Path(__file__).parent.parent / "export" / "to_onnx.py")
-assert _spec is not None
-assert _spec.loader is not None
-to_onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(to_onnx)
 
 
 def trained_generator(options: Options) -> torch.nn.Module:

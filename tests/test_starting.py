@@ -20,6 +20,7 @@ PROGRAMS = {
     "evaluate": "runpy.run_module('recolor_fast.evaluate', run_name='__main__')",
     "study": "runpy.run_module('recolor_fast.study', run_name='__main__')",
     "demo": "runpy.run_module('recolor_fast.demo', run_name='__main__')",
+    "completion": "runpy.run_module('recolor_fast.completion', run_name='__main__')",
     "colorize": "runpy.run_module('recolor_fast.colorize', run_name='__main__')",
     "to_onnx": "runpy.run_path('export/to_onnx.py', run_name='__main__')",
     "to_safetensors": "runpy.run_path('export/to_safetensors.py', run_name='__main__')",
@@ -50,7 +51,8 @@ def test_help_imports_nothing_heavy(name):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_unknown_option_is_named_before_anything_heavy_is_imported(name):
-    done = program(name, *(["run"] if name.startswith("to_") else []), "--frobnicate", "1")
+    first = ["run"] if name.startswith("to_") else ["bash"] if name == "completion" else []
+    done = program(name, *first, "--frobnicate", "1")
     assert done.returncode == 2
     assert "frobnicate" in done.stderr
     assert done.stdout.splitlines()[-1] == ""
@@ -87,6 +89,11 @@ def test_without_its_extra_a_verb_names_it_in_one_line(name):
     assert line[0].startswith("error: ")
     assert line[0].endswith(f"pip install -c constraints.txt -e '.[{extra}]'")
     assert program(name, "--help", before=blocked).returncode == 0
+
+
+def test_without_a_checkout_an_extra_is_installed_by_the_packages_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(extras, "CHECKOUT", tmp_path / "constraints.txt")
+    assert extras.lacking("torch.nn") == "torch is not installed; pip install 'recolor-fast[train]'"
 
 
 def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):

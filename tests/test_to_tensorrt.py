@@ -18,16 +18,9 @@ import pytest
 import torch
 
 from recolor_fast import proof, runtime
+from recolor_fast.export import to_tensorrt
 from tests import artefacts
 from tests.photographs import write_jpegs
-
-_spec = importlib.util.spec_from_file_location(
-    "to_tensorrt", Path(__file__).parent.parent / "export" / "to_tensorrt.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-to_tensorrt = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(to_tensorrt)
 
 
 class Flag(enum.IntEnum):

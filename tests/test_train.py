@@ -318,7 +318,7 @@ def test_without_a_terminal_every_row_is_a_line(photographs, tmp_path, capsys):
     assert [line for line in said if "first look" in line] == [
         f"a first look: {tmp_path / 'r' / 'samples' / '000000002.png'}"
     ]
-    assert said[-1].startswith(f"{tmp_path / 'r' / 'samples'} shows how it went; python export/to_onnx.py ")
+    assert said[-1].startswith(f"{tmp_path / 'r' / 'samples'} shows how it went; recolor-fast export ")
 
 
 def test_rows_hold_time_rate_and_memory_and_go_on_where_the_run_was(photographs, tmp_path):

@@ -186,7 +186,7 @@ def weakest(rows: Sequence[dict[str, float]], least: float) -> float:
 def export(weights: Path, data: Path, graph: str, saturation: float, out: Path) -> int:
     """Write the artefact of released weights in the first precision of FIT that passes its proof, calibrated on `data`;
     returns the exit code."""
-    from export import to_onnx  # needs onnxruntime, which a machine that only trains may lack
+    from recolor_fast.export import to_onnx  # needs onnxruntime, which a machine that only trains may lack
 
     for precision, megabytes in FIT.items():
         flags = ["--graph", graph, "--precision", precision, "--saturation", str(saturation), "--out", str(out)]

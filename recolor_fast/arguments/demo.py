@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import tyro
 
+from recolor_fast import starting
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -15,4 +17,4 @@ class Arguments:
 
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
-    return tyro.cli(Arguments, args=argv, prog="python -m recolor_fast.demo")
+    return tyro.cli(Arguments, args=argv, prog=starting.usage("python -m recolor_fast.demo"))

@@ -5,6 +5,8 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
+from recolor_fast import starting
+
 
 class Serve(NamedTuple):
     """Serve a study to browsers until Ctrl-C; makes it first where STUDY.sqlite does not exist.
@@ -46,8 +48,10 @@ class Report(NamedTuple):
     """File to write the report's numbers to."""
 
 
+Verbs = Annotated[Serve, tyro.conf.subcommand("serve")] | Annotated[Report, tyro.conf.subcommand("report")]
+
+
 def parse(argv: list[str] | None = None) -> Serve | Report:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
-    verbs = Annotated[Serve, tyro.conf.subcommand("serve")] | Annotated[Report, tyro.conf.subcommand("report")]
-    arguments: Serve | Report = tyro.cli(verbs, args=argv, prog="python -m recolor_fast.study")
+    arguments: Serve | Report = tyro.cli(Verbs, args=argv, prog=starting.usage("python -m recolor_fast.study"))
     return arguments

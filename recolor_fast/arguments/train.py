@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import tyro
 
+from recolor_fast import starting
 from recolor_fast.arguments import foreign
 from recolor_fast.errors import UserError
 from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
@@ -130,7 +131,7 @@ def _fits(name: str, value: Any, like: Any) -> bool:
 
 def options(early: argparse.Namespace, default: Command) -> Command:
     """The options of a command line. SystemExit for --help and unknown words, UserError for values of no use."""
-    given: Any = tyro.cli(_grouped(default), args=early.rest, prog=PROG, description=HELP)
+    given: Any = tyro.cli(_grouped(default), args=early.rest, prog=starting.usage(PROG), description=HELP)
     return Command(**{name: value for group in vars(given).values() for name, value in vars(group).items()})
 
 

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
+from recolor_fast.errors import UserError
+
 MOSTLY = 0.99  # share of floats that have to lie in a range for it to be taken as theirs
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(UserError):
     """Bytes that are no usable picture; the text is one sentence saying why."""
 
 

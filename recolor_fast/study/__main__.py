@@ -25,6 +25,7 @@ import sqlite3
 
 import uvicorn
 
+from recolor_fast import starting
 from recolor_fast.arguments.study import Report, Serve, parse
 from recolor_fast.errors import UserError
 from recolor_fast.files import say
@@ -32,7 +33,6 @@ from recolor_fast.study.making import check_same, make
 from recolor_fast.study.page import application
 from recolor_fast.study.report import report
 
-OK, USAGE, INTERRUPTED = 0, 2, 130  # exit codes
 IMAGES, SIZE, SEED = 50, 256, 0  # a new study's, where not given
 
 
@@ -71,21 +71,12 @@ def serve(arguments: Serve) -> None:
         uvicorn.Server(settings).run(sockets=[listener])
 
 
-def main(argv: list[str] | None = None) -> int:
+@starting.verb(prefix="", stopped="interrupted; every answer so far is stored", told={OSError: 2, sqlite3.Error: 2})
+def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
-    try:
-        arguments = parse(argv)
-    except SystemExit as stop:  # --help, or wrong arguments, which tyro explains on stderr
-        return int(stop.code or OK)
-    try:
-        if isinstance(arguments, Report):
-            print(report(arguments))
-        else:
-            serve(arguments)
-    except (OSError, UserError, sqlite3.Error) as error:
-        say(str(error))
-        return USAGE
-    except KeyboardInterrupt:
-        say("interrupted; every answer so far is stored")
-        return INTERRUPTED
-    return OK
+    arguments = parse(argv)
+    if isinstance(arguments, Report):
+        print(report(arguments))
+    else:
+        serve(arguments)
+    return 0

@@ -1,0 +1,1 @@
+"""What a run becomes for others: an ONNX artefact, a file of weights, a TensorRT engine."""
