@@ -249,7 +249,7 @@ def poison(monkeypatch, *when: int) -> None:
 
 
 def usable(photographs: Path) -> list[Path]:
-    return index.usable(train.sources.photographs(train.Options(data=str(photographs))).train)[0]
+    return index.usable(train.sources.photographs(train.Command(data=str(photographs))).train)[0]
 
 
 @pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])
