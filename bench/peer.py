@@ -33,6 +33,7 @@ from bench.steps import (
     sample_batch,
     timed,
 )
+from recolor_fast import resolve
 from recolor_fast.color import SPACES, to_lab, to_rgb01, to_unit
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
@@ -167,7 +168,7 @@ def measure(path: Path, options: Options, iterations: int, runs: int, threads: i
     """
     device = torch.device(options.device)
     batch = sample_batch(options)
-    start = Step(replace(options, **NOTHING), [], device)
+    start = Step(resolve.fastest(replace(options, **NOTHING), device), [], device)
     theirs = build_peer(path, options, device)
     copy_weights(theirs, start)
     exact = paper_gradients(start, critic_inputs(start, batch), torch.float64)
@@ -188,7 +189,9 @@ def _case(path: Path, options: Options, iterations: int, threads: int | None) ->
     if threads:
         torch.set_num_threads(threads)
     device = torch.device(options.device)
-    step = peer_step(path, options, device, sample_batch(options), Step(replace(options, **NOTHING), [], device))
+    start = Step(resolve.fastest(replace(options, **NOTHING), device), [], device)
+    step = peer_step(path, options, device, sample_batch(options), start)
+    del start
     gc.collect()  # the Step that the weights were taken from
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -45,7 +45,7 @@ from scipy.stats import t as student  # comes with scikit-image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import report
 from bench.paper import PaperStep
-from recolor_fast import train
+from recolor_fast import resolve, train
 from recolor_fast.data import chosen, loader
 from recolor_fast.environment import device_name
 from recolor_fast.losses.features import FEATURES, LPIPS
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     try:  # all of them before hours are spent on the first
-        systems = [train.resolve(small(PAPERS[preset], arguments)) for preset in arguments.preset]
+        systems = [resolve.resolve(small(PAPERS[preset], arguments)) for preset in arguments.preset]
     except ValueError as error:
         parser.error(str(error))
     rows = []
@@ -138,10 +138,11 @@ def small(preset: Options, arguments: argparse.Namespace) -> Options:
 def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: int) -> list[dict]:
     """The rows of one preset: `paper` and every variant, trained `seeds` times (2 or more) as the options say.
 
-    `options` are resolved (train.resolve); `variants` name what each changes in them. The options' own seed chooses the
+    `options` are those of resolve.resolve; `variants` name what each changes in them. The options' own seed chooses the
     photographs and their order. Says each finished training on stderr.
     """
     photographs = chosen.choose(options)
+    options = resolve.for_photographs(options, len(photographs.train))
     val_gray, val_rgb = loader.load(options, photographs.val)
     device = torch.device(options.device)
 
@@ -150,7 +151,7 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
 
         def step(changes: Mapping[str, Any]) -> Step:
             torch.manual_seed(options.seed)  # of random loss networks; each its own, as a step lays them out in memory
-            return Step(replace(seeded, **changes), build_terms(options), device)
+            return Step(resolve.fastest(replace(seeded, **changes), device), build_terms(options), device)
 
         first = step({"channels_last": "off"})
         ours = {name: step(changes) for name, changes in variants.items()}

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.common import Case, alternate_apart, matmul_peak
 from bench.paper import PaperStep, critic_loss, plain
-from recolor_fast import memory
+from recolor_fast import memory, resolve
 from recolor_fast.color import SPACES, to_rgb01, to_unit
 from recolor_fast.data import loader, sources
 from recolor_fast.losses.terms import build_terms
@@ -113,7 +113,7 @@ def build_step(row: Row, options: Options) -> PaperStep | Step:
     torch.manual_seed(0)
     terms, device = build_terms(options), torch.device(options.device)
     if row.changes is not None:
-        return Step(replace(options, **row.changes), terms, device)
+        return Step(resolve.fastest(replace(options, **row.changes), device), terms, device)
     return PaperStep(options, terms, Step(replace(options, **NOTHING), terms, device), row.ours)
 
 
@@ -165,7 +165,8 @@ def critic_errors(options: Options, rows: Mapping[str, Row]) -> dict[str, dict[s
             if lazy or (column == "penalty_error" and not options.gradient_penalty):
                 errors[name][column] = None
                 continue
-            step = Step(replace(measured, **changes), [], torch.device(options.device))
+            device = torch.device(options.device)
+            step = Step(resolve.fastest(replace(measured, **changes), device), [], device)
             inputs = critic_inputs(step, batch)
             if exact is None:
                 exact = paper_gradients(step, inputs, torch.float64)

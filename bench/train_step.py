@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench import peer
 from bench.common import report
 from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
-from recolor_fast import fused, memory
+from recolor_fast import fused, memory, resolve
 from recolor_fast.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PAPERS
@@ -123,7 +123,7 @@ def differing(options: Options) -> dict[str, Row]:
     off = {
         "+slope": not penalty,
         "+products": cuda,
-        "+layout": not cuda and bool(fused.hindrance(options)),
+        "+layout": not cuda and bool(fused.hindrance(resolve.checked_critic(options), options)),
         "+compile": not cuda,
         "ours lazy": not penalty,
     }

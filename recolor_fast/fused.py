@@ -40,7 +40,6 @@ divided and u is multiplied by it, exactly, and the weight gradients stay as the
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -52,7 +51,6 @@ from torch.nn.utils import parametrize
 from recolor_fast.errors import UserError
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
-from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.layers import SLOPE, LeakyReLU, at_least_float32
 from recolor_fast.options import System
 
@@ -88,12 +86,12 @@ def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
     return scales
 
 
-def hindrance(options: System) -> str:
+def hindrance(critic: nn.Module | None, options: System) -> str:
     """Why the critic's update cannot be fused, as half a sentence; empty if it can."""
-    if not options.critic:
+    if critic is None:
         return "there is no critic"
     try:
-        layers(build_critic(replace(options, width=1)), options)
+        layers(critic, options)
     except UserError as error:
         return str(error)
     return ""

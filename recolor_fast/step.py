@@ -29,13 +29,12 @@ from recolor_fast.data import hints
 from recolor_fast.environment import float32_proper, prepare_compiler
 from recolor_fast.errors import UserError
 from recolor_fast.graphed import Graphed
-from recolor_fast.losses.adversaries import ADVERSARIES
-from recolor_fast.losses.terms import TERMS, WeightedTerm
+from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import encoder, pick, power_iteration
-from recolor_fast.options import Options, Training, Whole
+from recolor_fast.networks.layers import encoder, power_iteration
+from recolor_fast.options import Options, Training
 from recolor_fast.updates import Parts, critic_update, generator_update
 
 
@@ -47,49 +46,6 @@ class LossScale(NamedTuple):
 
 
 FIRST_SCALE, GROW_AFTER = 65536.0, 2000  # as torch.amp.GradScaler has them
-
-
-def fastest(options: Whole, device: torch.device) -> Whole:
-    """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
-    fastest on `device` by bench/results. UserError for what the device or the critic cannot have.
-    """
-    hindrance, cuda = fused.hindrance(options), device.type == "cuda"
-    if options.fused_critic == "on" and hindrance:
-        raise UserError(f"fused_critic on: {hindrance}; use auto")
-    if options.cuda_graph == "on" and not cuda:
-        raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
-    is_fused = not hindrance and options.fused_critic != "off"
-    best: dict[str, Any] = {
-        "compile": "on" if cuda else "off",
-        "fused_critic": "on" if is_fused else "off",
-        "cuda_graph": "on" if cuda and not options.micro_batch else "off",
-        # On a CPU most is slower with it, but not the fused critic in bfloat16.
-        "channels_last": "on" if cuda else "critic" if is_fused and options.amp else "off",
-    }
-    return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
-
-
-def check_names(options: Options) -> None:
-    """UserError for a name that no table holds or networks that cannot be built. At little cost: the width is 1."""
-    pick(ADVERSARIES, options.adversary, "adversary")
-    for name, _ in options.terms:
-        pick(TERMS, name, "terms")
-    thin = replace(options, width=1)
-    with torch.no_grad():
-        piece = options.micro_batch or options.batch
-        smallest = options.batch % piece or piece
-        source = torch.zeros(min(smallest, 2), 1, options.size, options.size)
-        fake = build_generator(thin)(source)
-        if options.critic:
-            critic = build_critic(thin)
-            try:
-                critic(source, fake)
-            except (RuntimeError, ValueError) as error:
-                raise UserError(
-                    f"size {options.size} leaves no score map with critic {options.critic}, critic_layers "
-                    f"{options.critic_layers}, critic_scales {options.critic_scales} and batch {options.batch} "
-                    f"({error}): use fewer layers or scales, or a larger size"
-                ) from error
 
 
 def _begin(optimizer: torch.optim.Optimizer) -> None:
@@ -120,9 +76,8 @@ class Step:
     """
 
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
-        """Build from options and their terms (build_terms). UserError for an unknown name and as of `fastest`."""
-        check_names(options)
-        options = fastest(options, device)
+        """Build from decided options (resolve.py) and their terms (build_terms). UserError for what does not fit."""
+        assert "auto" not in (options.compile, options.fused_critic, options.cuda_graph, options.channels_last)
         self.options, self.device, self.terms = options, device, terms
         rows, last = torch.contiguous_format, torch.channels_last
         layouts = {"off": (rows, rows), "critic": (rows, last), "on": (last, last)}

@@ -28,16 +28,16 @@ from recolor_fast.arguments import train as words
 from recolor_fast.console import Console, Lasting
 from recolor_fast.data import listed, loader, sources
 from recolor_fast.data.chosen import Photographs, choose
-from recolor_fast.data.sources import EXPECTED
-from recolor_fast.environment import computing, deterministic, environment, peak_memory, threads
+from recolor_fast.environment import computing, deterministic, environment, peak_memory
 from recolor_fast.errors import Failed, UserError
 from recolor_fast.files import legible, print_path, write_text
-from recolor_fast.losses.terms import WeightedTerm, build_terms, check_features, resolve_lpips
+from recolor_fast.losses.terms import WeightedTerm, build_terms
 from recolor_fast.networks import published
-from recolor_fast.options import AUTO_SPLIT, Command, Whole, reopened, to_json
+from recolor_fast.options import Command, reopened, to_json
 from recolor_fast.progress import SAVED, Clock, Progress
+from recolor_fast.resolve import for_photographs, resolve
 from recolor_fast.signals import Signals, Stopped, stoppable
-from recolor_fast.step import Step, check_names, fastest, learning_rate
+from recolor_fast.step import Step, learning_rate
 from recolor_fast.validation import shown, validate
 
 KEPT = "the checkpoints before it stay"
@@ -58,35 +58,6 @@ def parse(argv: list[str]) -> tuple[Command, Path | None]:
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
         default = reopened(default)
     return words.options(early, default), folder
-
-
-def resolve(options: Whole, resumed: Path | None = None) -> Whole:
-    """Every "auto" decided but for `cache`, data as an absolute path. Warns of each thing that is missing.
-
-    UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
-    run `resumed` it says how to continue where they have moved.
-    """
-    check_names(options)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
-        )
-    advice = f"if the photographs of {resumed} have moved, --data FOLDER says where they are" if resumed else EXPECTED
-    data = sources.resolve(options.data, advice=advice)
-    if data in AUTO_SPLIT:
-        per_class, val_per_class = AUTO_SPLIT[data]
-        per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
-        options = replace(options, per_class=per_class, val_per_class=val_per_class)
-    elif data != "sample":
-        data = str(Path(data).resolve())
-    start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
-    options = fastest(replace(options, device=device, data=data, start=start), torch.device(device))
-    options = resolve_lpips(options)
-    check_features(options)
-    return replace(options, threads=threads(options.threads, device))
 
 
 def in_stored_pieces(options: Command, stored: Command) -> Command:
@@ -127,7 +98,7 @@ def in_photographs(options: Command, epochs: float, count: int, resumed: Path | 
 
 
 def _trained(options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
-    options = loader.resolve(options, len(photographs.train))
+    options = for_photographs(options, len(photographs.train))
     terms = build_terms(options)
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
     start: dict[str, Tensor] = {}
@@ -330,7 +301,7 @@ def _run(argv: list[str]) -> int:
             if options.dry_run:
                 if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
                     count = len(sources.photographs(options).train)
-                    options = loader.resolve(in_photographs(options, epochs, count, resumed), count)
+                    options = for_photographs(in_photographs(options, epochs, count, resumed), count)
                 if options.start and not resumed:
                     runs.start(options)
                 print(to_json(options))

@@ -127,6 +127,7 @@ updates
 step
 checkpoint
 runs
+resolve
 evaluation.metrics
 proof
 validation

@@ -10,6 +10,7 @@ import torch
 
 from bench import peer, train_step
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 
 FILES = {
@@ -128,7 +129,7 @@ def test_the_peer_is_timed_beside_ours_on_the_same_networks_and_objective(checko
 
 
 def test_the_step_trains_the_peers_own_model_from_the_given_weights(checkout):
-    ours = Step(SMALL, [], CPU)
+    ours = Step(fastest(SMALL, CPU), [], CPU)
     run = peer.peer_step(checkout, SMALL, CPU, batch(), ours)
     model = run.args[0].model
     pairs = list(zip(model.netG.parameters(), ours.generator.parameters(), strict=True))
@@ -149,7 +150,7 @@ def test_modules_of_the_same_name_are_neither_used_nor_lost(checkout, monkeypatc
 def test_other_networks_are_refused(checkout):
     found = peer.build_peer(checkout, SMALL, CPU)
     with pytest.raises(ValueError, match=r"its generator has \d+ parameters, ours \d+: not the same network"):
-        peer.copy_weights(found, Step(replace(SMALL, width=8), [], CPU))
+        peer.copy_weights(found, Step(fastest(replace(SMALL, width=8), CPU), [], CPU))
 
 
 def test_a_batch_is_in_its_normalization():

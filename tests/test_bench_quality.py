@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench import quality
-from recolor_fast import train
+from recolor_fast import resolve
 from recolor_fast.data import sources
 from recolor_fast.losses.features import LPIPS
 from recolor_fast.options import Options
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def options(preset: str, **changes) -> Options:
     small = {"data": "sample", "size": 64, "width": 4, "images": 24, "device": "cpu"}
-    return train.resolve(replace(PAPERS[preset], **small | changes))
+    return resolve.for_photographs(resolve.resolve(replace(PAPERS[preset], **small | changes)), 5)
 
 
 def test_the_quality_benchmark_prints_a_table_and_a_line_of_json():
@@ -116,7 +116,7 @@ def test_no_spread_and_no_number_do_not_agree(values):
 
 def test_each_preset_becomes_small_and_keeps_its_losses(monkeypatch):
     found: list[Options] = []
-    monkeypatch.setattr(quality.train, "resolve", lambda options: found.append(options) or options)
+    monkeypatch.setattr(quality.resolve, "resolve", lambda options: found.append(options) or options)
     monkeypatch.setattr(quality, "measure", lambda options, variants, seeds: [])
     monkeypatch.setattr(quality, "report", lambda *arguments: None)
     quality.main(

@@ -190,9 +190,9 @@ recolor_fast.evaluate.main
 recolor_fast.options.Options
 recolor_fast.options.from_dict
 recolor_fast.presets.PRESETS
+recolor_fast.resolve.fastest
 recolor_fast.runtime.load
 recolor_fast.runtime.shipped
-recolor_fast.step.fastest
 recolor_fast.train.main
 recolor_fast.train.train
 """.split()

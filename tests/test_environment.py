@@ -12,6 +12,7 @@ from recolor_fast import fused
 from recolor_fast.environment import deterministic, environment, float32_proper, prepare_compiler
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 from recolor_fast.versions import versions
 from tests.test_golden import losses
@@ -75,7 +76,7 @@ def test_a_deterministic_step_repeats_itself_on_a_gpu(restored, preset, backend)
     rows = []
     for _ in range(2):
         torch.manual_seed(1)
-        step = Step(options, build_terms(options), torch.device("cuda"))
+        step = Step(fastest(options, torch.device("cuda")), build_terms(options), torch.device("cuda"))
         for index in range(3):
             parts = step(*(tensor.cuda() for tensor in batch(index, options)), index)
         rows.append({name: part.item() for name, part in parts.items()})
@@ -131,7 +132,7 @@ def test_what_amp_leaves_in_float32_is_no_tf32(before, monkeypatch):
     monkeypatch.setattr("recolor_fast.step.fused.critic_update", update)
     for changes in ({"amp": True}, {"amp": False}, {"amp": True, "compile": "on", "compile_backend": "eager"}):
         options = small("wgan-gp", critic_steps=1, **changes)
-        Step(options, build_terms(options), torch.device("cpu"))(*batch(0, options), 0)
+        Step(fastest(options, torch.device("cpu")), build_terms(options), torch.device("cpu"))(*batch(0, options), 0)
         assert torch.backends.cudnn.allow_tf32 == before
     assert seen[:2] == [False, before]
     assert not any(seen[2:])

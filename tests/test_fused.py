@@ -10,6 +10,7 @@ from bench.paper import plain
 from recolor_fast import fused
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import checked_critic, fastest
 from recolor_fast.step import Step
 from tests.test_losses import COMPILED, reference, relative_error
 
@@ -175,7 +176,7 @@ def test_it_leaves_its_arguments_alone():
 def test_it_equals_the_torch_func_path_over_a_training():
     def losses(choice: str) -> list[dict[str, float]]:
         options = replace(PRESETS["wgan-gp"], size=64, width=8, batch=2, compile="off", channels_last="off")
-        step = Step(replace(options, fused_critic=choice), [], torch.device("cpu"))
+        step = Step(fastest(replace(options, fused_critic=choice), torch.device("cpu")), [], torch.device("cpu"))
         rgb = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return [{k: v.item() for k, v in step(rgb[:, :1].clone(), rgb, index).items()} for index in range(3)]
 
@@ -197,7 +198,7 @@ def test_it_equals_the_torch_func_path_over_a_training():
 )
 def test_what_hinders_it_is_said(changes, reason):
     options = replace(WGAN, **changes)
-    assert reason in fused.hindrance(options)
+    assert reason in fused.hindrance(checked_critic(options), options)
     if options.critic:
         with pytest.raises(ValueError, match=reason):
             fused.layers(build_critic(options), options)

@@ -11,6 +11,7 @@ import torch
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 
 FILE = Path(__file__).with_name("golden.json")
@@ -45,7 +46,7 @@ def losses(options: Options) -> list[dict[str, float]]:
     torch.set_num_threads(1)  # sums in one order; and faster, as small as these networks are
     try:
         torch.manual_seed(0)  # of the loss networks
-        step = Step(options, build_terms(options), torch.device("cpu"))
+        step = Step(fastest(options, torch.device("cpu")), build_terms(options), torch.device("cpu"))
         rows = [step(*photographs(index, batch), index * batch) for index in range(STEPS)]
     finally:
         torch.set_num_threads(threads)

@@ -16,6 +16,7 @@ from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import encoder
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 from tests import trainings
 from tests.photographs import write_jpegs
@@ -137,7 +138,7 @@ def test_it_fits_presets_of_either_space_with_their_norms(preset):
 
 def step(**changes) -> Step:
     options = replace(TINY, **changes)
-    return Step(options, build_terms(options), torch.device("cpu"))
+    return Step(fastest(options, torch.device("cpu")), build_terms(options), torch.device("cpu"))
 
 
 def batch() -> tuple[Tensor, Tensor]:

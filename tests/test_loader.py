@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import images, processors
+from recolor_fast import images, processors, resolve
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.options import Options
 from recolor_fast.photographs import encoders
@@ -534,26 +534,27 @@ def test_a_gpu_gets_the_same_stream_cached_streamed_and_resumed(paths, backend):
 
 
 def test_resolve_on_the_processor(monkeypatch):
-    monkeypatch.setattr(loader, "free_bytes", lambda device: 4 * 1000 * 4 * 256**2)
+    monkeypatch.setattr(resolve, "free_bytes", lambda device: 4 * 1000 * 4 * 256**2)
     options = Options(device="cpu")
     assert (options.loader, options.cache) == ("auto", "auto")
-    few, many = loader.resolve(options, 999), loader.resolve(options, 1000)
+    few, many = resolve.for_photographs(options, 999), resolve.for_photographs(options, 1000)
     assert (few.loader, few.cache, many.cache) == ("host", "on", "off")
-    assert loader.resolve(few, 5000) == few
-    assert loader.resolve(replace(options, size=512), 999).cache == "off"
-    assert loader.resolve(replace(options, load_size=286), 999).cache == "off"  # what is kept is not cropped yet
-    assert loader.resolve(replace(options, load_size=286), 999 * 256**2 // 286**2).cache == "on"
+    assert resolve.for_photographs(few, 5000) == few
+    assert resolve.for_photographs(replace(options, size=512), 999).cache == "off"
+    larger = replace(options, load_size=286)  # what is kept is not cropped yet
+    assert resolve.for_photographs(larger, 999).cache == "off"
+    assert resolve.for_photographs(larger, 999 * 256**2 // 286**2).cache == "on"
 
 
 def test_resolve_on_a_gpu(monkeypatch, capfd):
-    monkeypatch.setattr(loader, "free_bytes", lambda device: 2**40 if device.type == "cuda" else 0)
+    monkeypatch.setattr(resolve, "free_bytes", lambda device: 2**40 if device.type == "cuda" else 0)
     monkeypatch.setattr(dali, "available", lambda: True)
-    found = loader.resolve(Options(device="cuda"), 10)
+    found = resolve.for_photographs(Options(device="cuda"), 10)
     assert (found.loader, found.cache) == ("dali", "on")
-    assert loader.resolve(Options(device="cuda"), 10, "cpu").loader == "host"
+    assert resolve.for_photographs(Options(device="cuda"), 10, "cpu").loader == "host"
     assert capfd.readouterr().err == ""
     monkeypatch.setattr(dali, "available", lambda: False)
-    assert loader.resolve(Options(device="cuda"), 10).loader == "host"
+    assert resolve.for_photographs(Options(device="cuda"), 10).loader == "host"
     err = capfd.readouterr().err
     assert len(err.splitlines()) == 1
     assert "DALI is not installed" in err
@@ -564,7 +565,7 @@ def test_dali_asked_for_and_absent_is_an_error(monkeypatch, paths):
     monkeypatch.setattr(dali, "available", lambda: False)
     options = replace(OPTIONS, loader="dali")
     for call in (
-        lambda: loader.resolve(options, 1),
+        lambda: resolve.for_photographs(options, 1),
         lambda: loader.load(options, paths),
         lambda: next(loader.batches(options, paths, "cpu")),
     ):
@@ -573,7 +574,7 @@ def test_dali_asked_for_and_absent_is_an_error(monkeypatch, paths):
 
 
 def test_free_bytes():
-    free = loader.free_bytes(torch.device("cpu"))
+    free = resolve.free_bytes(torch.device("cpu"))
     assert 2**20 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -12,11 +12,12 @@ import torch
 from torch.func import functional_call
 
 from bench.paper import critic_loss, plain
+from recolor_fast import resolve
 from recolor_fast.losses import features, weights
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, Lpips, build_feature_loss, build_lpips
 from recolor_fast.losses.penalty import gradient_penalty
-from recolor_fast.losses.terms import TERMS, build_terms, check_features, resolve_lpips
+from recolor_fast.losses.terms import TERMS, build_terms
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
@@ -328,13 +329,13 @@ OPTIONS = PRESETS["wgan-gp-lpips"]
 
 
 def test_auto_keeps_the_term_whose_weights_can_be_had(capsys):
-    resolved = resolve_lpips(OPTIONS, probe=lambda term, file: "")
+    resolved = resolve.lpips(OPTIONS, probe=lambda term, file: "")
     assert (resolved.lpips, resolved.terms) == ("lpips_alex", OPTIONS.terms)
     assert capsys.readouterr().err == ""
 
 
 def test_auto_falls_back_to_lpips_mini_with_one_warning(capsys):
-    resolved = resolve_lpips(OPTIONS, probe=lambda term, file: "no network")
+    resolved = resolve.lpips(OPTIONS, probe=lambda term, file: "no network")
     assert (resolved.lpips, resolved.terms) == ("lpips_mini", (("l1", 100.0), ("lpips_mini", 50.0)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -342,37 +343,37 @@ def test_auto_falls_back_to_lpips_mini_with_one_warning(capsys):
     assert "no weights of lpips_alex here: lpips_mini takes its place" in said
     page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
     assert "--lpips-weights FILE" in page.split("## What may be missing")[1]
-    assert resolve_lpips(resolved) == resolved  # --resume asks again
+    assert resolve.lpips(resolved) == resolved  # --resume asks again
     assert capsys.readouterr().err == ""
 
 
 def test_a_named_term_takes_the_presets_place_and_must_be_had(tmp_path):
     asked = replace(OPTIONS, lpips="lpips_style_squeeze")
-    assert resolve_lpips(asked, probe=lambda term, file: "").terms == (("l1", 100.0), ("lpips_style_squeeze", 50.0))
+    assert resolve.lpips(asked, probe=lambda term, file: "").terms == (("l1", 100.0), ("lpips_style_squeeze", 50.0))
     with pytest.raises(ValueError, match="no network"):
-        resolve_lpips(asked, probe=lambda term, file: "no network")
+        resolve.lpips(asked, probe=lambda term, file: "no network")
     with pytest.raises(ValueError, match=r"no file .*gone\.pth"):
-        resolve_lpips(replace(OPTIONS, lpips_weights=str(tmp_path / "gone.pth")))
+        resolve.lpips(replace(OPTIONS, lpips_weights=str(tmp_path / "gone.pth")))
     with pytest.raises(ValueError, match="lpips_nine"):
-        resolve_lpips(replace(OPTIONS, lpips="lpips_nine"))
+        resolve.lpips(replace(OPTIONS, lpips="lpips_nine"))
     with pytest.raises(ValueError, match="expected one LPIPS term"):
-        resolve_lpips(replace(PRESETS["pix2pix"], lpips="lpips_alex"))
+        resolve.lpips(replace(PRESETS["pix2pix"], lpips="lpips_alex"))
 
 
 def test_two_lpips_terms_and_weights_without_a_term_are_errors():
     both = replace(OPTIONS, terms=(("l1", 1.0), ("lpips_alex", 2.0), ("lpips_vgg", 3.0)))
     with pytest.raises(ValueError, match="found 2"):
-        resolve_lpips(both, probe=lambda term, file: "")
+        resolve.lpips(both, probe=lambda term, file: "")
     with pytest.raises(ValueError, match="no LPIPS term takes it"):
-        resolve_lpips(replace(PRESETS["pix2pix"], lpips_weights="file.pth"))
+        resolve.lpips(replace(PRESETS["pix2pix"], lpips_weights="file.pth"))
 
 
 def test_off_and_presets_without_lpips_ask_for_nothing():
     def never(term, file):
         raise AssertionError("asked for weights")
 
-    assert resolve_lpips(replace(OPTIONS, lpips="off"), probe=never).terms == (("l1", 100.0),)
-    assert resolve_lpips(PRESETS["pix2pix"], probe=never).lpips == "off"
+    assert resolve.lpips(replace(OPTIONS, lpips="off"), probe=never).terms == (("l1", 100.0),)
+    assert resolve.lpips(PRESETS["pix2pix"], probe=never).lpips == "off"
 
 
 def test_cached_weights_are_found_without_a_network(tmp_path, monkeypatch):
@@ -465,17 +466,17 @@ def test_smooth_l1_takes_its_beta():
 def test_a_loss_network_without_weights_is_an_error_that_says_where_to_put_them():
     options = PRESETS["features-vgg16"]
     with pytest.raises(ValueError, match=r"vgg16_keras.*amdegroot.*--feature-weights FILE"):
-        check_features(options, lambda term, file: f"https://x/{FEATURES[term].weights.url} does not answer")
+        resolve.check_features(options, lambda term, file: f"https://x/{FEATURES[term].weights.url} does not answer")
     with pytest.raises(ValueError, match="no loss network takes it"):
-        check_features(replace(PRESETS["pix2pix"], feature_weights="random", lpips="off"))
+        resolve.check_features(replace(PRESETS["pix2pix"], feature_weights="random", lpips="off"))
 
 
 def test_random_feature_weights_warn_and_stay_recorded(capsys):
     options = replace(PRESETS["features-fpn"], feature_weights="random")
-    check_features(options)
+    resolve.check_features(options)
     assert "fpn has random weights" in capsys.readouterr().err
     assert options.feature_weights == "random"
-    resolved = resolve_lpips(replace(OPTIONS, feature_weights="random"))
+    resolved = resolve.lpips(replace(OPTIONS, feature_weights="random"))
     assert resolved.lpips == "lpips_alex"
     assert "lpips_alex has random weights" in capsys.readouterr().err
 

@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 
 from bench.records import perceptual, train_lpips_mini
-from recolor_fast import train
+from recolor_fast import resolve, train
 from recolor_fast.losses import features, weights
 from recolor_fast.losses.features import LPIPS, SHIPPED, build_lpips
-from recolor_fast.losses.terms import build_terms, resolve_lpips
+from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from tests.photographs import pixels, shared, write_jpegs
 from tests.test_losses import squeezenet
@@ -184,6 +184,6 @@ def test_jpeg_and_warps_are_never_taught():
 
 def test_a_loss_networks_file_is_not_meant_for_it():
     options = Options(terms=(("l1", 100.0), ("lpips_mini", 5.0)), feature_weights="nowhere.pth")
-    (_, ours) = build_terms(resolve_lpips(options))
+    (_, ours) = build_terms(resolve.lpips(options))
     expected = build_lpips("lpips_mini", "")
     assert all(torch.equal(a, b) for a, b in zip(ours.loss.state_dict().values(), expected.state_dict().values()))

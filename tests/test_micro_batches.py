@@ -8,6 +8,7 @@ from torch import nn
 
 from recolor_fast.micro_batches import forward_in_pieces
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 
 BASE = {"size": 64, "width": 8, "batch": 5, "compile": "off", "channels_last": "off", "cuda_graph": "off"}
@@ -15,7 +16,7 @@ BASE = {"size": 64, "width": 8, "batch": 5, "compile": "off", "channels_last": "
 
 def run(steps: int = 2, **changes) -> tuple[list[dict[str, float]], Step]:
     options = replace(PRESETS["wgan-gp"], **(BASE | changes))
-    step = Step(options, [], torch.device("cpu"))
+    step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
     rows = []
     for index in range(steps):
         generator = torch.Generator().manual_seed(index)

@@ -12,6 +12,7 @@ from recolor_fast import step as steps
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm, build_terms
 from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 from recolor_fast.updates import critic_update
 from tests import test_fused
@@ -31,7 +32,7 @@ SYSTEMS = {
 def build(preset: str, device: str = "cpu", **changes) -> Step:
     options = small(preset, device=device, **{"width": 4, "dropout": 0.5, **changes})
     torch.manual_seed(1)
-    return Step(options, build_terms(options), torch.device(device))
+    return Step(fastest(options, torch.device(device)), build_terms(options), torch.device(device))
 
 
 def iterate(step: Step, index: int) -> dict[str, float]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import train
+from recolor_fast import resolve, train
 from recolor_fast.arguments import train as words
 from recolor_fast.color import SPACES
-from recolor_fast.data import sources
 from recolor_fast.losses import features
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import TERMS
@@ -225,7 +224,7 @@ def test_what_another_device_decides_anew():
 def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, capsys, monkeypatch):
     assert train.main(["--dry-run", "--adversary", "hinge", "--data", "sample", "--lpips", "off"]) == 2
     assert "hinge" in capsys.readouterr().err
-    monkeypatch.setattr(sources, "reachable", lambda url: True)
+    monkeypatch.setattr(resolve, "reachable", lambda url: True)
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path))
     assert train.main(["--dry-run", "--lpips", "off"]) == 0
     options = from_dict(json.loads(capsys.readouterr().out))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recolor_fast import resolve
 from recolor_fast.data import sources
 from recolor_fast.download import partial
 from recolor_fast.options import Options
@@ -41,7 +42,7 @@ def no_network(monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("a download was tried")
 
-    monkeypatch.setattr(sources, "reachable", unreachable)
+    monkeypatch.setattr(resolve, "reachable", unreachable)
     monkeypatch.setattr(sources, "fetch", refuse)
 
 
@@ -64,12 +65,12 @@ def imagenette(cache, no_network):
 
 
 def test_auto_takes_a_cached_imagenette_without_network(imagenette, capfd):
-    assert sources.resolve("auto") == "imagenette"
+    assert resolve.data("auto") == "imagenette"
     assert capfd.readouterr() == ("", "")
 
 
 def test_auto_offline_is_the_sample_with_one_warning(cache, no_network, capfd):
-    assert sources.resolve("auto") == "sample"
+    assert resolve.data("auto") == "sample"
     out, err = capfd.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -80,8 +81,8 @@ def test_auto_offline_is_the_sample_with_one_warning(cache, no_network, capfd):
 
 def test_auto_takes_imagenette_where_its_server_answers(cache, no_network, monkeypatch, capfd):
     asked = []
-    monkeypatch.setattr(sources, "reachable", lambda url: asked.append(url) or True)
-    assert sources.resolve("auto") == "imagenette"
+    monkeypatch.setattr(resolve, "reachable", lambda url: asked.append(url) or True)
+    assert resolve.data("auto") == "imagenette"
     assert asked == [sources.ARCHIVE.url]
     assert not cache.exists()  # asked for, not downloaded
     assert capfd.readouterr().err == ""
@@ -95,12 +96,12 @@ def test_the_address_asked_is_the_one_torchvision_downloads():
 
 def test_other_values_pass_and_a_missing_folder_is_named(tmp_path):
     for value in ("sample", "imagenette", str(tmp_path)):
-        assert sources.resolve(value) == value
+        assert resolve.data(value) == value
     with pytest.raises(ValueError, match=r"data .*nowhere: the folder does not exist"):
-        sources.resolve(str(tmp_path / "nowhere"))
+        resolve.data(str(tmp_path / "nowhere"))
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"data .*file: the folder is a file"):
-        sources.resolve(str(tmp_path / "file"))
+        resolve.data(str(tmp_path / "file"))
 
 
 def test_cache_folder_follows_the_environment(monkeypatch):
@@ -137,10 +138,6 @@ def test_imagenette_numbers_can_be_set(imagenette):
     assert (len(split.train), len(split.val)) == (30, 20)
     with pytest.raises(ValueError, match=r"per_class 61: class n01440764 of .*train has 60 photographs"):
         sources.photographs(Options(data="imagenette", per_class=61))
-
-
-def test_photographs_resolves_auto_itself(imagenette):
-    assert sources.photographs(Options()) == sources.photographs(Options(data="imagenette"))
 
 
 def archive(*members: tarfile.TarInfo) -> bytes:

@@ -11,7 +11,8 @@ from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
-from recolor_fast.step import Step, fastest, step_seed
+from recolor_fast.resolve import fastest
+from recolor_fast.step import Step, step_seed
 from recolor_fast.updates import critic_update
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ def small(preset: str, **changes) -> Options:
 
 def build(options: Options) -> Step:
     torch.manual_seed(1)  # of the random LPIPS backbone
-    return Step(options, build_terms(options), CPU)
+    return Step(fastest(options, CPU), build_terms(options), CPU)
 
 
 def batch(index: int, options: Options) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,7 +217,7 @@ def test_cuda_equals_the_cpu(preset, backend, monkeypatch):
     on_cpu = build(options)
     torch.manual_seed(1)
     changed = replace(options, device="cuda", compile="on", compile_backend=backend, cuda_graph="off")
-    on_gpu = Step(changed, build_terms(changed), torch.device("cuda"))
+    on_gpu = Step(fastest(changed, torch.device("cuda")), build_terms(changed), torch.device("cuda"))
     for index in range(2):
         gray, rgb = batch(index, options)
         theirs = on_cpu(gray, rgb, index)
@@ -237,7 +238,7 @@ def test_a_recorded_iteration_equals_a_launched_one(preset, every):
         lazy = {"penalty_every": every} if PAPERS[preset].gradient_penalty else {}
         options = small(preset, device="cuda", cuda_graph=graph, dropout=0.5, decay=0.5, images=32, **lazy)
         torch.manual_seed(1)
-        step = Step(options, build_terms(options), torch.device("cuda"))
+        step = Step(fastest(options, torch.device("cuda")), build_terms(options), torch.device("cuda"))
         parts = []
         for index in range(16):
             gray, rgb = (tensor.cuda() for tensor in batch(index, options))
@@ -258,7 +259,7 @@ def test_micro_batches_take_less_memory():
     peaks = []
     for length in (0, 4):
         options = small("wgan-gp", device="cuda", size=128, width=32, batch=32, micro_batch=length, compile="off")
-        step = Step(options, [], torch.device("cuda"))
+        step = Step(fastest(options, torch.device("cuda")), [], torch.device("cuda"))
         gray, rgb = (tensor.cuda() for tensor in batch(0, options))
         torch.cuda.reset_peak_memory_stats()
         step(gray, rgb, 0)
@@ -376,7 +377,7 @@ def test_another_layout_goes_on_with_the_same_moments():
     """Fused Adam walks memory: moments that lie otherwise than their parameters would be other elements'."""
     options = small("wgan-gp")
     step, other = (
-        Step(replace(options, channels_last=layout), build_terms(options), torch.device("cpu"))
+        Step(fastest(replace(options, channels_last=layout), CPU), build_terms(options), CPU)
         for layout in ("off", "on")
     )
     for index in range(3):

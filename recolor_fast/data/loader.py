@@ -5,10 +5,8 @@ photographs and n, and on nothing else: not on the backend, the cache, the batch
 resumed. So the state of the loader is one number, photographs seen.
 """
 
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from recolor_fast.data import dali, host
 from recolor_fast.data.colorless import colorless
 from recolor_fast.data.old_film import old_film
 from recolor_fast.errors import UserError
-from recolor_fast.options import Options, Whole
+from recolor_fast.options import Options
 
 CHUNK = 16  # photographs decoded at a time where there is no batch
 
@@ -38,8 +36,8 @@ def batches(
     decoded, the next of `paths` that can takes its place, with a warning once. Raises UserError where none can.
     """
     device = torch.device(device)
-    options = resolve(options, len(paths), device)
-    size, side = options.size, _side(options)
+    assert "auto" not in (options.loader, options.cache)  # resolve.py decides
+    size, side = options.size, decoded_side(options)
     order = indices(options.seed, len(paths), options.batch, images)
     if options.cache == "on":
         stream = _cached(*_load(options, paths, device, side, strict=False), order)
@@ -70,13 +68,14 @@ def load(
     cannot be decoded; not `strict`, others take the place of such files as in `batches`.
     """
     device = torch.device(device)
-    return _load(resolve(options, len(paths), device), paths, device, options.size, strict)
+    assert options.loader != "auto"  # resolve.py decides
+    return _load(options, paths, device, options.size, strict)
 
 
 def _load(
     options: Options, paths: Sequence[Path], device: torch.device, size: int, strict: bool
 ) -> tuple[Tensor, Tensor]:
-    """`load` of resolved options, as squares of any `size`."""
+    """`load`, as squares of any `size`."""
     gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
@@ -87,25 +86,6 @@ def _load(
             rgb[chunk.start : chunk.stop] = some_rgb
             bar.update(len(chunk))
     return gray, rgb
-
-
-def resolve(options: Whole, count: int, device: torch.device | str | None = None) -> Whole:
-    """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
-
-    Raises UserError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
-    """
-    device = torch.device(device or ("cpu" if options.device == "auto" else options.device))
-    if options.loader == "dali":
-        dali.require()
-    loader, cache = options.loader, options.cache
-    if loader == "auto":
-        loader = "dali" if device.type == "cuda" and dali.available() else "host"
-        if device.type == "cuda" and loader == "host":
-            print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
-    if cache == "auto":
-        again = options.images > count  # what is seen once is decoded when its turn comes
-        cache = "on" if again and count * 4 * _side(options) ** 2 < free_bytes(device) / 4 else "off"
-    return replace(options, loader=loader, cache=cache)
 
 
 def indices(seed: int, count: int, batch: int, images: int = 0) -> Iterator[np.ndarray]:
@@ -141,18 +121,7 @@ def crop(image: Tensor, corners: np.ndarray, size: int) -> Tensor:
     return torch.stack(squares)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory of a device that can be taken, in bytes; 2**31 for a host that does not say (macOS, Windows)."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 2**31
-
-
-def _side(options: Options) -> int:
+def decoded_side(options: Options) -> int:
     """Side of the squares that are decoded to train on, pixels."""
     return options.load_size or options.size
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recolor_fast import extras, images
-from recolor_fast.download import Pinned, fetch, reachable
+from recolor_fast.download import Pinned, fetch
 from recolor_fast.errors import UserError
 from recolor_fast.files import cache_folder, private_folder
 from recolor_fast.options import AUTO_SPLIT, Data
@@ -46,26 +46,11 @@ class Split(NamedTuple):
     val: tuple[Path, ...]
 
 
-def resolve(data: str, option: str = "data", advice: str = EXPECTED) -> str:
-    """The value of `options.data` with "auto" replaced by what is there, "imagenette" or "sample".
-
-    Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
-    on stderr says so. Other values are returned as they are. Raises UserError for a folder that does not exist, with
-    the name of the `option` that it was given by and the `advice`.
-    """
-    if data == "auto":
-        if cached() or reachable(ARCHIVE.url):
-            return "imagenette"
-        print(
-            f"warning: Imagenette is missing ({ARCHIVE.url} does not answer, and {cache_folder()} holds no copy): "
-            f"the {len(SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER takes your own",
-            file=sys.stderr,
-        )
-        return "sample"
+def check(data: str, option: str = "data", advice: str = EXPECTED) -> None:
+    """UserError for a folder that does not exist, with the name of the `option` that it was given by and `advice`."""
     if data not in ("imagenette", "sample") and not Path(data).is_dir():
         what = "is a file" if Path(data).exists() else "does not exist"
         raise UserError(f"{option} {data}: the folder {what}; {advice}")
-    return data
 
 
 def photographs(options: Data) -> Split:
@@ -84,7 +69,9 @@ def photographs(options: Data) -> Split:
 
     Raises UserError for a folder without images, a class with fewer photographs than asked for, and a failed download.
     """
-    data = resolve(options.data)
+    data = options.data
+    assert data != "auto"  # resolve.py decides
+    check(data)
     if data == "sample":
         return Split(sample(), sample())
     if data == "imagenette":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recolor_fast import images
+from recolor_fast import images, resolve
 from recolor_fast.arguments.evaluate import Arguments
 from recolor_fast.data import index, sources
 from recolor_fast.errors import UserError
@@ -46,7 +46,7 @@ class Chosen(NamedTuple):
 
 def choose(arguments: Arguments) -> Chosen:
     """The photographs to evaluate on, each read once. UserError for data that cannot be used."""
-    data = sources.resolve(arguments.data)
+    data = resolve.data(arguments.data)
     if data == "sample":
         files: Sequence[Path] = sources.sample()
         root, split = files[0].parent, "sample"

@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 import torch
 
-from recolor_fast import chroma, images, palette, proof, runs, runtime, starting
+from recolor_fast import chroma, images, palette, proof, resolve, runs, runtime, starting
 from recolor_fast.arguments.to_onnx import Arguments, parse
 from recolor_fast.data import index, loader, sources
 from recolor_fast.errors import Failed, UserError
@@ -192,8 +192,8 @@ def with_photographs(options: Options, data: str, option: str = "data") -> Optio
     """The options of a run, with other photographs where `option` gives some. UserError for a missing folder."""
     if not data:
         advice = f"the run's photographs are not there any more: --{option} FOLDER takes others"
-        return replace(options, loader="host", data=sources.resolve(options.data, advice=advice))
-    data = sources.resolve(data, option)
+        return replace(options, loader="host", data=resolve.data(options.data, advice=advice))
+    data = resolve.data(data, option)
     return replace(options, loader="host", data=data, per_class=None, val_per_class=None, classes=None)
 
 

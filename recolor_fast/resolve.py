@@ -1,0 +1,223 @@
+"""What a training's options leave open, decided: the only room that knows the word "auto".
+
+`resolve` decides all but what depends on the number of photographs, which `for_photographs` does. Step and loader
+believe what they are given.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from recolor_fast import fused, runs
+from recolor_fast.data import dali, sources
+from recolor_fast.data.loader import decoded_side
+from recolor_fast.download import reachable
+from recolor_fast.environment import threads
+from recolor_fast.errors import UserError
+from recolor_fast.files import cache_folder
+from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.losses.features import FEATURES, LPIPS, missing
+from recolor_fast.losses.terms import TERMS, lpips_file
+from recolor_fast.networks.critics import build_critic
+from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks.layers import pick
+from recolor_fast.options import AUTO_SPLIT, Options, Whole
+
+FALLBACK = "lpips_mini"
+"""What takes the place of a preset's LPIPS term whose weights are missing."""
+
+
+def resolve(options: Whole, resumed: Path | None = None) -> Whole:
+    """Every "auto" decided but for `loader` and `cache`, data as an absolute path. Warns of each thing that is missing.
+
+    UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
+    run `resumed` it says how to continue where they have moved.
+    """
+    critic = checked_critic(options)
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
+        )
+    moved = f"if the photographs of {resumed} have moved, --data FOLDER says where they are"
+    found = data(options.data, advice=moved if resumed else sources.EXPECTED)
+    if found in AUTO_SPLIT:
+        per_class, val_per_class = AUTO_SPLIT[found]
+        per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
+        options = replace(options, per_class=per_class, val_per_class=val_per_class)
+    elif found != "sample":
+        found = str(Path(found).resolve())
+    start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
+    options = _fastest(replace(options, device=device, data=found, start=start), torch.device(device), critic)
+    options = lpips(options)
+    check_features(options)
+    return replace(options, threads=threads(options.threads, device))
+
+
+def for_photographs(options: Whole, count: int, device: torch.device | str | None = None) -> Whole:
+    """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
+
+    Raises UserError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
+    """
+    device = torch.device(device or ("cpu" if options.device == "auto" else options.device))
+    if options.loader == "dali":
+        dali.require()
+    loader, cache = options.loader, options.cache
+    if loader == "auto":
+        loader = "dali" if device.type == "cuda" and dali.available() else "host"
+        if device.type == "cuda" and loader == "host":
+            print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
+    if cache == "auto":
+        again = options.images > count  # what is seen once is decoded when its turn comes
+        cache = "on" if again and count * 4 * decoded_side(options) ** 2 < free_bytes(device) / 4 else "off"
+    return replace(options, loader=loader, cache=cache)
+
+
+def data(given: str, option: str = "data", advice: str = sources.EXPECTED) -> str:
+    """The value of `data` with "auto" replaced by what is there, "imagenette" or "sample".
+
+    Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
+    on stderr says so. Other values are returned as they are. Raises UserError for a folder that does not exist, with
+    the name of the `option` that it was given by and the `advice`.
+    """
+    if given == "auto":
+        if sources.cached() or reachable(sources.ARCHIVE.url):
+            return "imagenette"
+        print(
+            f"warning: Imagenette is missing ({sources.ARCHIVE.url} does not answer, and {cache_folder()} holds no "
+            f"copy): the {len(sources.SAMPLE)} sample photographs of scikit-image are used instead; --data FOLDER "
+            "takes your own",
+            file=sys.stderr,
+        )
+        return "sample"
+    sources.check(given, option, advice)
+    return given
+
+
+def fastest(options: Whole, device: torch.device) -> Whole:
+    """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
+    fastest on `device` by bench/results. UserError for names, and for what the device or the critic cannot have.
+    """
+    return _fastest(options, device, checked_critic(options))
+
+
+def _fastest(options: Whole, device: torch.device, critic: nn.Module | None) -> Whole:
+    hindrance, cuda = fused.hindrance(critic, options), device.type == "cuda"
+    if options.fused_critic == "on" and hindrance:
+        raise UserError(f"fused_critic on: {hindrance}; use auto")
+    if options.cuda_graph == "on" and not cuda:
+        raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
+    is_fused = not hindrance and options.fused_critic != "off"
+    best: dict[str, Any] = {
+        "compile": "on" if cuda else "off",
+        "fused_critic": "on" if is_fused else "off",
+        "cuda_graph": "on" if cuda and not options.micro_batch else "off",
+        # On a CPU most is slower with it, but not the fused critic in bfloat16.
+        "channels_last": "on" if cuda else "critic" if is_fused and options.amp else "off",
+    }
+    return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
+
+
+def checked_critic(options: Options) -> nn.Module | None:
+    """A critic of width 1 of these options, if they have one, for what only building it tells.
+
+    UserError for a name that no table holds, networks that cannot be built, and a size that leaves no score map.
+    """
+    pick(ADVERSARIES, options.adversary, "adversary")
+    for name, _ in options.terms:
+        pick(TERMS, name, "terms")
+    thin = replace(options, width=1)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a look at them changes no number of what comes next
+        piece = options.micro_batch or options.batch
+        smallest = options.batch % piece or piece
+        source = torch.zeros(min(smallest, 2), 1, options.size, options.size)
+        fake = build_generator(thin)(source)
+        if not options.critic:
+            return None
+        critic = build_critic(thin)
+        try:
+            critic(source, fake)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"size {options.size} leaves no score map with critic {options.critic}, critic_layers "
+                f"{options.critic_layers}, critic_scales {options.critic_scales} and batch {options.batch} "
+                f"({error}): use fewer layers or scales, or a larger size"
+            ) from error
+    return critic
+
+
+def lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:
+    """`options` with `lpips` decided: the terms hold the LPIPS term that is used, and `lpips` its name or "off".
+
+    "auto" keeps the preset's term if its weights are there; if not, `FALLBACK`, whose weights are in this package,
+    takes its place at its weight, with one warning. A term's name takes the place of the preset's at its weight, and
+    weights that are missing are then a UserError, as are a name where the terms have not exactly one to replace, and
+    a weights file where no term takes it.
+    """
+    options = replace(options, terms=tuple(term for term in options.terms if term[0] not in LPIPS or term[1]))
+    ours = [name for name, _ in options.terms if name in LPIPS]
+    without = tuple(term for term in options.terms if term[0] not in LPIPS)
+    if options.lpips == "off" or (options.lpips == "auto" and not ours):
+        if options.lpips_weights:
+            raise UserError(f"lpips_weights {options.lpips_weights}: no LPIPS term takes it; use a preset with one")
+        return replace(options, lpips="off", terms=without)
+    if options.lpips != "auto":
+        pick({"auto": 0, "off": 0, **LPIPS}, options.lpips, "lpips")
+    if len(ours) != 1:
+        raise UserError(
+            f"lpips {options.lpips}: expected one LPIPS term among the terms {options.terms}, found {len(ours)}; "
+            "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
+        )
+    wanted = ours[0] if options.lpips == "auto" else options.lpips
+    file = lpips_file(wanted, options)
+    reason = probe(wanted, file)
+    if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
+        raise UserError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
+    if reason:
+        advice = 'see "What may be missing" in docs/training.md'
+        print(f"warning: no weights of {wanted} here: {FALLBACK} takes its place; {advice}", file=sys.stderr)
+        wanted = FALLBACK
+    if file == "random":
+        _warn_random(wanted)
+    terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)
+    return replace(options, lpips=wanted, terms=terms)
+
+
+def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
+    """UserError for a loss network whose weights are missing, or a weights file that no term takes.
+
+    Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.
+    """
+    used = [name for name, weight in options.terms if weight and name in FEATURES]
+    if options.feature_weights and not used and options.lpips == "off":
+        raise UserError(f"feature_weights {options.feature_weights}: no loss network takes it; use a preset with one")
+    for name in used:
+        if reason := probe(name, options.feature_weights):
+            raise UserError(
+                f"terms {name}: its weights are missing: {reason}; put the file there, or give a state_dict with "
+                "--feature-weights FILE (random: structure only, for tests)"
+            )
+        if options.feature_weights == "random":
+            _warn_random(name)
+
+
+def _warn_random(name: str) -> None:
+    print(f"warning: {name} has random weights: structure only, not a perceptual distance", file=sys.stderr)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that can be taken, in bytes; 2**31 for a host that does not say (macOS, Windows)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 2**31
