@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from skimage import color
 
@@ -77,7 +78,8 @@ def view(rgb: np.ndarray, preparation: Preparation, graph: str) -> View:
         return View((gray,), [luma])
     height, width = luma.shape
     places = np.random.default_rng(0).random((HINTS, 2)) * (width, height)
-    colors = [rgb[int(y), int(x)] for x, y in places]
+    smooth = cv2.blur(rgb, (max(1, width // 20), max(1, height // 20)))  # a thing's color, not its grain's
+    colors = [smooth[int(y), int(x)] for x, y in places]
     given = [hints.Hint(x, y, f"#{bytes(color).hex()}") for (x, y), color in zip(places.tolist(), colors)]
     return View((gray, hints.draw(given, width, height, preparation.size)[None]), [luma])
 

@@ -47,7 +47,7 @@ STAGES = {
 HELD_OUT, FACES = 1000, 200  # photographs of the shards that are not trained on; how many of them are faces
 FACE_SOURCES = ("lfw-", "ffhq128-")
 STRENGTHS = np.arange(1.0, 1.76, 0.05).round(2)
-FIT = {"int8": 6.0, "fp16": 12.0}  # precision, in order of preference -> MB that its artefact may have
+FIT = {"int8": 6.2, "fp16": 12.0}  # precision, in order of preference -> MB that its artefact may have
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 from recolor_fast.versions import versions
 
+# Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels over
+# values that hardly occur.
+PERCENTILES = {"hints": 99.999}
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
 
 
@@ -76,7 +81,9 @@ def export(
     return model
 
 
-def quantized(model: onnx.ModelProto, batches: Iterator[tuple[np.ndarray, ...]]) -> onnx.ModelProto:
+def quantized(
+    model: onnx.ModelProto, batches: Iterator[tuple[np.ndarray, ...]], percentile: float | None = None
+) -> onnx.ModelProto:
     """The same with the network in int8: static, quantize and dequantize nodes, activations uint8, weights per channel.
 
     Color arithmetic and tanh stay float32: only nodes that the exporter names as the generator's are quantized.
@@ -96,21 +103,25 @@ def quantized(model: onnx.ModelProto, batches: Iterator[tuple[np.ndarray, ...]])
     names = [node.name for node in model.graph.node if of_network(node) and node.op_type != "Tanh"]
     if not names:
         raise ValueError("no node of the graph is named as the generator's: this version of torch names them otherwise")
+    methods = quantization.CalibrationMethod
     level = logging.getLogger().level
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "int8.onnx")
         try:
             logging.getLogger().setLevel(logging.ERROR)  # it advises what the exporter has done: folding, shapes
-            quantization.quantize_static(
-                model,
-                path,
-                Photographs(),
-                quant_format=quantization.QuantFormat.QDQ,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-                per_channel=True,
-                nodes_to_quantize=names,
-            )
+            with redirect_stdout(StringIO()):  # it tells of its histograms
+                quantization.quantize_static(
+                    model,
+                    path,
+                    Photographs(),
+                    quant_format=quantization.QuantFormat.QDQ,
+                    activation_type=quantization.QuantType.QUInt8,
+                    weight_type=quantization.QuantType.QInt8,
+                    per_channel=True,
+                    calibrate_method=methods.Percentile if percentile else methods.MinMax,
+                    extra_options={"CalibPercentile": percentile} if percentile else {},
+                    nodes_to_quantize=names,
+                )
         finally:
             logging.getLogger().setLevel(level)
         return _moved_as_they_are(onnx.load(path))
@@ -230,7 +241,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
     model = export(options, generator, arguments.graph, arguments.precision, arguments.saturation)
     if seen:
         count = arguments.calibration_photographs
-        model = quantized(model, calibration(seen, count, arguments.graph))
+        model = quantized(model, calibration(seen, count, graph), PERCENTILES.get(graph))
     metadata = {
         "graph": arguments.graph,
         "precision": arguments.precision,
