@@ -10,7 +10,7 @@ import torch
 
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
-from recolor_fast.presets import PRESETS
+from recolor_fast.presets import PAPERS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import Step
 
@@ -53,9 +53,9 @@ def losses(options: Options) -> list[dict[str, float]]:
     return [{name: row[name].item() for name in row if name.startswith(("critic/", "generator/"))} for row in rows]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PAPERS)
 def test_losses_are_as_they_were(preset):
-    for expected, found in zip(json.loads(FILE.read_text())[preset], losses(PRESETS[preset]), strict=True):
+    for expected, found in zip(json.loads(FILE.read_text())[preset], losses(PAPERS[preset]), strict=True):
         assert {name: found[name] for name in expected} == pytest.approx(expected, **TOLERANCE)
 
 
@@ -63,15 +63,15 @@ def test_losses_are_as_they_were(preset):
 def test_golden_losses_would_see_that_nothing_is_learnt(preset, monkeypatch):
     monkeypatch.setattr("tests.test_golden.LEARNING_RATE", 0.0)
     golden = json.loads(FILE.read_text())[preset]
-    assert losses(PRESETS[preset]) != [pytest.approx(row, **TOLERANCE) for row in golden]
+    assert losses(PAPERS[preset]) != [pytest.approx(row, **TOLERANCE) for row in golden]
 
 
 def test_every_preset_has_golden_losses_and_nothing_else_has():
     golden = json.loads(FILE.read_text())
-    assert list(golden) == list(PRESETS)
+    assert list(golden) == list(PAPERS)
     assert all(len(rows) == STEPS for rows in golden.values())
 
 
 if __name__ == "__main__":
-    rows = {preset: losses(options) for preset, options in PRESETS.items()}
+    rows = {preset: losses(options) for preset, options in PAPERS.items()}
     FILE.write_text(json.dumps(rows, indent=1) + "\n")

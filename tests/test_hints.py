@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import colorize, hints, palette, runs, train
+from recolor_fast import colorize, hints, palette, runs, runtime, train
 from recolor_fast.data import hints as simulated
 from recolor_fast.hints import Given, Hint
 from recolor_fast.networks.generators import build_generator, pyramid, without_hints
@@ -346,3 +346,19 @@ def test_bins_tell_hues_chromas_and_lightnesses_apart():
     colors = [(light, r * math.cos(t), r * math.sin(t)) for light in (20, 50, 80) for r in (15, 40) for t in angles]
     colors += [(light, 3, -2) for light in (20, 50, 80)]
     assert sorted(palette.bins(np.array(colors)).tolist()) == list(range(51))
+
+
+def test_a_palette_begins_with_what_the_model_paints_and_its_colors_are_apart():
+    colorizer = colorize.Colorizer(provider="cpu")
+    gray = np.tile(np.linspace(60, 200, 96, dtype=np.uint8), (80, 1))
+    found = colorizer.palette(gray, 30, 40)
+    assert 3 <= len(found) <= 8
+    follows = runtime.load(runtime.shipped("hints"), "cpu")
+    painted = colorize.colorize(follows, gray)[40, 30]
+    first = np.array([*bytes.fromhex(found[0][1:])])
+    assert np.abs(first - painted).max() <= 16
+    colors = [hints.ab(color) for color in found]
+    assert min(math.dist(a, b) for i, a in enumerate(colors) for b in colors[:i]) > 6
+    assert colorizer.palette(Image.fromarray(gray), 30, 40, 3) == found[:3]
+    with pytest.raises(ValueError, match="outside the photograph"):
+        colorizer.palette(gray, 96, 0)

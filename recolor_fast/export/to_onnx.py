@@ -38,8 +38,8 @@ from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
 from recolor_fast.versions import versions
 
-# Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels over
-# values that hardly occur.
+# Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels
+# over values that hardly occur.
 PERCENTILES = {"hints": 99.999}
 OPSET, IR = 18, 10  # onnxruntime from 1.14 on and TensorRT 10 take both
 
