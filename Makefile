@@ -46,7 +46,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The extra that brings onnxruntime here: cpu or gpu.
-RUNTIME = runtime=$$($(BIN)/python -I recolor_fast/extras.py)
+RUNTIME = runtime=$$($(BIN)/python -I recolor_fast/machine/extras.py)
 
 # scikit-image: for the photographs in it alone.
 $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python

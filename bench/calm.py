@@ -21,8 +21,8 @@ from skimage import data
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from bench.common import table
-from recolor_fast import images
 from recolor_fast.colorize import Colorizer
+from recolor_fast.photographs import images
 
 SIDE = 256  # pixels
 PAPER, INK = 240, 25

@@ -34,13 +34,13 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from bench.common import table
-from recolor_fast import chroma, images
-from recolor_fast.color import to_lab, to_rgb01, tone
 from recolor_fast.colorize import Colorizer
 from recolor_fast.evaluation.metrics import Columns, Metric, colorfulness, resample
 from recolor_fast.evaluation.systems import BASELINES
-from recolor_fast.files import write_text
-from recolor_fast.versions import versions
+from recolor_fast.machine.files import write_text
+from recolor_fast.machine.versions import versions
+from recolor_fast.networks.space import to_lab, to_rgb01, tone
+from recolor_fast.photographs import chroma, images
 
 SIDE = 256  # pixels
 EDGE = 100  # Sobel gradient of luminance, levels over 8 pixels' weights: strong from here on

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from recolor_fast.versions import versions
+from recolor_fast.machine.versions import versions
 
 
 def alternate(cases: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:

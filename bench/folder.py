@@ -40,11 +40,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python
 from bench import inference
 from bench.common import Case, alternate_apart, report
 from bench.loader import NOISE, make_photographs
-from recolor_fast import processors
+from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.colorize import Colorizer
-from recolor_fast.environment import device_name
 from recolor_fast.export import to_onnx
-from recolor_fast.networks.graphs import Chroma
+from recolor_fast.machine import processors
+from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 
 QUALITY = 95

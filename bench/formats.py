@@ -28,7 +28,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
-from recolor_fast import images
+from recolor_fast.photographs import images
 
 LEVELS = 1.0 + 0.5  # of 255; a half where both round
 WEIGHTS = np.array([0.299, 0.587, 0.114])

@@ -41,13 +41,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench import steps
 from bench.common import file_name, matmul_peak, save_rows, table
 from bench.paper import critic_loss, plain
-from recolor_fast import checkpoint, fused, step
-from recolor_fast.environment import device_name
 from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.machine.environment import device_name
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.updates import critic_update
+from recolor_fast.runs import checkpoint
+from recolor_fast.step import fused, step
+from recolor_fast.step.updates import critic_update
 
 ROOT = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from bench.colors import SIDE, lab, pairs
 from bench.common import table
-from recolor_fast import hints, images, runtime
+from recolor_fast.artefact import hints, runtime
 from recolor_fast.colorize import Colorizer
+from recolor_fast.photographs import images
 
 POINTS = (0, 1, 5, 10, 50)
 RADIUS = 3  # pixels around a place: squares of 7

@@ -32,14 +32,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
 from bench.common import Case, alternate_apart, matmul_peak, report
-from recolor_fast import processors, proof, runs, runtime
+from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact.graphs import Chroma, deployed
 from recolor_fast.data import sources
-from recolor_fast.environment import device_name, prepare_compiler
 from recolor_fast.export import to_onnx
+from recolor_fast.machine import processors
+from recolor_fast.machine.environment import device_name, prepare_compiler
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.graphs import Chroma, deployed
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import DEFAULT, PRESETS
+from recolor_fast.runs import runs
 
 BASELINE, ORT = "torch eager", "ort fp32"
 

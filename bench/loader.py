@@ -43,10 +43,10 @@ from torchvision.transforms.v2 import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import alternate, report
-from recolor_fast import images
 from recolor_fast.data import dali, host, index, loader, sources
-from recolor_fast.environment import device_name
+from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Data, Options
+from recolor_fast.photographs import images
 
 CASES = {
     "plain": Options(equalize="none", blur="none"),

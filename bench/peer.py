@@ -34,10 +34,10 @@ from bench.steps import (
     timed,
 )
 from recolor_fast import resolve
-from recolor_fast.color import SPACES, to_lab, to_rgb01, to_unit
+from recolor_fast.networks.space import SPACES, to_lab, to_rgb01, to_unit
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.step import Step
+from recolor_fast.step.step import Step
 
 OPTIONS = replace(PRESETS["pix2pix-lab"], terms=(("l1", 100.0),), batch=1)
 """The system both have; batch, size, width, learning rate, beta1 and L1's weight may be others."""

@@ -47,12 +47,12 @@ from bench.common import report
 from bench.paper import PaperStep
 from recolor_fast import resolve, train
 from recolor_fast.data import chosen, loader
-from recolor_fast.environment import device_name
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
-from recolor_fast.step import Step
+from recolor_fast.step.step import Step
 
 # name -> what it changes in the options that the paper's way is trained with
 VARIANTS: dict[str, dict[str, Any]] = {

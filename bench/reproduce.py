@@ -22,8 +22,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
-from recolor_fast.files import replacing
 from recolor_fast.losses.features import FEATURES, LPIPS
+from recolor_fast.machine.files import replacing
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import PAPERS
 

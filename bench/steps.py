@@ -14,12 +14,13 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.common import Case, alternate_apart, matmul_peak
 from bench.paper import PaperStep, critic_loss, plain
-from recolor_fast import memory, resolve
-from recolor_fast.color import SPACES, to_rgb01, to_unit
+from recolor_fast import resolve
 from recolor_fast.data import loader, sources
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.machine import memory
+from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options
-from recolor_fast.step import Step
+from recolor_fast.step.step import Step
 
 Batch = tuple[Tensor, Tensor]
 Gradients = dict[str, Tensor]

@@ -36,11 +36,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench import peer
 from bench.common import report
 from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
-from recolor_fast import fused, memory, resolve
-from recolor_fast.environment import device_name
+from recolor_fast import resolve
+from recolor_fast.machine import memory
+from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PAPERS
-from recolor_fast.step import Step
+from recolor_fast.step import fused
+from recolor_fast.step.step import Step
 
 WATERFALL = {
     "+adam": Row(ours=("adam",)),  # Adam's fused kernel

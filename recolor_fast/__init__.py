@@ -1,1 +1,18 @@
-"""recolor_fast: a fast, correct trainer of GAN image colorizers. Run a verb: python -m recolor_fast.VERB."""
+"""recolor_fast: a fast, correct trainer of GAN image colorizers. Run a verb: recolor-fast VERB.
+
+From Python: `from recolor_fast import Colorizer`, `Hint`, `runtime`; `from recolor_fast.train import train`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+# Imported when first asked for: a verb's --help must wait for none of them.
+PUBLIC = {"Colorizer": "coloring.colorizer", "Hint": "artefact.hints", "runtime": "artefact.runtime"}
+__all__ = ["Colorizer", "Hint", "runtime"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    module = import_module(f"{__name__}.{PUBLIC[name]}")
+    return module if name == "runtime" else getattr(module, name)

@@ -3,8 +3,8 @@
 import sys
 from typing import NamedTuple
 
-from recolor_fast import starting
-from recolor_fast.errors import UserError
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import UserError
 
 
 class Verb(NamedTuple):
@@ -28,7 +28,7 @@ VERBS = (
     Verb("export-tensorrt", "recolor_fast.export.to_tensorrt", "build a TensorRT engine of an ONNX file for this GPU"),
     Verb("study", "recolor_fast.study", "ask people which colors are real"),
     Verb("demo", "recolor_fast.demo", "color, train, export and color again, at a small size"),
-    Verb("completion", "recolor_fast.completion", "print what makes bash or zsh complete these words"),
+    Verb("completion", "recolor_fast.arguments.completion", "print what makes bash or zsh complete these words"),
 )
 
 HELP = f"""usage: {starting.PROGRAM} VERB ...
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
 
 
 def _versions() -> str:
-    from recolor_fast import versions  # here, as it takes longer to import than --help takes in all
+    from recolor_fast.machine import versions
 
     return versions.lines()
 

@@ -8,7 +8,7 @@ Python it is `Colorizer`.
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.colorize")
 
@@ -26,17 +26,19 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from recolor_fast import folder, images, outputs, runtime, sheet, starting
 from recolor_fast.arguments import foreign
-from recolor_fast.coloring import Settings, color, colorize, count
-from recolor_fast.colorizer import Colorizer, checked, globs, jobs_of
-from recolor_fast.destinations import check, check_named, parted, shared_folder
-from recolor_fast.files import say
-from recolor_fast.hints import Given
-from recolor_fast.hints import read as read_hints
-from recolor_fast.photographs import claims, provenance, walk
-from recolor_fast.signals import stoppable
-from recolor_fast.tally import Tally
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.hints import Given
+from recolor_fast.artefact.hints import read as read_hints
+from recolor_fast.coloring import folder, outputs, sheet
+from recolor_fast.coloring.coloring import Settings, color, colorize, count
+from recolor_fast.coloring.colorizer import Colorizer, checked, globs, jobs_of
+from recolor_fast.coloring.destinations import check, check_named, parted, shared_folder
+from recolor_fast.coloring.tally import Tally
+from recolor_fast.machine import starting
+from recolor_fast.machine.files import say
+from recolor_fast.machine.signals import stoppable
+from recolor_fast.photographs import claims, images, provenance, walk
 
 __all__ = ["Arguments", "Colorizer", "colorize", "main"]
 

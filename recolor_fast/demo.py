@@ -6,7 +6,7 @@ with that too. A second time it trains and colors nothing that is there already.
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.demo", arguments="demo")
 
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recolor_fast import images, starting
 from recolor_fast.arguments.demo import parse
 from recolor_fast.data import sources
 from recolor_fast.evaluation import plots
-from recolor_fast.photographs import encoders
+from recolor_fast.machine import starting
+from recolor_fast.photographs import encoders, images
 
 FOLDER = Path("demo")
 TRAIN = (

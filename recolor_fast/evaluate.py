@@ -7,7 +7,7 @@ for people goes to stderr. Exit codes: 0 done, 2 arguments, data or weights that
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.evaluate", arguments="evaluate")
 
@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from recolor_fast import bars, processors, starting
 from recolor_fast.arguments.evaluate import Arguments, parse
+from recolor_fast.artefact.runtime import BadArtefact, NoProvider
 from recolor_fast.data import index, listed
-from recolor_fast.errors import UserError
 from recolor_fast.evaluation import judges, metrics
 from recolor_fast.evaluation.chosen import Chosen, choose, read, true_classes
 from recolor_fast.evaluation.judges import Judge, Judged
@@ -32,9 +31,10 @@ from recolor_fast.evaluation.metrics import METRICS, Columns
 from recolor_fast.evaluation.report import caption, draw, per_photograph, protocol
 from recolor_fast.evaluation.systems import System, open_systems, without_broken
 from recolor_fast.evaluation.tables import Results, brief, tables
-from recolor_fast.files import legible, print_path, write_text
+from recolor_fast.machine import bars, processors, starting
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import legible, print_path, write_text
 from recolor_fast.photographs.colorless import COLORLESS
-from recolor_fast.runtime import BadArtefact, NoProvider
 
 
 def measure(

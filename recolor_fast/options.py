@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
-from recolor_fast.errors import UserError
-from recolor_fast.preparation import Preparation
+from recolor_fast.machine.errors import UserError
+from recolor_fast.photographs.preparation import Preparation
 
 AUTO_SPLIT = {"imagenette": (50, 15)}  # photographs per class to train on and to validate on: 500 and 150
 

@@ -13,20 +13,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from recolor_fast import fused, runs
 from recolor_fast.data import dali, sources
 from recolor_fast.data.loader import decoded_side
-from recolor_fast.download import reachable
-from recolor_fast.environment import threads
-from recolor_fast.errors import UserError
-from recolor_fast.files import cache_folder
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, missing
 from recolor_fast.losses.terms import TERMS, lpips_file
+from recolor_fast.machine.download import reachable
+from recolor_fast.machine.environment import threads
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import cache_folder
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import AUTO_SPLIT, Options, Whole
+from recolor_fast.runs import runs
+from recolor_fast.step import fused
 
 FALLBACK = "lpips_mini"
 """What takes the place of a preset's LPIPS term whose weights are missing."""

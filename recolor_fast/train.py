@@ -6,7 +6,7 @@ number where one stopped it (130, 143).
 """
 
 if __name__ == "__main__":
-    from recolor_fast import processors, starting
+    from recolor_fast.machine import processors, starting
 
     processors.spin_briefly()
     starting.run("recolor_fast.train", arguments="train")
@@ -23,22 +23,23 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
-from recolor_fast import checkpoint, memory, runs, starting, validation
 from recolor_fast.arguments import train as words
-from recolor_fast.console import Console, Lasting
 from recolor_fast.data import listed, loader, sources
 from recolor_fast.data.chosen import Photographs, choose
-from recolor_fast.environment import computing, deterministic, environment, peak_memory
-from recolor_fast.errors import Failed, UserError
-from recolor_fast.files import legible, print_path, write_text
 from recolor_fast.losses.terms import WeightedTerm, build_terms
+from recolor_fast.machine import memory, starting
+from recolor_fast.machine.environment import computing, deterministic, environment, peak_memory
+from recolor_fast.machine.errors import Failed, UserError
+from recolor_fast.machine.files import legible, print_path, write_text
+from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
 from recolor_fast.options import Command, reopened, to_json
-from recolor_fast.progress import SAVED, Clock, Progress
 from recolor_fast.resolve import for_photographs, resolve
-from recolor_fast.signals import Signals, Stopped, stoppable
-from recolor_fast.step import Step, learning_rate
-from recolor_fast.validation import shown, validate
+from recolor_fast.runs import checkpoint, runs, validation
+from recolor_fast.runs.console import Console, Lasting
+from recolor_fast.runs.progress import SAVED, Clock, Progress
+from recolor_fast.runs.validation import shown, validate
+from recolor_fast.step.step import Step, learning_rate
 
 KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations

@@ -13,19 +13,19 @@ PACKAGE = ROOT / "recolor_fast"
 
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
-errors
-processors
-bars
-files
-download
-memory
-signals
-extras
-starting
-versions
+machine.errors
+machine.processors
+machine.bars
+machine.files
+machine.download
+machine.memory
+machine.signals
+machine.extras
+machine.starting
+machine.versions
 cli
 __main__
-preparation
+photographs.preparation
 options
 presets
 arguments.foreign
@@ -44,7 +44,7 @@ photographs.avif
 photographs.jpeg2000
 photographs.pam
 photographs.decoders
-jpeg
+photographs.jpeg
 photographs.cut_jpeg
 photographs.containers
 photographs.formats
@@ -56,45 +56,45 @@ photographs.jxl
 photographs.raw
 photographs.libraries
 photographs.encoders
-images
-hints
+photographs.images
+artefact.hints
 photographs.tones
-chroma
+photographs.chroma
 photographs.parts
 photographs.tags
 photographs.exif
 photographs.xmp
-metadata
+photographs.metadata
 photographs.things
 photographs.pages
 photographs.boxed
 photographs.inventory
 photographs.provenance
 photographs.profiles
-pictures
-color
-runtime
+photographs.pictures
+networks.space
+artefact.runtime
 arguments.to_tensorrt
-pipeline
+coloring.pipeline
 photographs.walk
 photographs.claims
-folder
-outputs
-coloring
-destinations
-tally
+coloring.folder
+coloring.outputs
+coloring.coloring
+coloring.destinations
+coloring.tally
 evaluation.plots
-sheet
-palette
-colorizer
+coloring.sheet
+coloring.palette
+coloring.colorizer
 colorize
 study.study
 study.making
 study.page
 study.report
 study.__main__
-completion
-environment
+arguments.completion
+machine.environment
 data.sources
 photographs.colorless
 data.checked
@@ -112,7 +112,7 @@ data.listed
 networks.layers
 networks.lite
 networks.generators
-networks.graphs
+artefact.graphs
 networks.critics
 losses.adversaries
 losses.penalty
@@ -120,19 +120,19 @@ losses.weights
 losses.features
 networks.published
 losses.terms
-fused
-graphed
-micro_batches
-updates
-step
-checkpoint
-runs
+step.fused
+step.graphed
+step.micro_batches
+step.updates
+step.step
+runs.checkpoint
+runs.runs
 resolve
 evaluation.metrics
-proof
-validation
-progress
-console
+artefact.proof
+runs.validation
+runs.progress
+runs.console
 evaluation.papers
 evaluation.judges
 evaluation.chosen
@@ -177,8 +177,8 @@ def test_imports_point_one_way(name):
 
 
 def test_the_import_finder_finds():
-    source = "from recolor_fast import images\nfrom recolor_fast.data.loader import load\nimport recolor_fast.step"
-    assert imported(source) == {"images", "data.loader", "step"}
+    source = "from recolor_fast import train\nfrom recolor_fast.data.loader import load\nimport recolor_fast.step.step"
+    assert imported(source) == {"train", "data.loader", "step.step"}
 
 
 def test_nothing_in_the_package_imports_export_bench_or_tests():
@@ -191,11 +191,11 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
     [
         "options",
         "presets",
-        "extras",
-        "starting",
-        "versions",
+        "machine.extras",
+        "machine.starting",
+        "machine.versions",
         "cli",
-        "completion",
+        "arguments.completion",
         "arguments.demo",
         "arguments.evaluate",
         "arguments.study",
@@ -203,21 +203,21 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "arguments.to_safetensors",
         "arguments.to_tensorrt",
         "arguments.train",
-        "images",
-        "chroma",
-        "jpeg",
-        "metadata",
+        "photographs.images",
+        "photographs.chroma",
+        "photographs.jpeg",
+        "photographs.metadata",
         "photographs.provenance",
-        "pictures",
-        "runtime",
-        "pipeline",
+        "photographs.pictures",
+        "artefact.runtime",
+        "coloring.pipeline",
         "photographs.walk",
         "photographs.claims",
-        "folder",
-        "outputs",
-        "coloring",
-        "destinations",
-        "sheet",
+        "coloring.folder",
+        "coloring.outputs",
+        "coloring.coloring",
+        "coloring.destinations",
+        "coloring.sheet",
         "colorize",
         "study.__main__",
     ],
@@ -232,7 +232,7 @@ def test_coloring_imports_neither_torch_nor_training(name):
 def test_coloring_knows_no_options_of_a_training():
     program = "import sys, recolor_fast.colorize, recolor_fast.study; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert {"recolor_fast.runtime", "recolor_fast.preparation"} <= set(loaded)
+    assert {"recolor_fast.artefact.runtime", "recolor_fast.photographs.preparation"} <= set(loaded)
     assert not {"recolor_fast.options", "recolor_fast.presets", "recolor_fast.arguments.train"} & set(loaded)
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from recolor_fast import bars
+from recolor_fast.machine import bars
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bench import colors
-from recolor_fast import images, runtime
+from recolor_fast.artefact import runtime
+from recolor_fast.photographs import images
 
 
 def square(*rgb: int) -> np.ndarray:

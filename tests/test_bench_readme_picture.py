@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from bench.records import readme_picture
-from recolor_fast import images
 from recolor_fast.data import sources
+from recolor_fast.photographs import images
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from bench.records import train_shipped
-from recolor_fast import runs, runtime, train
+from recolor_fast import train
+from recolor_fast.artefact import runtime
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options
+from recolor_fast.runs import runs
 from tests.photographs import write_jpegs
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from recolor_fast import evaluate, runs, train
+from recolor_fast import evaluate, train
 from recolor_fast.data import listed
 from recolor_fast.evaluation import judges
 from recolor_fast.export import to_onnx
 from recolor_fast.options import CHOSEN_PER_SESSION, Command, from_dict, to_json
+from recolor_fast.runs import runs
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
 

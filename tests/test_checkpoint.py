@@ -14,7 +14,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from recolor_fast import checkpoint, files
+from recolor_fast.machine import files
+from recolor_fast.runs import checkpoint
 from tests.faults import file_size_limit
 
 
@@ -250,8 +251,8 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from recolor_fast import checkpoint
-from recolor_fast.files import is_part
+from recolor_fast.runs import checkpoint
+from recolor_fast.machine.files import is_part
 
 torch.set_num_threads(1)
 random.seed(0)

@@ -6,8 +6,8 @@ import pytest
 import simplejpeg
 import torch
 
-from recolor_fast import chroma, images
-from recolor_fast.chroma import Look
+from recolor_fast.photographs import chroma, images
+from recolor_fast.photographs.chroma import Look
 from tests.photographs import pixels
 from tests.test_images import distance, luma, smooth
 

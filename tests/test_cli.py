@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import cli, completion, starting, versions
-from recolor_fast.errors import Failed, UserError
-from recolor_fast.signals import Stopped
+from recolor_fast import cli
+from recolor_fast.arguments import completion
+from recolor_fast.machine import starting, versions
+from recolor_fast.machine.errors import Failed, UserError
+from recolor_fast.machine.signals import Stopped
 
 ROOT = Path(__file__).parent.parent
 LISTED = "import atexit, sys\natexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))\n"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from recolor_fast.color import SPACES, from_lab, to_cbcr, to_lab, to_rgb01, to_unit
+from recolor_fast.networks.space import SPACES, from_lab, to_cbcr, to_lab, to_rgb01, to_unit
 
 
 def random_rgb(seed: int, count: int = 2, side: int = 32) -> torch.Tensor:

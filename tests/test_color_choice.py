@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import colorize, folder, images, pictures
+from recolor_fast import colorize
+from recolor_fast.coloring import folder
+from recolor_fast.photographs import images, pictures
 from tests import artefacts
 from tests.commands import run, verb
 from tests.photographs import pixels

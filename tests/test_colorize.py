@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import chroma, coloring, colorize, folder, images, jpeg, outputs, pictures, runtime
-from recolor_fast.photographs import claims, provenance, walk
-from recolor_fast.preparation import Preparation
+from recolor_fast import colorize
+from recolor_fast.artefact import runtime
+from recolor_fast.coloring import coloring, folder, outputs
+from recolor_fast.photographs import chroma, claims, images, jpeg, pictures, provenance, walk
+from recolor_fast.photographs.preparation import Preparation
 from tests import artefacts
 from tests.commands import run, verb
 from tests.photographs import shared

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from recolor_fast import colorize, images, pictures
-from recolor_fast.photographs import provenance
+from recolor_fast import colorize
+from recolor_fast.photographs import images, pictures, provenance
 from tests import artefacts
 from tests.photographs import pixels
 

@@ -23,10 +23,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from recolor_fast import colorize, runs, runtime, train
+from recolor_fast import colorize, train
+from recolor_fast.artefact import runtime
 from recolor_fast.export import to_onnx, to_safetensors
 from recolor_fast.options import Options, from_dict, from_metadata
 from recolor_fast.photographs import provenance
+from recolor_fast.runs import runs
 from tests import artefacts
 from tests.fixtures import make
 
@@ -185,14 +187,14 @@ PUBLIC = """
 recolor_fast.colorize.Colorizer
 recolor_fast.colorize.main
 recolor_fast.demo.main
-recolor_fast.errors.UserError
+recolor_fast.machine.errors.UserError
 recolor_fast.evaluate.main
 recolor_fast.options.Options
 recolor_fast.options.from_dict
 recolor_fast.presets.PRESETS
 recolor_fast.resolve.fastest
-recolor_fast.runtime.load
-recolor_fast.runtime.shipped
+recolor_fast.artefact.runtime.load
+recolor_fast.artefact.runtime.shipped
 recolor_fast.train.main
 recolor_fast.train.train
 """.split()
@@ -236,7 +238,7 @@ def test_a_name_that_is_not_there_is_seen():
 
 
 def test_the_texts_name_what_they_are_read_for():
-    assert {"recolor_fast.colorize.Colorizer", "recolor_fast.runtime.shipped"} <= set(mentioned())
+    assert {"recolor_fast.Colorizer", "recolor_fast.runtime.shipped"} <= set(mentioned())
     verbs = {f"-m recolor_fast.{verb}" for verb in ("train", "colorize", "evaluate", "study")}
     assert verbs | {f"export/to_{what}.py" for what in ("onnx", "safetensors", "tensorrt")} <= set(commands())
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from recolor_fast import bars, console, processors
+from recolor_fast.machine import bars, processors
+from recolor_fast.runs import console
 
 ROW = {
     "images": 100,

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images, pictures
-from recolor_fast.photographs import cut_jpeg
+from recolor_fast.photographs import cut_jpeg, images, pictures
 from tests import artefacts
 from tests.commands import run
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import colorize, images
-from recolor_fast.photographs import decoders, opening
+from recolor_fast import colorize
+from recolor_fast.photographs import decoders, images, opening
 from tests import artefacts
 from tests.photographs import pixels
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images, pictures
-from recolor_fast.photographs import jpeg2000, profiles, samples
+from recolor_fast.photographs import images, jpeg2000, pictures, profiles, samples
 
 HEIGHT, WIDTH = 13, 19
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recolor_fast import colorize, demo, images, runs, train
+from recolor_fast import colorize, demo, train
 from recolor_fast.data import sources
+from recolor_fast.photographs import images
+from recolor_fast.runs import runs
 
 
 def test_its_photographs_are_gray_and_stay(tmp_path):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import colorize, destinations
+from recolor_fast import colorize
+from recolor_fast.coloring import destinations
 from tests.commands import run
 from tests.photographs import write_jpegs
 

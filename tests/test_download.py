@@ -11,8 +11,8 @@ from urllib.response import addinfourl
 
 import pytest
 
-from recolor_fast import download
-from recolor_fast.download import Pinned, fetch, https_alone, reachable, verify
+from recolor_fast.machine import download
+from recolor_fast.machine.download import Pinned, fetch, https_alone, reachable, verify
 
 CONTENT = bytes(range(256)) * 9000  # more than two pieces
 WHOLE = hashlib.sha256(CONTENT).hexdigest()

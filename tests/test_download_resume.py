@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import download, files
-from recolor_fast.download import Pinned, fetch, https_alone, partial
+from recolor_fast.machine import download, files
+from recolor_fast.machine.download import Pinned, fetch, https_alone, partial
 
 CONTENT = bytes(range(251)) * 20000  # 5 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

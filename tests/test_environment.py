@@ -8,13 +8,13 @@ import torch
 from torch._inductor import config as inductor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from recolor_fast import fused
-from recolor_fast.environment import deterministic, environment, float32_proper, prepare_compiler
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.machine.environment import deterministic, environment, float32_proper, prepare_compiler
+from recolor_fast.machine.versions import versions
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step import Step
-from recolor_fast.versions import versions
+from recolor_fast.step import fused
+from recolor_fast.step.step import Step
 from tests.test_golden import losses
 from tests.test_step import batch, small
 
@@ -129,7 +129,7 @@ def test_what_amp_leaves_in_float32_is_no_tf32(before, monkeypatch):
         seen.append(torch.backends.cudnn.allow_tf32)
         return critic_update(*tensors, **others)
 
-    monkeypatch.setattr("recolor_fast.step.fused.critic_update", update)
+    monkeypatch.setattr("recolor_fast.step.step.fused.critic_update", update)
     for changes in ({"amp": True}, {"amp": False}, {"amp": True, "compile": "on", "compile_backend": "eager"}):
         options = small("wgan-gp", critic_steps=1, **changes)
         Step(fastest(options, torch.device("cpu")), build_terms(options), torch.device("cpu"))(*batch(0, options), 0)

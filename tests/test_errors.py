@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import checkpoint, train
+from recolor_fast import train
 from recolor_fast.data import host, index, loader
-from recolor_fast.errors import UserError
-from recolor_fast.step import Step
+from recolor_fast.machine.errors import UserError
+from recolor_fast.runs import checkpoint
+from recolor_fast.step.step import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments
 
 PACKAGE = Path(train.__file__).parent
 SPEAK_TO_USERS = """
-options train step fused checkpoint download runs data/dali data/index data/loader data/sources losses/features
+options train step/step step/fused runs/checkpoint machine/download runs/runs data/dali data/index data/loader data/sources losses/features
 losses/terms networks/generators networks/layers networks/critics networks/published
 """.split()
 

@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from recolor_fast import chroma, colorize, evaluate, images, runtime, train
+from recolor_fast import colorize, evaluate, train
 from recolor_fast.arguments.evaluate import Arguments
+from recolor_fast.artefact import runtime
 from recolor_fast.data.chosen import choose as choose_for_training
 from recolor_fast.evaluation import judges, metrics, papers, report, systems
 from recolor_fast.evaluation.chosen import Chosen, Photograph, choose, read, true_classes
 from recolor_fast.evaluation.metrics import METRICS
 from recolor_fast.options import Options, from_metadata
-from recolor_fast.photographs import encoders
+from recolor_fast.photographs import chroma, encoders, images
 from recolor_fast.presets import PRESETS
 from tests.artefacts import constant
 from tests.photographs import pixels, write_jpegs

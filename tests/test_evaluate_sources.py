@@ -9,13 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import colorize, folder, images, runs, runtime
-from recolor_fast.color import SPACES
+from recolor_fast import colorize
+from recolor_fast.artefact import runtime
+from recolor_fast.coloring import folder
 from recolor_fast.data import host, sources
 from recolor_fast.evaluation import systems
 from recolor_fast.evaluation.chosen import read
+from recolor_fast.networks.space import SPACES
 from recolor_fast.options import Options, to_json
+from recolor_fast.photographs import images
 from recolor_fast.presets import PRESETS
+from recolor_fast.runs import runs
 from tests.photographs import pixels
 
 CPU = torch.device("cpu")

@@ -11,15 +11,18 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import checkpoint, chroma, colorize, images, proof, runs, runtime, train
+from recolor_fast import colorize, train
+from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact.graphs import GRAPHS, Chroma, Image
+from recolor_fast.artefact.hints import Hint, draw
+from recolor_fast.coloring.palette import colors
 from recolor_fast.export import to_onnx
-from recolor_fast.hints import Hint, draw
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.graphs import GRAPHS, Chroma, Image
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict, from_metadata, only
-from recolor_fast.palette import colors
+from recolor_fast.photographs import chroma, images
 from recolor_fast.presets import PRESETS
+from recolor_fast.runs import checkpoint, runs
 from tests.photographs import pixels, write_jpegs
 
 
@@ -284,9 +287,9 @@ def test_calibration_takes_the_photographs_it_is_given(run, tmp_path, monkeypatc
     seen = []
     quantized = to_onnx.quantized
 
-    def watched(model, batches):
+    def watched(model, batches, percentile):
         seen.extend(batches)
-        return quantized(model, iter(seen))
+        return quantized(model, iter(seen), percentile)
 
     monkeypatch.setattr(to_onnx, "quantized", watched)
     arguments = [str(run), "--precision", "int8", "--out", str(tmp_path / "m.onnx"), "--calibration-photographs", "3"]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from recolor_fast import checkpoint, runs, train
+from recolor_fast import train
 from recolor_fast.data import index, loader
-from recolor_fast.step import Step
+from recolor_fast.runs import checkpoint, runs
+from recolor_fast.step.step import Step
 from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, assert_same_run, newest, rows, run

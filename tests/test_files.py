@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import files
+from recolor_fast.machine import files
 
 
 @pytest.mark.parametrize("hard_links", [True, False])

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from recolor_fast import runs, train
+from recolor_fast import train
 from recolor_fast.presets import DEFAULT, PRESETS, STARTS
+from recolor_fast.runs import runs
 from tests import trainings
 from tests.photographs import write_jpegs
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import folder, images, outputs
-from recolor_fast.folder import DONE, NO_IMAGE, Plan
-from recolor_fast.photographs import walk
+from recolor_fast.coloring import folder, outputs
+from recolor_fast.coloring.folder import DONE, NO_IMAGE, Plan
+from recolor_fast.photographs import images, walk
 from recolor_fast.photographs.walk import Found
 
 

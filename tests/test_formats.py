@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import colorize, images, pictures
+from recolor_fast import colorize
 from recolor_fast.data import checked, index
-from recolor_fast.photographs import directories, encoders, formats, libraries
+from recolor_fast.photographs import directories, encoders, formats, images, libraries, pictures
 from tests import artefacts
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from bench.paper import plain
-from recolor_fast import fused
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import checked_critic, fastest
-from recolor_fast.step import Step
+from recolor_fast.step import fused
+from recolor_fast.step.step import Step
 from tests.test_losses import COMPILED, reference, relative_error
 
 WGAN = replace(PRESETS["wgan-gp"], size=64, width=4, fused_critic="on")

@@ -12,7 +12,7 @@ from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
 from recolor_fast.resolve import fastest
-from recolor_fast.step import Step
+from recolor_fast.step.step import Step
 
 FILE = Path(__file__).with_name("golden.json")
 STEPS = 5

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 
-from recolor_fast.graphed import Graphed
+from recolor_fast.step.graphed import Graphed
 
 
 class Recorder:

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from recolor_fast import chroma, images, runtime
-from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.graphs import (
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.graphs import (
     GRAPHS,
     Chroma,
     Half,
@@ -22,8 +21,10 @@ from recolor_fast.networks.graphs import (
     luminance,
     merged,
 )
+from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options
+from recolor_fast.photographs import chroma, images
 from recolor_fast.presets import PRESETS
 from tests.photographs import pixels
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from recolor_fast import evaluate, images, train
+from recolor_fast import evaluate, train
 from recolor_fast.data import index, sources
 from recolor_fast.evaluation import judges, metrics
-from recolor_fast.photographs import colorless
+from recolor_fast.photographs import colorless, images
 from tests.photographs import pixels, shared, write_jpegs
 from tests.trainings import arguments, newest, rows, run
 

@@ -11,9 +11,9 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from recolor_fast import colorize, images, metadata, pictures
+from recolor_fast import colorize
 from recolor_fast.data import host, index, sources
-from recolor_fast.photographs import avif, encoders
+from recolor_fast.photographs import avif, encoders, images, metadata, pictures
 from tests import artefacts
 from tests.faults import damaged
 

@@ -9,11 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import colorize, hints, palette, runs, runtime, train
+from recolor_fast import colorize, train
+from recolor_fast.artefact import hints, runtime
+from recolor_fast.artefact.graphs import Chroma, Hints
+from recolor_fast.artefact.hints import Given, Hint
+from recolor_fast.coloring import palette
 from recolor_fast.data import hints as simulated
-from recolor_fast.hints import Given, Hint
 from recolor_fast.networks.generators import build_generator, pyramid, without_hints
-from recolor_fast.networks.graphs import Chroma, Hints
+from recolor_fast.runs import runs
 from tests import artefacts, trainings
 from tests.photographs import write_jpegs
 from tests.test_lite import TINY

@@ -16,9 +16,8 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 
-from recolor_fast import images, pictures
-from recolor_fast.photographs import encoders
-from recolor_fast.preparation import Applied, Preparation
+from recolor_fast.photographs import encoders, images, pictures
+from recolor_fast.photographs.preparation import Applied, Preparation
 
 ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd-images"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images, pictures
+from recolor_fast.photographs import images, pictures
 from recolor_fast.photographs.in_color import is_color
 from tests.photographs import pixels, shared
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import colorize, files
+from recolor_fast import colorize
+from recolor_fast.machine import files
 from tests import artefacts
 from tests.test_inventory import GEO, VIDEO, chunk, random_part, saved, tiff
 

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images
 from recolor_fast.data import checked, index
-from recolor_fast.photographs import encoders, jpeg_headers
+from recolor_fast.photographs import encoders, images, jpeg_headers
 from tests.photographs import pixels, shared, write_jpegs
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images, jpeg, metadata, pictures
-from recolor_fast.photographs import encoders, inventory, libraries, profiles, tags
+from recolor_fast.photographs import encoders, images, inventory, jpeg, libraries, metadata, pictures, profiles, tags
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import metadata, pictures
-from recolor_fast.photographs import boxed, encoders, inventory, libraries, tags
+from recolor_fast.photographs import boxed, encoders, inventory, libraries, metadata, pictures, tags
 from tests.test_inventory import GRAY, VIDEO, box, chunk, colored, fits, psd, saved
 from tests.test_metadata import photoshop
 from tests.test_xmp import packet

@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from recolor_fast import jpeg
+from recolor_fast.photographs import jpeg
 
 
 def saved(pixels: np.ndarray, **settings: object) -> bytes:

@@ -10,8 +10,7 @@ import pillow_jxl
 import pytest
 from PIL import Image, ImageCms
 
-from recolor_fast import images, metadata, pictures
-from recolor_fast.photographs import encoders, jxl
+from recolor_fast.photographs import encoders, images, jxl, metadata, pictures
 from tests.faults import damaged
 from tests.test_heif import NEUTRAL, XMP, distance, exif, scene
 

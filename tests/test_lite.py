@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recolor_fast import runs, train
+from recolor_fast import train
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.networks import lite, published
 from recolor_fast.networks.generators import build_generator
@@ -17,7 +17,8 @@ from recolor_fast.networks.layers import encoder
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step import Step
+from recolor_fast.runs import runs
+from recolor_fast.step.step import Step
 from tests import trainings
 from tests.photographs import write_jpegs
 

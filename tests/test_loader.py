@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import images, processors, resolve
+from recolor_fast import resolve
 from recolor_fast.data import dali, host, index, loader, sources
+from recolor_fast.machine import processors
 from recolor_fast.options import Options
-from recolor_fast.photographs import encoders
-from recolor_fast.preparation import Preparation
+from recolor_fast.photographs import encoders, images
+from recolor_fast.photographs.preparation import Preparation
 from tests.photographs import pixels, shared, write_jpegs
 
 OPTIONS = Options(size=64, loader="host", cache="off", batch=3)

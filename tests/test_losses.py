@@ -21,7 +21,7 @@ from recolor_fast.losses.terms import TERMS, build_terms
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.updates import critic_update
+from recolor_fast.step.updates import critic_update
 
 BCE = {"critic_real": lambda s: 0.5 * math.log1p(math.exp(-s)), "critic_fake": lambda s: 0.5 * math.log1p(math.exp(s))}
 FORMULAS = {

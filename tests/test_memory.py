@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import memory
+from recolor_fast.machine import memory
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import jpeg, metadata, pictures
+from recolor_fast.photographs import jpeg, metadata, pictures
 
 CBCR = np.full((2, 4, 4), 140, np.uint8)
 DROP = pictures.Writing(metadata="drop")

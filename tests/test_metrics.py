@@ -13,8 +13,8 @@ from skimage import data
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from recolor_fast import images
 from recolor_fast.evaluation import judges, metrics
+from recolor_fast.photographs import images
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.paper import plain
+from recolor_fast.artefact.graphs import Chroma, deployed
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import POWERS, UNet, build_generator
-from recolor_fast.networks.graphs import Chroma, deployed
 from recolor_fast.networks.layers import (
     NORMS,
     Doubling,

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 import torch
 
-from recolor_fast import step as steps
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm, build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step import Step
-from recolor_fast.updates import critic_update
+from recolor_fast.step import step as steps
+from recolor_fast.step.step import Step
+from recolor_fast.step.updates import critic_update
 from tests import test_fused
 from tests.test_losses import reference, relative_error
 from tests.test_step import batch, small

@@ -15,7 +15,7 @@ from PIL import Image
 from recolor_fast import evaluate
 from recolor_fast.data import listed, sources
 from recolor_fast.evaluation import judges, plots
-from recolor_fast.files import legible
+from recolor_fast.machine.files import legible
 from recolor_fast.options import Options
 from tests.photographs import write_jpegs
 from tests.trainings import newest, run
@@ -55,7 +55,7 @@ def test_legible_is_one_line_of_text():
 
 def test_a_path_is_printed_byte_for_byte(tmp_path):
     name = path(tmp_path, b"caf\xe9")
-    program = "import os; from recolor_fast.files import print_path; print_path(os.environ['NAME'])"
+    program = "import os; from recolor_fast.machine.files import print_path; print_path(os.environ['NAME'])"
     for encoding in ("utf-8:strict", "ascii:strict"):
         environment = os.environ | {"PYTHONIOENCODING": encoding, "NAME": str(name)}
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)

@@ -9,13 +9,13 @@ import pytest
 
 from recolor_fast import resolve, train
 from recolor_fast.arguments import train as words
-from recolor_fast.color import SPACES
 from recolor_fast.losses import features
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import TERMS
 from recolor_fast.networks.critics import CRITICS
 from recolor_fast.networks.generators import GENERATORS
 from recolor_fast.networks.layers import NORMS
+from recolor_fast.networks.space import SPACES
 from recolor_fast.options import (
     CHOSEN_PER_SESSION,
     FREE,
@@ -30,7 +30,7 @@ from recolor_fast.options import (
     marked,
     to_json,
 )
-from recolor_fast.preparation import Preparation
+from recolor_fast.photographs.preparation import Preparation
 from recolor_fast.presets import DEFAULT, PRESETS
 
 ROOT = Path(__file__).parent.parent / "recolor_fast"
@@ -51,7 +51,7 @@ def test_the_set_of_options_is_frozen():
 
 
 def test_every_option_is_documented():
-    text = "".join((ROOT / f"{module}.py").read_text() for module in ("preparation", "options"))
+    text = "".join((ROOT / f"{module}.py").read_text() for module in ("photographs/preparation", "options"))
     for name in NAMES:
         assert re.search(rf'^    {name}: .*\n    """', text, re.M), name
 

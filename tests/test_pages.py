@@ -9,8 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, TiffImagePlugin
 
-from recolor_fast import images, pictures
-from recolor_fast.photographs import pages
+from recolor_fast.photographs import images, pages, pictures
 from tests import artefacts
 from tests.commands import run
 from tests.test_heif import NEUTRAL, scene

@@ -10,8 +10,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageCms
 
-from recolor_fast import chroma, images, jpeg, metadata, pictures
-from recolor_fast.photographs import encoders, profiles
+from recolor_fast.photographs import chroma, encoders, images, jpeg, metadata, pictures, profiles
 from tests.photographs import shared
 
 CBCR = np.stack([np.full((6, 9), 110, np.uint8), np.full((6, 9), 150, np.uint8)])

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from recolor_fast import pipeline
-from recolor_fast.pipeline import Limits, Stage
+from recolor_fast.coloring import pipeline
+from recolor_fast.coloring.pipeline import Limits, Stage
 
 
 class Watched:

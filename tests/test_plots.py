@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import images
 from recolor_fast.evaluation import plots
+from recolor_fast.photographs import images
 from tests.photographs import pixels
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import processors
+from recolor_fast.machine import processors
 
 
 def write(path: Path, text: str) -> None:

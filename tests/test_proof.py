@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from recolor_fast import images, proof
+from recolor_fast.artefact import proof
 from recolor_fast.options import Options
-from recolor_fast.preparation import Preparation
+from recolor_fast.photographs import images
+from recolor_fast.photographs.preparation import Preparation
 from tests.photographs import write_jpegs
 
 OPTIONS = Options(size=64)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from recolor_fast import jpeg, metadata, pictures
-from recolor_fast.metadata import Metadata
-from recolor_fast.photographs import encoders, provenance
+from recolor_fast.photographs import encoders, jpeg, metadata, pictures, provenance
+from recolor_fast.photographs.metadata import Metadata
 
 MADE = {"colored_by": "recolor_fast 1", "model": "a <model> & 'more' \udcff", "sha256": "0123456789abcdef"}
 GRAY = np.add.outer(np.arange(24), 5 * np.arange(32)).astype(np.uint8)

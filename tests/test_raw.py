@@ -11,8 +11,8 @@ import rawpy
 import tifffile
 from PIL import Image
 
-from recolor_fast import colorize, images, metadata, pictures
-from recolor_fast.photographs import raw
+from recolor_fast import colorize
+from recolor_fast.photographs import images, metadata, pictures, raw
 from tests import artefacts
 from tests.faults import damaged
 from tests.test_heif import NEUTRAL, distance

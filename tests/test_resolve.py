@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from recolor_fast import resolve, runs, step
+from recolor_fast import resolve
 from recolor_fast.networks import published
 from recolor_fast.options import Options
+from recolor_fast.runs import runs
+from recolor_fast.step import step
 from tests.photographs import write_jpegs
 from tests.trainings import run
 

@@ -8,7 +8,7 @@ import pytest
 
 from recolor_fast import train
 from recolor_fast.data import dali
-from recolor_fast.step import Step
+from recolor_fast.step.step import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, assert_same_run, newest, rows, run
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from recolor_fast import checkpoint, runs
 from recolor_fast.data import listed
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, to_json
 from recolor_fast.presets import PRESETS
+from recolor_fast.runs import checkpoint, runs
 from tests.faults import file_size_limit
 
 SMALL = replace(PRESETS["pix2pix"], size=64, width=4, device="cpu")

@@ -16,9 +16,11 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from recolor_fast import images, processors, runtime
+from recolor_fast.artefact import runtime
+from recolor_fast.machine import processors
 from recolor_fast.options import Options, only
-from recolor_fast.preparation import Preparation
+from recolor_fast.photographs import images
+from recolor_fast.photographs.preparation import Preparation
 from tests import artefacts
 
 GRAY = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)

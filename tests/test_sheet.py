@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import folder, sheet
+from recolor_fast.coloring import folder, sheet
 from tests.artefacts import constant
 from tests.commands import run
 from tests.photographs import write_jpegs

@@ -7,10 +7,12 @@ import onnx
 import pytest
 import torch
 
-from recolor_fast import colorize, images, proof, runtime
-from recolor_fast.color import to_lab, to_rgb01
+from recolor_fast import colorize
+from recolor_fast.artefact import proof, runtime
+from recolor_fast.networks.space import to_lab, to_rgb01
 from recolor_fast.options import from_metadata
-from recolor_fast.preparation import Preparation
+from recolor_fast.photographs import images
+from recolor_fast.photographs.preparation import Preparation
 from tests.photographs import pixels, write_jpegs
 
 LARGEST = {"int8": 6_200_000, "fp16": 12_000_000}  # bytes of a file, by its precision

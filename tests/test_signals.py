@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from recolor_fast.signals import NUMBERS, Stopped, stoppable
+from recolor_fast.machine.signals import NUMBERS, Stopped, stoppable
 
 TWICE = """
 import signal, sys, time
-from recolor_fast.signals import Stopped, stoppable
+from recolor_fast.machine.signals import Stopped, stoppable
 with stoppable() as signals, signals.held():
     signal.raise_signal(signal.SIGTERM)
     print("held", flush=True)
@@ -85,7 +85,7 @@ def test_in_another_thread_nothing_is_handled():
 
 IMPORTING = """
 import signal
-from recolor_fast import signals
+from recolor_fast.machine import signals
 before = signal.getsignal(signal.SIGINT)
 signals.importing()
 signals.imported()

@@ -9,7 +9,7 @@ import pytest
 
 from recolor_fast import resolve
 from recolor_fast.data import sources
-from recolor_fast.download import partial
+from recolor_fast.machine.download import partial
 from recolor_fast.options import Options
 from tests.photographs import shared, write_classes, write_jpegs
 

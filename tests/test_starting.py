@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast import extras, runtime, starting
+from recolor_fast.artefact import runtime
+from recolor_fast.machine import extras, starting
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "torchvision", "onnxruntime", "onnx", "matplotlib", "scipy", "fastapi", "skimage")
@@ -20,7 +21,7 @@ PROGRAMS = {
     "evaluate": "runpy.run_module('recolor_fast.evaluate', run_name='__main__')",
     "study": "runpy.run_module('recolor_fast.study', run_name='__main__')",
     "demo": "runpy.run_module('recolor_fast.demo', run_name='__main__')",
-    "completion": "runpy.run_module('recolor_fast.completion', run_name='__main__')",
+    "completion": "runpy.run_module('recolor_fast.arguments.completion', run_name='__main__')",
     "colorize": "runpy.run_module('recolor_fast.colorize', run_name='__main__')",
     "to_onnx": "runpy.run_path('export/to_onnx.py', run_name='__main__')",
     "to_safetensors": "runpy.run_path('export/to_safetensors.py', run_name='__main__')",
@@ -186,7 +187,9 @@ def test_what_make_installs_fits_the_machine_and_what_is_there(installed, driver
 
 
 def test_make_asks_the_installed_table():
-    done = subprocess.run([sys.executable, "-I", "recolor_fast/extras.py"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-I", "recolor_fast/machine/extras.py"], capture_output=True, text=True, cwd=ROOT
+    )
     assert (done.returncode, done.stdout) == (0, f"{extras.fitting()}\n")
 
 

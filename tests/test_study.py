@@ -21,7 +21,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from recolor_fast import images
+from recolor_fast.photographs import images
 from recolor_fast.study import __main__ as verb
 from recolor_fast.study import making, page, report, study
 from tests import photographs

@@ -13,8 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from recolor_fast import images, pictures
-from recolor_fast.photographs import opening, tiff
+from recolor_fast.photographs import images, opening, pictures, tiff
 
 HEIGHT, WIDTH = 37, 53  # no multiple of a tile, a byte or a subsampling
 KINDS = [

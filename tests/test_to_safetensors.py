@@ -11,13 +11,13 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
-from recolor_fast import runs
 from recolor_fast.arguments.evaluate import Arguments
 from recolor_fast.evaluation import report, systems
 from recolor_fast.evaluation.chosen import choose, read
 from recolor_fast.export import to_onnx, to_safetensors
 from recolor_fast.options import from_dict
 from recolor_fast.presets import PRESETS
+from recolor_fast.runs import runs
 from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
 from tests.test_runs import SMALL, write_run

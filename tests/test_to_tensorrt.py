@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 
-from recolor_fast import proof, runtime
+from recolor_fast.artefact import proof, runtime
 from recolor_fast.export import to_tensorrt
 from tests import artefacts
 from tests.photographs import write_jpegs

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast import chroma, colorize, images, pictures
-from recolor_fast.chroma import Look
-from recolor_fast.photographs import provenance, tones
+from recolor_fast import colorize
+from recolor_fast.photographs import chroma, images, pictures, provenance, tones
+from recolor_fast.photographs.chroma import Look
 from tests import artefacts
 from tests.commands import run
 from tests.photographs import pixels

@@ -17,10 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import checkpoint, train
+from recolor_fast import train
 from recolor_fast.data import loader
 from recolor_fast.options import from_dict, to_json
 from recolor_fast.presets import PRESETS
+from recolor_fast.runs import checkpoint
 from tests.photographs import write_jpegs
 from tests.trainings import SMALL, arguments, newest, rows, run
 

@@ -12,7 +12,7 @@ import pytest
 from recolor_fast import colorize, train
 from recolor_fast.arguments import evaluate, foreign, to_onnx
 from recolor_fast.arguments import train as words
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Command, to_json
 from recolor_fast.presets import PRESETS
 from tests.photographs import write_jpegs

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from recolor_fast import environment, processors
+from recolor_fast.machine import environment, processors
 
 
 def test_threads_are_all_that_are_usable_but_for_those_that_others_keep_busy(monkeypatch, capsys):

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recolor_fast import images
-from recolor_fast.photographs import encoders
+from recolor_fast.photographs import encoders, images
 from tests.photographs import pixels
 
 ROOT = Path(__file__).parent.parent

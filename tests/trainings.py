@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from recolor_fast import checkpoint, train
+from recolor_fast import train
+from recolor_fast.runs import checkpoint
 
 SMALL = (
     "--size 64 --width 4 --images 12 --save-every 4 --log-every 2 --samples 2 --device cpu --threads 1 --lpips off"

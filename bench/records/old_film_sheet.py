@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
-from recolor_fast import images
 from recolor_fast.data import film, sources
 from recolor_fast.data.old_film import old_film
-from recolor_fast.files import replacing
+from recolor_fast.machine.files import replacing
+from recolor_fast.photographs import images
 
 SIDE = 160  # pixels of an example
 COLUMNS = 7

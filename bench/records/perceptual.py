@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script,
 from bench.common import alternate, jpegs, report
 from bench.records.distortions import HELD_OUT, JUDGED, levels
 from bench.records.train_lpips_mini import unit, vgg19
-from recolor_fast import images
-from recolor_fast.environment import device_name
 from recolor_fast.losses.features import Lpips, build_lpips
+from recolor_fast.machine.environment import device_name
+from recolor_fast.photographs import images
 
 RESAMPLES = 500
 Distance = Callable[[np.ndarray, Sequence[np.ndarray]], np.ndarray]

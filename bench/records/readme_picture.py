@@ -13,10 +13,10 @@ import tyro
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
-from recolor_fast import images
 from recolor_fast.colorize import Colorizer
 from recolor_fast.data import sources
-from recolor_fast.files import replacing
+from recolor_fast.machine.files import replacing
+from recolor_fast.photographs import images
 
 FREE = {
     "astronaut.png": "NASA, public domain",

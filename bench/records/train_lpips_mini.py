@@ -36,12 +36,12 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from bench.common import jpegs
 from bench.records.distortions import TAUGHT, levels
-from recolor_fast import images
-from recolor_fast.color import to_unit
-from recolor_fast.files import replacing
 from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Parts, build_lpips
 from recolor_fast.losses.weights import read_weights
-from recolor_fast.memory import keep_freed
+from recolor_fast.machine.files import replacing
+from recolor_fast.machine.memory import keep_freed
+from recolor_fast.networks.space import to_unit
+from recolor_fast.photographs import images
 
 # Slices of a teacher by the stage that learns them.
 SQUEEZENET = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (4, 6))

@@ -24,13 +24,15 @@ from safetensors.torch import save
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 
-from recolor_fast import chroma, images, runs, train
+from recolor_fast import train
+from recolor_fast.artefact.graphs import GRAPHS, Chroma
 from recolor_fast.data import loader, sources
 from recolor_fast.evaluation import metrics
-from recolor_fast.files import SHIPPED, replacing
+from recolor_fast.machine.files import SHIPPED, replacing
 from recolor_fast.networks.generators import without_hints
-from recolor_fast.networks.graphs import GRAPHS, Chroma
 from recolor_fast.options import to_json
+from recolor_fast.photographs import chroma, images
+from recolor_fast.runs import runs
 
 # A pretrained encoder is first left as it is, until the decoder knows what to do with what it sees. The squared error
 # (smooth L1 below 110 units) alone: what it paints is right on average, and the saturation makes up for its paleness.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from recolor_fast import starting
+from recolor_fast.machine import starting
 
 
 @dataclass(frozen=True)

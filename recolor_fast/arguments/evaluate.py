@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from recolor_fast import starting
 from recolor_fast.arguments import foreign
+from recolor_fast.machine import starting
 
 
 @dataclass(frozen=True)

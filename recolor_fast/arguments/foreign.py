@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 
 COMMON = {  # words without dashes between them -> what to use here
     "dataset datadir dataroot datapath datasetpath traindir trainpath imagedir input inputdir": "--data FOLDER",

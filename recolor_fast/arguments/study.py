@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from recolor_fast import starting
+from recolor_fast.machine import starting
 
 
 class Serve(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from recolor_fast import runtime, starting
 from recolor_fast.arguments import foreign
+from recolor_fast.artefact import runtime
+from recolor_fast.machine import starting
 
 
 @dataclass(frozen=True)

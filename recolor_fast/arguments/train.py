@@ -17,9 +17,9 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import tyro
 
-from recolor_fast import starting
 from recolor_fast.arguments import foreign
-from recolor_fast.errors import UserError
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
 from recolor_fast.presets import DEFAULT, PRESETS, STARTS
 

@@ -16,7 +16,7 @@ import cv2
 import PIL
 import simplejpeg
 
-from recolor_fast.files import cache_folder, private_folder
+from recolor_fast.machine.files import cache_folder, private_folder
 from recolor_fast.photographs import libraries
 
 # The number stands for what images.check does: it is raised when that changes.

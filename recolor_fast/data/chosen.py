@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from recolor_fast import images
 from recolor_fast.data import index, sources
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
+from recolor_fast.photographs import images
 from recolor_fast.photographs.colorless import COLORLESS
 
 VALIDATE = 150  # at most so many validation photographs

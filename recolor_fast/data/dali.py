@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import extras, images, processors
 from recolor_fast.data.index import in_order, naming, reader, warn
-from recolor_fast.errors import UserError
-from recolor_fast.photographs import jpeg_headers
-from recolor_fast.preparation import Preparation
+from recolor_fast.machine import extras, processors
+from recolor_fast.machine.errors import UserError
+from recolor_fast.photographs import images, jpeg_headers
+from recolor_fast.photographs.preparation import Preparation
 
 # OpenCV's Rec. 601 gray in whole 1/32768, and its rounding (half up: exact halves get a little more; DALI rounds halves
 # to even). All products and sums are exact in float32, so gray is OpenCV's to the bit on every device: equalizing

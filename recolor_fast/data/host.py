@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from recolor_fast import images, processors
 from recolor_fast.data.index import in_order, naming, reader
-from recolor_fast.preparation import Preparation
+from recolor_fast.machine import processors
+from recolor_fast.photographs import images
+from recolor_fast.photographs.preparation import Preparation
 
 
 def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Tensor]:

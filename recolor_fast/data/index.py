@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from recolor_fast import bars, images, processors
 from recolor_fast.data import checked
-from recolor_fast.errors import UserError
-from recolor_fast.files import legible
-from recolor_fast.photographs import colorless
+from recolor_fast.machine import bars, processors
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import legible
+from recolor_fast.photographs import colorless, images
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

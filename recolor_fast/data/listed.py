@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from recolor_fast.files import write_text
+from recolor_fast.machine.files import write_text
 
 
 def moved(paths: Iterable[Path], data: str, before: str) -> list[Path]:

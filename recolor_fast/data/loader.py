@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import bars
 from recolor_fast.data import dali, host
 from recolor_fast.data.colorless import colorless
 from recolor_fast.data.old_film import old_film
-from recolor_fast.errors import UserError
+from recolor_fast.machine import bars
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
 
 CHUNK = 16  # photographs decoded at a time where there is no batch

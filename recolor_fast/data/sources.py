@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recolor_fast import extras, images
-from recolor_fast.download import Pinned, fetch
-from recolor_fast.errors import UserError
-from recolor_fast.files import cache_folder, private_folder
+from recolor_fast.machine import extras
+from recolor_fast.machine.download import Pinned, fetch
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import cache_folder, private_folder
 from recolor_fast.options import AUTO_SPLIT, Data
-from recolor_fast.photographs import walk
+from recolor_fast.photographs import images, walk
 
 SAMPLE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """The natural color photographs among the files of scikit-image."""

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recolor_fast import images, resolve
+from recolor_fast import resolve
 from recolor_fast.arguments.evaluate import Arguments
 from recolor_fast.data import index, sources
-from recolor_fast.errors import UserError
 from recolor_fast.evaluation import judges
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Data
+from recolor_fast.photographs import images
 
 WNID = re.compile(r"n\d{8}")
 

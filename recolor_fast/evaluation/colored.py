@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recolor_fast import images
 from recolor_fast.data import index, sources
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
+from recolor_fast.photographs import images
 
 
 def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:

@@ -9,12 +9,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from recolor_fast.color import to_unit
-from recolor_fast.download import Pinned, reachable
-from recolor_fast.errors import UserError
 from recolor_fast.evaluation.metrics import Columns
 from recolor_fast.losses.features import LPIPS, build_lpips, missing
 from recolor_fast.losses.weights import PRETRAINED, cached, pretrained, read_weights
+from recolor_fast.machine.download import Pinned, reachable
+from recolor_fast.machine.errors import UserError
+from recolor_fast.networks.space import to_unit
 
 Judge = Callable[[Tensor], Columns]
 """Pictures of one scene, uint8 (K,3,H,W), the first one the truth -> columns of K rows."""

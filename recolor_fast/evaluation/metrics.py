@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recolor_fast.color import to_lab, to_rgb01
+from recolor_fast.networks.space import to_lab, to_rgb01
 from recolor_fast.photographs.colorless import COLORLESS
 
 Columns = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from recolor_fast.files import legible, replacing
+from recolor_fast.machine.files import legible, replacing
 
 GAP = 4
 MARGIN = 12  # around what has a caption

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from recolor_fast import runs
 from recolor_fast.arguments.evaluate import Arguments
 from recolor_fast.data import listed
-from recolor_fast.environment import environment
 from recolor_fast.evaluation import metrics, plots
 from recolor_fast.evaluation.chosen import Chosen, read
 from recolor_fast.evaluation.judges import Judged
@@ -22,8 +20,10 @@ from recolor_fast.evaluation.metrics import Columns
 from recolor_fast.evaluation.papers import DEFINITIONS
 from recolor_fast.evaluation.systems import System
 from recolor_fast.evaluation.tables import Results
-from recolor_fast.files import legible
+from recolor_fast.machine.environment import environment
+from recolor_fast.machine.files import legible
 from recolor_fast.options import Options, to_json
+from recolor_fast.runs import runs
 
 # --- the protocol --------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recolor_fast import chroma, images, runs, runtime
 from recolor_fast.arguments.evaluate import Arguments
-from recolor_fast.color import SPACES, to_rgb01, to_unit, tone
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.data import host
-from recolor_fast.errors import UserError
 from recolor_fast.evaluation import colored, metrics
 from recolor_fast.evaluation.chosen import Chosen, Photograph, leave_out, read
 from recolor_fast.evaluation.papers import PADOVA, SWAPPED
-from recolor_fast.networks.graphs import Chroma
+from recolor_fast.machine.errors import UserError
+from recolor_fast.networks.space import SPACES, to_rgb01, to_unit, tone
 from recolor_fast.options import Options, from_metadata
+from recolor_fast.photographs import chroma, images
+from recolor_fast.runs import runs
 
 BASELINES = {  # what every colorizer should beat: the CIE Lab a and b of all pixels
     "gray": (0.0, 0.0),

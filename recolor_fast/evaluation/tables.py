@@ -9,7 +9,7 @@ from recolor_fast.evaluation import metrics
 from recolor_fast.evaluation.metrics import METRICS, Columns, Metric
 from recolor_fast.evaluation.papers import DEFINITIONS, TABLES, Table, is_of
 from recolor_fast.evaluation.systems import System
-from recolor_fast.files import legible
+from recolor_fast.machine.files import legible
 
 BRIEF = ("psnr_rgb", "lpips", "fid", "colorfulness_ratio")  # of METRICS, in the short table where any system has them
 

@@ -5,7 +5,7 @@ artefact differs from torch by more than its precision may, 2 a run or data that
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.export.to_onnx", arguments="to_onnx")
 
@@ -27,16 +27,21 @@ import numpy as np
 import onnx
 import torch
 
-from recolor_fast import chroma, images, palette, proof, resolve, runs, runtime, starting
+from recolor_fast import resolve
 from recolor_fast.arguments.to_onnx import Arguments, parse
+from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact.graphs import GRAPHS, Half, deployed
+from recolor_fast.coloring import palette
 from recolor_fast.data import index, loader, sources
-from recolor_fast.errors import Failed, UserError
 from recolor_fast.evaluation.metrics import compare
-from recolor_fast.files import print_path, replacing
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import Failed, UserError
+from recolor_fast.machine.files import print_path, replacing
+from recolor_fast.machine.versions import versions
 from recolor_fast.networks.generators import without_hints
-from recolor_fast.networks.graphs import GRAPHS, Half, deployed
 from recolor_fast.options import Options, to_json
-from recolor_fast.versions import versions
+from recolor_fast.photographs import chroma, images
+from recolor_fast.runs import runs
 
 # Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels
 # over values that hardly occur.

@@ -6,7 +6,7 @@ it runs no code. Exit codes: 0 done, 2 a run that cannot be used or a file that 
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.export.to_safetensors", arguments="to_safetensors")
 
@@ -16,11 +16,12 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from recolor_fast import runs, starting
 from recolor_fast.arguments.to_safetensors import parse
-from recolor_fast.errors import UserError
-from recolor_fast.files import print_path, replacing
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import print_path, replacing
 from recolor_fast.options import to_json
+from recolor_fast.runs import runs
 
 
 def metadata(run: Path, trained: runs.Trained) -> dict[str, str]:

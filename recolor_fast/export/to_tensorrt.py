@@ -7,7 +7,7 @@ differs by more than it may, 2 arguments or data that cannot be used, 4 a bad ar
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.export.to_tensorrt", arguments="to_tensorrt")
 
@@ -23,13 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recolor_fast import images, proof, runtime, starting
 from recolor_fast.arguments.to_tensorrt import Arguments, parse
+from recolor_fast.artefact import proof, runtime
 from recolor_fast.data import loader
-from recolor_fast.errors import Failed, UserError
-from recolor_fast.files import print_path, replacing
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import Failed, UserError
+from recolor_fast.machine.files import print_path, replacing
+from recolor_fast.machine.versions import versions
 from recolor_fast.options import Options
-from recolor_fast.versions import versions
+from recolor_fast.photographs import images
 
 Shapes = tuple[tuple[int, ...], ...]
 

@@ -16,10 +16,10 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
-from recolor_fast.download import Pinned, reachable
-from recolor_fast.errors import UserError
-from recolor_fast.files import SHIPPED
 from recolor_fast.losses.weights import PRETRAINED, cached, pretrained, read_weights, torch_cache
+from recolor_fast.machine.download import Pinned, reachable
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import SHIPPED
 from recolor_fast.networks.layers import pick
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recolor_fast.download import Pinned, fetch, verify
-from recolor_fast.errors import UserError
-from recolor_fast.files import cache_folder, holds_program, private_folder
+from recolor_fast.machine.download import Pinned, fetch, verify
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import cache_folder, holds_program, private_folder
 
 WEIGHTS = "weights"  # the folder of the cache
 _TORCHVISION = "https://download.pytorch.org/models"

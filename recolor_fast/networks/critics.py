@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recolor_fast.color import SPACES
 from recolor_fast.networks.layers import NORMS, SLOPE, LeakyReLU, at_least_float32, initialize, pick
+from recolor_fast.networks.space import SPACES
 from recolor_fast.options import System
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recolor_fast.color import SPACES
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks import lite
 from recolor_fast.networks.layers import NORMS, SLOPE, Doubling, Halving, initialize, pick
+from recolor_fast.networks.space import SPACES
 from recolor_fast.options import System, Whole
 
 

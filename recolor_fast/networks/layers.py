@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import System
 
 SLOPE = 0.2  # of LeakyReLU below zero, in all networks

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recolor_fast.errors import UserError
 from recolor_fast.losses.weights import read_weights
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks import lite
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import System

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from recolor_fast import metadata
-from recolor_fast.photographs import containers, heif, jxl, parts, things
+from recolor_fast.photographs import containers, heif, jxl, metadata, parts, things
 from recolor_fast.photographs.things import Thing
 
 PICTURES = tuple(f"an item {kind}" for kind in "hvc1 hev1 avc1 av01 jpeg unci grid iovl iden tmap".split())

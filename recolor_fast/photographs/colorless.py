@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from recolor_fast import images
-from recolor_fast.photographs import jpeg_headers
+from recolor_fast.photographs import images, jpeg_headers
 
 COLORLESS = 2.0
 """Mean Lab chroma below which a photograph holds no color: noise and JPEG's rounding stay under 1, a tint is above."""

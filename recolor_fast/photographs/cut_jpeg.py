@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from recolor_fast import jpeg
+from recolor_fast.photographs import jpeg
 
 JUNK = 512  # bytes: so far into a file a JPEG is looked for that something has been put before
 TAILS = (b"\x55" * 64, b"\xaa" * 64, bytes(64), b"\x2d\xd2" * 32)  # entropy-coded data that go on in some other way

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from recolor_fast.files import replacing
+from recolor_fast.machine.files import replacing
 from recolor_fast.photographs import avif, heif, jxl, libraries
 
 WRITABLE = {  # formats that hold every RGB photograph and their suffix; not GIF, which has 256 colors

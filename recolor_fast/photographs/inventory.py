@@ -9,8 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from recolor_fast import jpeg, metadata
-from recolor_fast.photographs import boxed, containers, parts, tags, things
+from recolor_fast.photographs import boxed, containers, jpeg, metadata, parts, tags, things
 from recolor_fast.photographs.things import Thing
 
 LOSSES = ("metadata", "content")

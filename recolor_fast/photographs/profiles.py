@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from recolor_fast import images
-from recolor_fast.photographs import samples
+from recolor_fast.photographs import images, samples
 from recolor_fast.photographs.samples import Raster
 
 EXACT = ImageCms.Flags.NOOPTIMIZE  # else LittleCMS samples a curve at so few points that it is 2 levels off

@@ -20,8 +20,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from recolor_fast import jpeg, metadata
-from recolor_fast.metadata import Metadata
+from recolor_fast.photographs import jpeg, metadata
+from recolor_fast.photographs.metadata import Metadata
 
 NAMESPACE, RDF = "urn:recolor-fast:xmp:1", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LIST = ".recolor_fast.jsonl"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 
 MOSTLY = 0.99  # share of floats that have to lie in a range for it to be taken as theirs
 

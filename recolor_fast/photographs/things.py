@@ -7,8 +7,7 @@ from typing import Literal, NamedTuple
 
 from PIL import ExifTags
 
-from recolor_fast import metadata
-from recolor_fast.photographs import containers, parts, tags, xmp
+from recolor_fast.photographs import containers, metadata, parts, tags, xmp
 
 
 class Thing(NamedTuple):

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from recolor_fast import images
+from recolor_fast.photographs import images
 from recolor_fast.photographs.in_color import by_lightness, in_color, reduced
 
 NEUTRAL = 1.5  # levels of chroma on average: a weaker tone is none, it may be noise or a scanner's

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase, translate
 from pathlib import Path
 from typing import NamedTuple
 
-from recolor_fast import files
+from recolor_fast.machine import files
 
 HIDDEN, SYSTEM, LINK = "hidden", "thumbnails, trash or notes of a system", "a link to a folder, not followed"
 EXCLUDED, NOT_INCLUDED = "excluded", "not included"  # why a file or folder is left out

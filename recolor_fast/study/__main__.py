@@ -16,7 +16,7 @@ STUDY.sqlite holds all of it: definition, digests of the files, pictures as show
 """
 
 if __name__ == "__main__":
-    from recolor_fast import starting
+    from recolor_fast.machine import starting
 
     starting.run("recolor_fast.study.__main__", arguments="study")
 
@@ -25,10 +25,10 @@ import sqlite3
 
 import uvicorn
 
-from recolor_fast import starting
 from recolor_fast.arguments.study import Report, Serve, parse
-from recolor_fast.errors import UserError
-from recolor_fast.files import say
+from recolor_fast.machine import starting
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import say
 from recolor_fast.study.making import check_same, make
 from recolor_fast.study.page import application
 from recolor_fast.study.report import report

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recolor_fast import images
 from recolor_fast.arguments.study import Serve
-from recolor_fast.errors import UserError
-from recolor_fast.files import say
-from recolor_fast.photographs import encoders, walk
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import say
+from recolor_fast.photographs import encoders, images, walk
 from recolor_fast.study.study import APPLICATION, SCHEMA, TRUTH, Definition, database, now, stored, versions
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from scipy.stats import binomtest
 
 from recolor_fast.arguments.study import Report
-from recolor_fast.files import replacing
+from recolor_fast.machine.files import replacing
 from recolor_fast.study.study import database, stored
 
 PUBLISHED = (("Ground truth", 0.87), ("pix2pix", 0.53), ("Gorriz et al.", 0.26), ("Tarres et al., VGG16", 0.38))

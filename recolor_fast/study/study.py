@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from recolor_fast.errors import UserError
+from recolor_fast.machine.errors import UserError
 
 TRUTH = "truth"
 APPLICATION = 0x53545544  # SQLite's field for whose file it is: "STUD"

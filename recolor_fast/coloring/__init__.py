@@ -1,0 +1,1 @@
+"""Photographs through an artefact: one, or folders of them."""

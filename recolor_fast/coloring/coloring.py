@@ -1,0 +1,377 @@
+"""Many pictures through a model, overlapped and bounded: read, decoded, colored, encoded, written."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import tyro
+from PIL import Image
+
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.hints import Given, Hint, draw
+from recolor_fast.coloring import folder, outputs, pipeline
+from recolor_fast.machine import memory, processors
+from recolor_fast.photographs import chroma, claims, images, pages, pictures, provenance, walk
+
+BATCH = 8  # pictures a GPU is given at a time, at most
+PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
+READS = 3  # of a file that changes meanwhile
+LOOK = chroma.Look()
+
+
+class Settings(NamedTuple):
+    """How pictures are colored and written."""
+
+    quality: int = 95
+    """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
+    format: str = ""
+    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
+    file of another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own; TIFF of a camera's raw
+    file, PNG of others that are not written."""
+    metadata: Literal["keep", "drop"] = "keep"
+    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
+    hidden list in its folder does where they cannot."""
+    lossless_luma: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
+    upsample: Literal["guided", "bilinear"] = LOOK.upsample
+    """How chroma is enlarged: along the edges of the luminance, or evenly."""
+    saturation: float = 1.0
+    """Factor of the colors' strength, 0 (gray) to 4."""
+    keep_tone: float = LOOK.keep_tone
+    """Share of a toned print's own tone (sepia, cyanotype) that fills in where the model paints little, 0 to 1."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
+    same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
+    color: Literal["skip", "copy", "recolor"] = "skip"
+    """What becomes of photographs in color: skip leaves them out, copy copies the whole file to OUT under its own name,
+    recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
+    skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
+    """The old name of --color skip."""
+    in_place: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
+    second run changes nothing; so are links. Owner, mode, access list and extended attributes are kept; what cannot be
+    written back whole (GIF, several frames, a video behind the picture, a file of several names) fails, named."""
+    keep_times: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Give outputs the times of their inputs: last read, last written."""
+    pages: Literal["first", "all"] = "first"
+    """Of a TIFF of several pages: color the first alone, as a note then says, or all, written as a TIFF of as many."""
+    temporal: tyro.conf.FlagCreatePairsOff[bool] = False
+    """The images of a folder are frames of a film, in natural order: steady their colors."""
+    max_pixels: int = images.MAX_PIXELS
+    """Larger pictures fail, pixels in all."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """JPEGs without their end fail. Otherwise one of which nine tenths of the rows are there is colored, with a note,
+    unless that is in place."""
+    include: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Color only what matches this pattern of a name, or of a path below IN where it has a slash, or lies in a folder
+    that does: --include '*.tif'. Repeatable. Hidden files and folders, and thumbnails and trash of systems, are taken
+    where a pattern says their name: --include .picasaoriginals."""
+    exclude: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Leave out files and folders that match this pattern: --exclude 'scans/raw' --exclude '*.gif'. Repeatable."""
+
+
+def look(settings: Settings) -> chroma.Look:
+    """The part of the settings that says how colors look."""
+    return chroma.Look(settings.upsample, settings.saturation, settings.keep_tone)
+
+
+# --- one picture ---------------------------------------------------------------------------------------------------
+
+
+def colorize(
+    artefact: runtime.Artefact,
+    gray: np.ndarray,
+    look: chroma.Look = LOOK,
+    tone: np.ndarray | None = None,
+    hints: Sequence[Hint] = (),
+) -> np.ndarray:
+    """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1.
+
+    `tone` is the print's, of which `look` keeps a part (see chroma.merge).
+    """
+    return chroma.merge(gray, artefact.chroma(eight(gray), hints), look, tone)
+
+
+def as_image(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    """uint8 or uint16 RGB (H,W,3), and alpha (H,W) or None, as an image of 8 bits."""
+    planes = [*np.moveaxis(rgb, 2, 0), *([] if alpha is None else [alpha])]
+    return Image.fromarray(np.dstack([eight(plane) for plane in planes]))
+
+
+def eight(gray: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 as uint8: 65535 is 255."""
+    return gray if gray.dtype == np.uint8 else np.rint(gray / np.float32(257)).astype(np.uint8)
+
+
+class _Work(NamedTuple):
+    """A picture on its way."""
+
+    job: folder.Job
+    picture: pictures.Picture
+    seen: np.ndarray
+    """What the model is given: uint8 (S,S), or the whole luminance for a graph that takes any size."""
+    hints: np.ndarray | None = None
+    """Colors given at some places, as the model takes them: hints.draw."""
+    cbcr: np.ndarray = np.empty((2, 0, 0), np.uint8)
+    data: bytes = b""
+    """The file to write."""
+    notes: tuple[str, ...] = ()
+    more: tuple["_Work", ...] = ()
+    """The file's further pages, where they are colored too."""
+
+
+class _Copy(NamedTuple):
+    """A file on its way to be written as it is."""
+
+    job: folder.Job
+    data: bytes
+
+
+# --- many ----------------------------------------------------------------------------------------------------------
+
+Fetch = Callable[[folder.Job, folder.Plan, provenance.Lists], bytes]
+Put = Callable[[folder.Job, bytes, folder.Plan], tuple[str, ...]]
+
+
+def color(
+    artefact: runtime.Artefact,
+    jobs: Iterable[folder.Job],
+    settings: Settings,
+    threads: int | None = None,
+    fetch: Fetch | None = None,
+    put: Put | None = None,
+    enough: threading.Event | None = None,
+    begun: claims.Claims | None = None,
+    given: Given | None = None,
+) -> Generator[folder.Record]:
+    """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
+
+    On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
+    once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
+    is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
+    `begun` are the claims that jobs were taken by. `given` are colors at some places, for an artefact that follows
+    them; of a file of several pages they are the first one's. ValueError where the artefact follows none.
+    """
+    if given is not None and artefact.graph != "hints":
+        raise ValueError(f"hints with model {artefact.name}: it follows none; give one exported with --graph hints")
+    memory.keep_freed(memory.MODERATE)
+    following = begun is not None and begun.missed is not None
+    made_by = made(artefact, settings)
+    plan = plan_of(settings)._replace(made=made_by, begun=begun, kept={} if following else None, hints=given)
+    lists, fetching, putting = provenance.Lists(), fetch or outputs.fetch, put or outputs.put
+    stages, limits = _stages(
+        artefact,
+        settings,
+        plan,
+        count(threads),
+        lambda job: fetching(job, plan, lists),
+        lambda job, data: putting(job, data, plan),
+    )
+    with _modest_opencv(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
+        for result in results:
+            if begun is not None and result.item.claim:
+                begun.release(result.item.claim)
+            yield _record(result)
+
+
+def plan_of(settings: Settings) -> folder.Plan:
+    return folder.Plan(**{name: getattr(settings, name) for name in folder.Plan._fields if name in Settings._fields})
+
+
+def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
+    """What makes the outputs, as they will say: the model and the settings that change what is written."""
+    every = settings.color == "recolor"
+    return {
+        "colored_by": provenance.colored_by(),
+        "model": artefact.name,
+        "sha256": artefact.sha256,
+        "input": provenance.ANY if every else provenance.GRAY,
+        **{name: getattr(settings, name) for name in ("saturation", "keep_tone", "upsample", "quality")},
+        **{name: getattr(settings, name) for name in ("lossless_luma", "metadata", "temporal")},
+    }
+
+
+def count(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads {threads}: expected 1 or more")
+    return threads or processors.threads()
+
+
+def _cost(job: folder.Job) -> float:
+    return 0 if job.verdict else job.width * job.height * job.pages + job.size / 4
+
+
+@contextmanager
+def _modest_opencv() -> Iterator[None]:
+    """OpenCV without threads of its own, as there is a picture for each processor, and without words on stderr that
+    name no file."""
+    threads, level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _stages(
+    artefact: runtime.Artefact,
+    settings: Settings,
+    plan: folder.Plan,
+    workers: int,
+    fetch: Callable[[folder.Job], bytes],
+    put: Callable[[folder.Job, bytes], tuple[str, ...]],
+) -> tuple[list[pipeline.Stage], pipeline.Limits]:
+    """What is done with each job, and what may be in flight."""
+    usual = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings))
+    steadied: dict[Path, chroma.Steady] = {}
+
+    def read(job: folder.Job) -> tuple[folder.Job, bytes]:
+        for _ in range(READS):
+            before = walk.state(job.source)
+            data = fetch(job)
+            if walk.state(job.source) == before:
+                return job._replace(size=len(data), state=before), data
+        raise folder.Verdict("failed", "it changes while it is being read: color it again once it is whole")
+
+    def decode(given: tuple[folder.Job, bytes]) -> _Work | _Copy:
+        return _decode(artefact, *given, settings, plan)
+
+    def infer(works: list[_Work | _Copy]) -> list[_Work | _Copy]:
+        flat = [page for work in works if isinstance(work, _Work) for page in (work, *work.more)]
+        parts = [flat[at : at + batch] for at in range(0, len(flat), batch)]
+        done = iter([page._replace(cbcr=cbcr) for part in parts for page, cbcr in zip(part, _predict(artefact, part))])
+        return [
+            next(done)._replace(more=tuple(next(done) for _ in work.more)) if isinstance(work, _Work) else work
+            for work in works
+        ]
+
+    def steady(work: _Work | _Copy) -> _Work | _Copy:
+        if isinstance(work, _Copy):
+            return work
+        sequence = work.job.source.parent
+        if sequence not in steadied:
+            steadied.clear()  # frames come folder by folder
+            steadied[sequence] = chroma.Steady()
+        small = cv2.resize(eight(work.picture.gray), work.cbcr.shape[:0:-1], interpolation=cv2.INTER_AREA)
+        return work._replace(cbcr=steadied[sequence](small, work.cbcr))
+
+    def encode(work: _Work | _Copy) -> _Work | _Copy:
+        if isinstance(work, _Copy):
+            return work
+        if work.job.replay:
+            verdict = outputs.done(work.job, plan, in_color=partial(outputs.shows_color, plan=plan))
+            raise verdict or folder.Verdict("skipped", folder.DONE)
+        writing = usual._replace(made=outputs.making(work.job, plan))
+        written = [pictures.encode(page.picture, page.cbcr, work.job.format, writing) for page in (work, *work.more)]
+        data = pages.joined([one for one, _ in written]) if work.more else written[0][0]
+        notes = tuple(dict.fromkeys([*work.notes, *(note for _, more in written for note in more)]))
+        losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
+        if settings.in_place and losses:
+            raise folder.Verdict("failed", f"in place there would be a loss: {'; '.join(losses)}: give an output")
+        return work._replace(data=data, notes=notes)
+
+    def write(work: _Work | _Copy) -> folder.Record:
+        more = put(work.job, work.data)
+        if isinstance(work, _Copy):
+            return _blank(work.job)._replace(status="ok", reason=folder.COPIED, notes=more)
+        height, width = work.picture.gray.shape
+        return _blank(work.job)._replace(status="ok", width=width, height=height, notes=(*work.notes, *more))
+
+    gpu = artefact.provider in runtime.GPUS
+    batch = BATCH if gpu and artefact.graph != "image" else 1
+    stages = [
+        pipeline.Stage("read", read, threads=1),  # it waits for disks, as write does
+        pipeline.Stage("decode", decode),
+        pipeline.Stage("infer", infer, threads=1 if gpu else 0, batch=batch),
+        *([pipeline.Stage("steady", steady, ordered=True)] if settings.temporal else []),
+        pipeline.Stage("encode", encode),
+        pipeline.Stage("write", write, threads=2),
+    ]
+    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), PIXELS * max(2, workers))
+
+
+def _decode(
+    artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan
+) -> _Work | _Copy:
+    """A file's bytes as a picture and what the model sees of it. Raises images.UnreadableImage and folder.Verdict."""
+    parts = pages.split(data) if job.pages > 1 and settings.pages == "all" else [data]
+    if settings.in_place and (frames := images.frames(data)) > len(parts):
+        lost = frames - len(parts)
+        raise folder.Verdict("failed", f"in place {lost} of its {frames} frames would be lost: give an output")
+    works, verdicts = [], []
+    for part in parts:
+        try:
+            works.append(_page(artefact, job, part, settings, plan, hints=part is parts[0]))
+        except folder.Verdict as verdict:
+            verdicts.append(verdict)
+    if verdicts and works:
+        advice = "split the file"
+        if str(verdicts[0]) == folder.IN_COLOR and not settings.in_place:
+            advice += ", or give --color recolor"
+        raise folder.Verdict("failed", f"{len(verdicts)} of its {len(parts)} pages: {verdicts[0]}; {advice}")
+    if verdicts and str(verdicts[0]) == folder.IN_COLOR and settings.color == "copy":
+        return _Copy(outputs.as_copy(job, data, plan), data)
+    if verdicts:
+        raise verdicts[0]
+    every = [f"all {len(works)} pages"] if len(works) > 1 else []
+    notes = dict.fromkeys([*every, *(note for work in works for note in work.notes)])
+    things = pages.held([work.picture.things for work in works])
+    works = [work._replace(picture=work.picture._replace(things=held)) for work, held in zip(works, things)]
+    return works[0]._replace(more=tuple(works[1:]), notes=tuple(notes))
+
+
+def _page(
+    artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan, hints: bool
+) -> _Work:
+    spared = settings.color != "recolor" and not settings.in_place
+    judge = spared or (settings.keep_tone > 0 and not settings.in_place)  # in place what has a tint is left alone
+    picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
+    if spared and picture.is_color:
+        raise folder.Verdict("skipped", folder.IN_COLOR)
+    if settings.in_place and (verdict := outputs.colored_in_place(job, data, plan)):
+        raise verdict
+    gray = eight(picture.gray)
+    if artefact.graph == "image":
+        return _Work(job, picture, gray, notes=tuple(picture.notes))
+    size, planes = artefact.options.size, None
+    if hints and plan.hints is not None and (given := plan.hints.of(job.source)):
+        try:
+            planes = draw(given, gray.shape[1], gray.shape[0], size)
+        except ValueError as error:
+            raise folder.Verdict("failed", str(error)) from error
+    return _Work(job, picture, images.source(gray, artefact.options), planes, notes=tuple(picture.notes))
+
+
+def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.ndarray]:
+    """The uint8 chroma (2,h,w) of each picture. Raises RuntimeError."""
+    if artefact.graph == "image":
+        return [artefact.chroma(work.seen) for work in works]
+    hints = None
+    if any(work.hints is not None for work in works):
+        nothing = np.zeros((3, *works[0].seen.shape), np.float32)
+        hints = np.stack([nothing if work.hints is None else work.hints for work in works])
+    return artefact.run(np.stack([work.seen[None] for work in works]), hints)
+
+
+def _blank(job: folder.Job) -> folder.Record:
+    return folder.Record(
+        str(job.source), None if job.target is None else str(job.target), "failed", "", job.width, job.height
+    )
+
+
+def _record(result: pipeline.Result) -> folder.Record:
+    error = result.error
+    record = result.value if error is None else _blank(result.item)._replace(reason=folder.reason(error))
+    return record._replace(
+        status=error.status if isinstance(error, folder.Verdict) else record.status,
+        notes=error.notes if isinstance(error, folder.Verdict) else record.notes,
+        seconds=round(result.seconds, 6),
+        cpu_seconds={stage: round(seconds, 6) for stage, seconds in result.cpu.items()},
+    )

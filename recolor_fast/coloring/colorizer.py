@@ -1,0 +1,217 @@
+"""A model, ready to color: what the verb `colorize` is from Python. No torch."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from PIL import Image
+
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.hints import Given, Hint
+from recolor_fast.artefact.hints import checked as checked_hints
+from recolor_fast.coloring import folder, palette
+from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
+from recolor_fast.coloring.destinations import check, meant, shared_folder
+from recolor_fast.photographs import claims, encoders, images, libraries, pictures, provenance, walk
+from recolor_fast.photographs.tones import judged
+
+
+class Colorizer:
+    """A model, ready to color arrays, images, files and folders: the one that comes with the package, or that of a
+    FILE.onnx. It can be pickled, and so be given to worker processes, each of which loads the model anew.
+
+    >>> from recolor_fast.colorize import Colorizer
+    >>> colorizer = Colorizer()
+    >>> rgb = colorizer(gray)
+    >>> rgb.shape == (*gray.shape, 3), rgb.dtype == gray.dtype
+    (True, True)
+    >>> [record.status for record in colorizer.folder("photographs", "colored", quality=90)]
+    ['ok', 'ok']
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        provider: runtime.Provider = "auto",
+        threads: int | None = None,
+        upsample: Literal["guided", "bilinear"] = LOOK.upsample,
+        saturation: float = 1.0,
+        keep_tone: float = LOOK.keep_tone,
+    ) -> None:
+        """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
+        use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
+        ValueError for settings out of range."""
+        self.settings = checked(Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone))
+        self.path = None if path is None else Path(path).absolute()
+        self.provider = provider
+        self.threads = threads
+        # by threads an inference, and the graph of the package's own
+        self._load = cache(lambda count, graph="chroma": runtime.load(path or runtime.shipped(graph), provider, count))
+        self.artefact = self._load(count(threads))
+
+    def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
+        return type(self), (self.path, self.provider, self.threads, *look(self.settings))
+
+    @overload
+    def __call__(self, image: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Image.Image | str | Path, hints: Sequence[Hint] = ()) -> Image.Image: ...
+    @overload
+    def __call__(self, image: bytes, hints: Sequence[Hint] = ()) -> bytes: ...
+    def __call__(
+        self, image: np.ndarray | Image.Image | str | Path | bytes, hints: Sequence[Hint] = ()
+    ) -> np.ndarray | Image.Image | bytes:
+        """Color one picture, whether or not it is in color already; its luminance (Rec. 601) is kept, within 1 level.
+
+        An array, uint8 or uint16 (H,W) gray or (H,W,3) RGB, gives RGB (H,W,3) of the same type. A Pillow image of any
+        mode gives one of equal size, RGB or, with transparency, RGBA, 8 bits and sRGB, with the same `info`. A path
+        gives the file's picture, upright, as such an image. The bytes of a file give those of a colored file as
+        `folder` writes them: the same format, or PNG where that is not written, with metadata. `hints` are colors at
+        some places of the upright picture, Hints or dictionaries of their fields; the package's own model that follows
+        them then takes the place of its other one. Raises ValueError for other arguments, images.UnreadableImage, which
+        is one, for what is no picture, and OSError for a path that cannot be read.
+        """
+        given = checked_hints(hints)
+        if isinstance(image, np.ndarray):
+            return self._array(image, given)
+        if isinstance(image, Image.Image):
+            return self._image(image, given)
+        if isinstance(image, bytes):
+            return self._file(image, given)
+        if isinstance(image, str | Path):
+            picture = self._read(images.read(Path(image)))
+            return as_image(self._colored(picture.gray, picture.tone, given), picture.alpha)
+        raise ValueError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
+
+    def palette(self, image: np.ndarray | Image.Image | str | Path, x: float, y: float, count: int = 8) -> list[str]:
+        """Plausible colors, #rrggbb, at a place of the upright picture, the most plausible first (palette.colors).
+
+        Raises ValueError for a place outside of it, and as a call does.
+        """
+        if isinstance(image, str | Path):
+            gray = pictures.read(images.read(Path(image)), judge=False).gray
+        elif isinstance(image, Image.Image):
+            gray = _gray(images.upright(pictures.of_image(image)[0], images.orientation(image)))
+        else:
+            gray = _gray(image)
+        return palette.colors(self._following, eight(gray), x, y, count)
+
+    @property
+    def _following(self) -> runtime.Artefact:
+        """The model that follows hints: this one, or the package's own where no file was given."""
+        if self.artefact.graph == "hints" or self.path is not None:
+            return self.artefact
+        return self._load(count(self.threads), "hints")
+
+    def _colored(self, gray: np.ndarray, tone: np.ndarray | None, hints: Sequence[Hint]) -> np.ndarray:
+        return colorize(self._following if hints else self.artefact, gray, look(self.settings), tone, hints)
+
+    def _array(self, image: np.ndarray, hints: Sequence[Hint], alpha: np.ndarray | None = None) -> np.ndarray:
+        gray = _gray(image)
+        return self._colored(gray, judged(image, alpha)[1] if self.settings.keep_tone else None, hints)
+
+    def _read(self, data: bytes) -> pictures.Picture:
+        return pictures.read(data, judge=self.settings.keep_tone > 0)
+
+    def _image(self, image: Image.Image, hints: Sequence[Hint]) -> Image.Image:
+        pixels, alpha = pictures.of_image(image)
+        turn = images.orientation(image)  # the model knows upright photographs; the result lies as the image does
+        seen, alpha_seen = images.upright(pixels, turn), None if alpha is None else images.upright(alpha, turn)
+        rgb = images.upright(self._array(seen, hints, alpha_seen), images.INVERSE[turn])
+        colored = as_image(rgb, alpha)
+        colored.info = {key: value for key, value in image.info.items() if key not in ("icc_profile", "transparency")}
+        return colored
+
+    def _file(self, data: bytes, hints: Sequence[Hint]) -> bytes:
+        artefact = self._following if hints else self.artefact
+        picture = self._read(data)
+        format = picture.format if picture.format in encoders.WRITABLE else "PNG"
+        settings = self.settings._replace(color="recolor")
+        writing = pictures.Writing(look=look(settings), made=provenance.written(made(artefact, settings), format))
+        return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, writing)[0]
+
+    def folder(
+        self,
+        input: str | Path | Sequence[str | Path],
+        output: str | Path | None = None,
+        hints: Mapping[str, Sequence[Hint]] | None = None,
+        **settings: Any,
+    ) -> list[folder.Record]:
+        """Color files and folders as the command does; a record of each file, as they came to be done.
+
+        `hints` are those of a call, by the name of the file or by its path's last parts. `settings` are those of
+        `Settings`; a wrong name is a TypeError. Raises ValueError for what cannot be used together, OSError where
+        nothing can be read.
+        """
+        chosen = checked(self.settings._replace(**settings)) if settings else self.settings
+        several = [input] if isinstance(input, str | Path) else input
+        inputs = [os.fspath(one) for one in several]
+        target = None if output is None else meant(inputs, os.fspath(output))
+        check(inputs, target, chosen, watch=False)
+        found = list(walk.find(inputs, target, globs(chosen)))
+        given = None if hints is None else Given({name: checked_hints(each) for name, each in hints.items()})
+        graph = "chroma" if given is None else "hints"
+        artefact = self._load(count(self.threads) if len(found) < 2 else 1, graph)
+        enough = threading.Event()
+        with closing(claims.Claims(shared_folder(inputs, target), enough)) as begun:
+            jobs = jobs_of(found, target, chosen, walk.identities(found), begun)
+            with closing(
+                color(artefact, jobs, chosen, self.threads, enough=enough, begun=begun, given=given)
+            ) as records:
+                return list(records)
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    """Luminance (H,W) of an array as Colorizer takes it. Raises ValueError for others."""
+    wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
+    if not wanted or not image.size:
+        raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty")
+    return images.gray(image) if image.ndim == 3 else image
+
+
+def globs(settings: Settings) -> walk.Globs:
+    """The part of the settings that says which files of a folder are meant."""
+    return walk.globs(settings.include, settings.exclude)
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
+    limits = (("quality", 1, 100), ("saturation", 0, 4), ("keep_tone", 0, 1), ("max_pixels", 1, images.MAX_PIXELS))
+    for name, low, high in limits:
+        if not low <= getattr(settings, name) <= high:
+            raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
+    format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
+    if format and format not in encoders.WRITABLE:
+        raise ValueError(f"format {settings.format}: expected one of {', '.join(encoders.WRITABLE)}")
+    if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
+        raise ValueError(f"format {format} {lacks}")
+    if settings.temporal and settings.pages == "all":
+        raise ValueError("temporal with pages all: a film's frames are files; use one of the two")
+    if settings.in_place and (format or settings.temporal):
+        which = "format" if format else "temporal"
+        raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
+    if settings.skip_color and settings.color != "skip":
+        raise ValueError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
+    if settings.in_place and settings.color != "skip":
+        raise ValueError(
+            f"in_place with color {settings.color}: what has any color is left alone in place; give an output instead"
+        )
+    if settings.color == "copy" and settings.metadata == "drop":
+        raise ValueError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
+    globs(settings)
+    return settings._replace(format=format)
+
+
+def jobs_of(
+    found: Iterable[walk.Found],
+    output: str | None,
+    settings: Settings,
+    inputs: set[tuple[int, int]],
+    begun: claims.Claims,
+) -> Iterator[folder.Job]:
+    return folder.jobs(found, plan_of(settings), inputs, folder.keys(output), begun)

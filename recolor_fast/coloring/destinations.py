@@ -1,0 +1,72 @@
+"""What the words IN... OUT of colorize mean, and whether they can be used together. Nothing is read here."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from recolor_fast.coloring import folder
+from recolor_fast.coloring.coloring import Settings
+from recolor_fast.machine.errors import UserError
+from recolor_fast.photographs import images
+
+
+def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | None]:
+    """The inputs and the output of a command line; no output where every input is replaced.
+
+    Raises UserError, with what to type instead, where OUT is missing.
+    """
+    if in_place:
+        return paths, None
+    if len(paths) > 1:
+        return paths[:-1], meant(paths[:-1], paths[-1])
+    given = Path(paths[0] if paths else "photos")
+    suffix = given.suffix if os.path.isfile(given) else ""
+    out = given.with_name(f"{given.name.removesuffix(suffix)}-colored{suffix}") if given.name else "colored"
+    what = "OUT is missing, the folder or file to write to" if paths else "IN and OUT are missing"
+    words = shlex.join(map(str, (given, out)))
+    raise UserError(f"{what}; for example: python -m recolor_fast.colorize {words}")
+
+
+def meant(inputs: Sequence[str], output: str) -> str:
+    """The output, with a slash where it is a folder by its name: without a suffix, and no file yet."""
+    suffix = Path(output).suffix
+    alone = output != "-" and len(inputs) == 1 and inputs[0] != "-" and not os.path.isdir(inputs[0])
+    return os.path.join(output, "") if alone and not suffix and not os.path.lexists(output) else output
+
+
+def into(inputs: Sequence[str], output: str) -> bool:
+    """Whether the output is a folder that exists or will."""
+    several = len(inputs) > 1 or os.path.isdir(inputs[0])
+    return several or os.path.isdir(output) or output.endswith(("/", os.sep))
+
+
+def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
+    """Raise ValueError, one sentence, where paths and settings cannot be used together."""
+    if settings.in_place and output is not None:
+        raise UserError(f"in_place with output {output}: give inputs alone, they are replaced")
+    if not inputs or (output is None and not settings.in_place):
+        raise UserError(f"paths {' '.join(inputs)!r}: expected one or more inputs, and where to write to")
+    folder.check(inputs, output)
+    if watch and settings.temporal:
+        raise UserError("temporal with watch: frames that come late would be out of order; use one of the two")
+    if watch and not any(map(os.path.isdir, inputs)):
+        raise UserError(f"watch {' '.join(inputs)!r}: expected a folder to follow")
+    if output is not None and not into(inputs, output):
+        check_named(output, settings)
+
+
+def check_named(output: str, settings: Settings) -> None:
+    """Raise ValueError where the suffix of a file to write is that of a format not written, or not of `format`."""
+    suffix = Path(output).suffix.lower()
+    if suffix in images.SUFFIXES and suffix not in folder.FORMATS:
+        raise UserError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")
+    if settings.format and folder.FORMATS.get(suffix) not in (None, settings.format):
+        raise UserError(f"output {output} with format {settings.format}: give one or the other")
+
+
+def shared_folder(inputs: Sequence[str], output: str | None) -> Path | None:
+    """The folder that is written to, whose work several runs may share; None where one file is, or many places are."""
+    if output is None:
+        return Path(inputs[0]) if len(inputs) == 1 and os.path.isdir(inputs[0]) else None
+    return Path(output) if into(inputs, output) else None

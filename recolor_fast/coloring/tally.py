@@ -1,0 +1,49 @@
+"""What people are told of a run of colorize."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from recolor_fast.coloring import folder
+from recolor_fast.coloring.coloring import Settings
+from recolor_fast.machine.files import say
+
+
+class Tally:
+    """What became of the files of a run, told to people at its end."""
+
+    def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None) -> None:
+        self.settings, self.to_stdout = settings, output == "-"
+        self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
+        self.colored = 0
+        self.copied = 0
+        self.skipped: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
+
+    def add(self, record: folder.Record) -> None:
+        self.colored += record.status == "ok" and record.reason != folder.COPIED
+        self.copied += record.reason == folder.COPIED
+        if record.status == "skipped":
+            self.skipped[record.reason] += 1
+        if record.status == "failed":
+            self.failures.append((record.input, record.reason))
+        self.notes.update(record.notes)
+
+    def tell(self) -> None:
+        why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+        say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
+        became = "left alone" if self.settings.color == "skip" else "copied whole"
+        became = "passed through unchanged" if self.to_stdout else became
+        if count := self.copied + self.skipped[folder.IN_COLOR]:
+            advice = "" if self.settings.in_place else f"; --color recolor colors {'it' if count == 1 else 'them'}"
+            say(f"  {count} in color: {became}{advice}")
+        for path, reason in self.failures:
+            say(f"  {path}: {reason}")
+        for note, count in self.notes.most_common(10):
+            say(f"  {count} x {note}")
+
+    @property
+    def failed(self) -> bool:
+        """Whether any file failed, or the only one is in color."""
+        return bool(self.failures or (self.alone and self.skipped[folder.IN_COLOR]))

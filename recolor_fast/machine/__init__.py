@@ -1,0 +1,1 @@
+"""The machine below: files, signals, memory, processors, downloads; no photographs."""

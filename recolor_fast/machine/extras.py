@@ -1,0 +1,84 @@
+"""The extras of pyproject.toml: which of them brings a module that is missing, and what to type then."""
+
+import ctypes
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2] / "constraints.txt"  # what is beside the package in a checkout alone
+MODULES = {  # of each extra, by the names they are imported by
+    "train": "torch torchvision lpips safetensors segmentation_models_pytorch skimage torchmetrics torch_fidelity "
+    "matplotlib onnx onnxscript nvidia",
+    "serve": "fastapi starlette uvicorn scipy pydantic",
+    "cpu": "onnxruntime",
+}
+
+
+def advice(extra: str) -> str:
+    """What installs an extra beside what is there already: in a checkout of the project, or where a wheel came from."""
+    if CHECKOUT.exists():
+        return f"in this project's folder: pip install -c constraints.txt -e '.[{extra}]'"
+    return f"pip install 'recolor-fast[{extra}]'"
+
+
+def lacking(module: str) -> str:
+    """One sentence for a module that is not installed; empty where no extra brings it."""
+    top = module.split(".")[0]
+    found = [extra for extra, names in MODULES.items() if top in names.split()]
+    return f"{top} is not installed; {advice(found[0])}" if found else ""
+
+
+RUNTIMES = {"onnxruntime": "cpu", "onnxruntime-gpu": "gpu"}  # packages of one module, and the extras that bring them
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+def fitting() -> str:
+    """The extra that brings onnxruntime to this environment: of the package that is there, else of this machine.
+
+    That is gpu where NVIDIA's driver and a wheel of onnxruntime-gpu for the platform are, cpu elsewhere.
+    """
+    found = [extra for package, extra in RUNTIMES.items() if _installed(package)]
+    if found:
+        return found[0]
+    wheels = sys.platform in ("linux", "win32") and platform.machine() in ("x86_64", "AMD64")
+    return "gpu" if wheels and not nvidia_driver() else "cpu"
+
+
+def no_onnxruntime() -> str:
+    """Why onnxruntime cannot be used and what to do, in one sentence; empty where one of its packages is installed.
+
+    Where both are, each has overwritten files of the other, and which ones work is a matter of luck.
+    """
+    found = [name for name in RUNTIMES if _installed(name)]
+    if len(found) > 1:
+        names = " ".join(found)
+        which = RUNTIMES[found[not nvidia_driver()]]
+        return (
+            f"{' and '.join(found)} are both installed and overwrite each other's files; pip uninstall -y {names}, "
+            f"then {advice(which)}"
+        )
+    if found or find_spec("onnxruntime"):
+        return ""
+    return f"onnxruntime, which runs the model, is not installed; {advice(fitting())}"
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def nvidia_driver() -> str:
+    """Why the library of NVIDIA's driver cannot be loaded, in the system's words; empty where it can."""
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":  # of the Makefile
+    sys.exit(no_onnxruntime()) if all(map(_installed, RUNTIMES)) else print(fitting())

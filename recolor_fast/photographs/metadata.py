@@ -1,0 +1,399 @@
+"""What travels from an image file to its colored copy beside the pixels: EXIF, XMP, IPTC, comments, resolution, text.
+
+Blocks stay as they were found and are patched in place, so that what nobody understands (a camera's notes with their
+offsets) survives. Patched is only what the copy would make untrue: orientation, size, color space, thumbnails.
+What nobody knows travels as it is within its format. What is never copied, and why, is photographs.parts' table.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from recolor_fast.photographs import containers, exif, jpeg, parts, tags, xmp
+
+EXIF, XMP, XMP_MORE, IPTC, MPF, ICC = (
+    b"Exif\0\0",
+    b"http://ns.adobe.com/xap/1.0/\0",
+    b"http://ns.adobe.com/xmp/extension/\0",
+    b"Photoshop 3.0\0",
+    b"MPF\0",
+    b"ICC_PROFILE\0",
+)  # how the payloads of a JPEG's APP1, APP1, APP1, APP13, APP2 and APP2 begin
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of a JPEG 2000's box
+XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
+OWN_TAGS = (XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG)  # those with a field of their own
+DESCRIPTIVE = {  # tags of a TIFF's first directory that speak of the photograph, not of the file's pixels, by type
+    # 2, text: names, maker, software, date, artist, copyright; 3 and 5, one number: orientation, resolution
+    **dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), 2),
+    **dict.fromkeys((tags.ORIENTATION, 296), 3),
+    **dict.fromkeys((282, 283), 5),
+    **dict.fromkeys(range(40091, 40096), 1),  # bytes: Windows' titles
+}
+
+
+class Metadata(NamedTuple):
+    """Blocks of a file; empty where it has none."""
+
+    exif: bytes = b""
+    """A TIFF structure, as EXIF is: begins with its byte order."""
+    xmp: bytes = b""
+    """An XML packet."""
+    xmp_more: tuple[bytes, ...] = ()
+    """Extended XMP: payloads of a JPEG's segments."""
+    iptc: bytes = b""
+    """Photoshop's image resources ("8BIM..."), of which IPTC is one."""
+    comments: tuple[bytes, ...] = ()
+    texts: tuple[tuple[bytes, bytes], ...] = ()
+    """A PNG's text chunks: type and content."""
+    dpi: tuple[float, float] | None = None
+    """Pixels an inch, horizontally and vertically, where the file says so outside of `exif`."""
+    format: str = ""
+    """Of the file that `parts` are from."""
+    parts: tuple[tuple[Any, ...], ...] = ()
+    """What travels as it is within a format: a JPEG's (marker, payload), a PNG's (type, content, whether it comes after
+    the pixels), a TIFF's (tag, type, little-endian value), a JPEG 2000's (box, content)."""
+
+
+HOLDS = {  # what `insert` and `settings` can put into which format
+    "JPEG": {"exif", "xmp", "xmp_more", "iptc", "comments", "dpi"},
+    "PNG": {"exif", "xmp", "comments", "texts", "dpi"},
+    "TIFF": {"exif", "xmp", "iptc", "dpi"},
+    "WEBP": {"exif", "xmp"},
+    "AVIF": {"exif", "xmp"},
+    "HEIF": {"exif", "xmp"},
+    "JXL": {"exif", "xmp"},
+    "BMP": {"dpi"},
+    "JPEG2000": {"xmp"},
+}
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def of_jpeg(segments: Iterable[jpeg.Segment]) -> Metadata:
+    """Metadata of a JPEG's segments."""
+    found = Metadata()
+    unknown: list[tuple[Any, ...]] = []
+    for marker, payload, _ in segments:
+        if marker == jpeg.APP1 and payload.startswith(EXIF) and not found.exif:
+            found = found._replace(exif=payload[len(EXIF) :])
+        elif marker == jpeg.APP1 and payload.startswith(EXIF):
+            continue  # the first is meant
+        elif marker == jpeg.APP1 and payload.startswith(XMP):
+            found = found if found.xmp else found._replace(xmp=payload[len(XMP) :])
+        elif marker == jpeg.APP1 and payload.startswith(XMP_MORE):
+            found = found._replace(xmp_more=(*found.xmp_more, payload))
+        elif marker == jpeg.APP13 and payload.startswith(IPTC):
+            found = found._replace(iptc=found.iptc + payload[len(IPTC) :])
+        elif marker == jpeg.COM:
+            found = found._replace(comments=(*found.comments, payload))
+        elif marker == jpeg.APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 12 and payload[7] in (1, 2):
+            scale = 1 if payload[7] == 1 else 2.54  # of dots a centimeter
+            x, y = struct.unpack_from(">HH", payload, 8)
+            found = found._replace(dpi=_dpi((x * scale, y * scale)))
+        elif jpeg.APP0 <= marker <= jpeg.APP15 and parts.of_segment(marker, payload) is None:
+            unknown.append((marker, payload))
+    return _with(found._replace(iptc=_without_thumbnails(found.iptc)), "JPEG", unknown)
+
+
+def _with(found: Metadata, format: str, more: list[tuple[Any, ...]]) -> Metadata:
+    """With what travels as it is within a format, if there is anything."""
+    return found._replace(format=format, parts=tuple(more)) if more else found
+
+
+def of_image(data: bytes, image: Image.Image) -> Metadata:
+    """Metadata of a file that Pillow has loaded."""
+    if image.format in ("JPEG", "MPO"):
+        return of_jpeg(jpeg.head(data))
+    info = image.info
+    found = Metadata(
+        exif=_bytes(info.get("exif")).removeprefix(EXIF) or _raw_profile(info, "exif"),
+        xmp=_bytes(info.get("xmp")),
+        dpi=_dpi(info.get("dpi")),
+    )
+    if image.format == "TIFF":
+        return _of_tiff(data, found)
+    if image.format == "PNG":
+        return _of_png(data, found)
+    if image.format == "JPEG2000":
+        return of_boxes(data)
+    comment = info.get("comment")
+    return found._replace(comments=(_bytes(comment),)) if comment else found
+
+
+def _of_png(data: bytes, found: Metadata) -> Metadata:
+    """Its texts, and the chunks that are copied as they are."""
+    texts: list[tuple[bytes, bytes]] = []
+    more: list[tuple[Any, ...]] = []
+    behind = False
+    turned = orientation(found) != 1
+    for kind, content in containers.chunks(data):
+        behind |= kind == b"IDAT"
+        if kind in PNG_TEXTS:
+            texts += [(kind, content)] if containers.is_text(content) else []
+        elif kind not in (b"eXIf", b"pHYs") and parts.of_chunk(kind) is None:
+            more += [] if turned and kind in parts.GEOMETRIC_CHUNKS else [(kind, content, behind)]
+    return _with(found._replace(texts=tuple(texts)), "PNG", more)
+
+
+def of_boxes(data: bytes) -> Metadata:
+    """Metadata of a JPEG 2000: XMP, and the boxes that are copied as they are."""
+    found = b""
+    more: list[tuple[Any, ...]] = []
+    for kind, content, _ in containers.boxes(data):
+        if kind == b"uuid" and content.startswith(XMP_UUID):
+            found = found or content[16:]
+        elif kind in parts.COPIED_BOXES:
+            more.append((kind, content))
+    return _with(Metadata(xmp=found), "JPEG2000", more)
+
+
+def of_file(data: bytes) -> Metadata:
+    """Metadata of a JPEG's or TIFF's bytes, none of other files."""
+    if data.startswith(jpeg.SOI):
+        return of_jpeg(jpeg.head(data))
+    return _of_tiff(data, Metadata())
+
+
+def orientation(found: Metadata) -> int:
+    """How a JPEG's pixels are to be turned, 1..8, as EXIF or else XMP says; 1 where neither does or it is nonsense."""
+    value = 0
+    try:
+        for entry in tags.directory(found.exif, tags.first(found.exif)).entries:
+            if entry.tag == tags.ORIENTATION:
+                value = next(iter(tags.numbers(found.exif, entry)), 0)
+    except (ValueError, struct.error):
+        pass  # a broken EXIF block is no reason to refuse the pixels
+    if not value and (match := _xmp_orientation.search(found.xmp)):
+        value = int(match[2])
+    return value if 1 <= value <= 8 else 1
+
+
+def profile(segments: Iterable[jpeg.Segment]) -> bytes:
+    """The color profile in a JPEG's segments, empty where there is none."""
+    parts = [s.payload for s in segments if s.marker == jpeg.APP2 and s.payload.startswith(ICC)]
+    return b"".join(part[len(ICC) + 2 :] for part in sorted(parts, key=lambda part: part[len(ICC) : len(ICC) + 1]))
+
+
+def pictures(segments: Iterable[jpeg.Segment]) -> int:
+    """How many pictures a JPEG says it holds: more than 1 in a file of the Multi-Picture Format."""
+    for segment in segments:
+        if segment.marker == jpeg.APP2 and segment.payload.startswith(MPF):
+            try:
+                block = segment.payload[len(MPF) :]
+                for entry in tags.directory(block, tags.first(block)).entries:
+                    if entry.tag == 45057:  # NumberOfImages
+                        return tags.numbers(block, entry)[0]
+            except (IndexError, ValueError, struct.error):
+                return 1
+    return 1
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else value.encode() if isinstance(value, str) else b""
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:
+    """A resolution, None for what is none: Pillow hands on what files say, 0 and infinity too."""
+    try:
+        x, y = (float(number) for number in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < math.inf and 0 < y < math.inf else None
+
+
+def _raw_profile(info: dict[Any, Any], name: str) -> bytes:
+    """A block that ImageMagick wrote into a PNG's text as lines of hexadecimal digits."""
+    try:
+        block = bytes.fromhex("".join(str(info.get(f"Raw profile type {name}", "")).split("\n")[3:]))
+    except ValueError:
+        return b""
+    return block.removeprefix(EXIF)
+
+
+def _without_thumbnails(block: bytes) -> bytes:
+    """Photoshop's image resources without thumbnails and color profile; as they are where they are damaged."""
+    try:
+        return b"".join(one for kind, one in containers.resources(block) if kind not in parts.RESOURCES)
+    except ValueError:
+        return block
+
+
+# --- patching ------------------------------------------------------------------------------------------------------
+
+_xmp_orientation = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d+)")
+
+
+_orientation = orientation  # the argument of settled() hides its name
+
+
+def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> Metadata:
+    """Metadata true of a picture of so many pixels in sRGB whose file says `orientation`; without EXIF that is damaged.
+
+    An orientation other than 1 is written into EXIF, which is made if need be. Where the picture has been turned, so
+    are its resolution and what EXIF says of places in it; XMP loses these.
+    """
+    by = _orientation(found) if _orientation(found) != orientation else 1
+    dpi = found.dpi[::-1] if found.dpi and by > 4 else found.dpi
+    sides = {256: width, 257: height, 40962: width, 40963: height}
+    try:
+        block = found.exif and exif.patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
+        block = exif.places_turned(block, by, width, height) if block and by > 1 else block
+    except (ValueError, struct.error):
+        block = b""
+    packet = turned(xmp.true(found.xmp, bool(found.xmp_more), by > 1), orientation)
+    found = found._replace(exif=block, xmp=packet, dpi=dpi)
+    if orientation != 1 and _orientation(found) != orientation:
+        tree = (tags.tree(block) if block else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
+        found = found._replace(exif=tags.block(tree))
+    return found
+
+
+def turned(packet: bytes, orientation: int) -> bytes:
+    """An XMP packet that says this orientation, if it says any."""
+    return _xmp_orientation.sub(rb"\g<1>%d" % orientation, packet)
+
+
+# --- TIFF ----------------------------------------------------------------------------------------------------------
+
+
+def _belongs(tag: int, field: Any) -> bool:
+    """Whether a field of a first directory is in DESCRIPTIVE and of the right type, or an EXIF or GPS directory."""
+    if isinstance(field, dict):
+        return tag in (tags.EXIF_IFD, tags.GPS_IFD)
+    kind, value = field
+    return DESCRIPTIVE.get(tag) == kind and (kind < 3 or len(value) == tags.SIZES[kind])
+
+
+def _descriptive(tree: tags.Tree) -> tags.Tree:
+    return {tag: field for tag, field in tree.items() if _belongs(tag, field)}
+
+
+def _of_tiff(data: bytes, found: Metadata) -> Metadata:
+    """Metadata of a TIFF's first directory."""
+    try:
+        tree, iptc = tags.tree(data), resources_of_tiff(data)
+    except (ValueError, struct.error):
+        return found
+    kept = _descriptive(tree)
+    turned = int.from_bytes(tree.get(tags.ORIENTATION, (3, b"\1"))[1][:4], "little") > 1
+    more: list[tuple[Any, ...]] = [
+        (tag, *field)
+        for tag, field in tree.items()
+        if tag not in kept and tag not in parts.TAGS and tag not in OWN_TAGS and not isinstance(field, dict)
+    ]
+    found = found._replace(
+        exif=tags.block(kept) if kept else b"",
+        xmp=tree.get(XMP_TAG, (1, b""))[1],
+        iptc=_without_thumbnails(iptc),
+        dpi=found.dpi if 282 in tree else None,  # else Pillow says 1
+    )
+    return _with(found, "TIFF", [] if turned else more)  # what says where the pixels are is false of turned ones
+
+
+def resources_of_tiff(data: bytes) -> bytes:
+    """Photoshop's image resources of a TIFF, IPTC among them. Raises ValueError or struct.error."""
+    raw = {entry.tag: data[entry.start : entry.stop] for entry in tags.directory(data, tags.first(data)).entries}
+    iptc = raw.get(IPTC_TAG, b"")  # bytes, whatever its type says
+    block = bytes(raw.get(PHOTOSHOP_TAG, b""))
+    try:
+        has = 1028 in (kind for kind, _ in containers.resources(block))
+    except ValueError:
+        has = True  # nobody knows what: it stays as it is
+    if iptc and not has:  # as Photoshop has it
+        block = struct.pack(">4sHHI", b"8BIM", 1028, 0, len(iptc)) + iptc + bytes(len(iptc) % 2) + block
+    return block
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def settings(found: Metadata, format: str) -> dict[str, Any]:
+    """What Pillow's save() needs to write the metadata into formats that `insert` leaves to it."""
+    if format not in ("WEBP", "AVIF", "HEIF", "JXL", "BMP"):
+        return {}
+    if format == "BMP":
+        return {"dpi": found.dpi or (0, 0)}  # else Pillow says 96
+    return {name: getattr(found, name) for name in sorted(HOLDS[format]) if getattr(found, name)}
+
+
+def insert(data: bytes, found: Metadata, format: str) -> tuple[bytes, tuple[str, ...]]:
+    """A file that has just been written, with metadata, and notes on what did not fit; pixels stay as they are."""
+    own = found.parts if found.format == format else ()
+    if format == "JPEG":
+        segments, notes = segments_of(found)
+        return jpeg.splice(data, segments), notes
+    if format == "PNG":
+        early, late = (
+            [containers.chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1)
+        )
+        # behind the signature and IHDR; before IEND
+        return b"".join([data[:33], *_png(found), *early, data[33:-12], *late, data[-12:]]), ()
+    if format == "TIFF":
+        return _tiff(data, found, own), ()
+    if format == "JPEG2000":
+        own = (*([(b"uuid", XMP_UUID + found.xmp)] if found.xmp else []), *own)
+        return b"".join([data, *(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in own)]), ()
+    return data, ()
+
+
+def segments_of(found: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
+    """The segments of a JPEG with this metadata, JFIF first, and notes on what is too long for one."""
+    unit, x, y = (1, *(min(max(round(v), 1), 65535) for v in found.dpi)) if found.dpi else (0, 1, 1)
+    result = [jpeg.Segment(jpeg.APP0, b"JFIF\0" + struct.pack(">HBHHBB", 0x0101, unit, x, y, 0, 0))]
+    if found.exif:
+        result.append(jpeg.Segment(jpeg.APP1, EXIF + found.exif))
+    if found.xmp:
+        result.append(jpeg.Segment(jpeg.APP1, XMP + found.xmp))
+    result += [jpeg.Segment(jpeg.APP1, payload) for payload in found.xmp_more]
+    room = jpeg.MAX_PAYLOAD - len(IPTC)
+    parts = [found.iptc[at : at + room] for at in range(0, len(found.iptc), room)]
+    result += [jpeg.Segment(jpeg.APP13, IPTC + part) for part in parts]
+    result += [jpeg.Segment(jpeg.COM, comment) for comment in found.comments]
+    result += [jpeg.Segment(*part) for part in found.parts if found.format == "JPEG"]
+    long = [segment for segment in result if len(segment.payload) > jpeg.MAX_PAYLOAD]
+    notes = tuple(f"loss: dropped metadata of {len(s.payload):,} bytes, a JPEG segment holds 65,533" for s in long)
+    return [segment for segment in result if segment not in long], notes
+
+
+def _png(found: Metadata) -> Iterator[bytes]:
+    if found.dpi:
+        x, y = (min(round(value / 0.0254), 2**31 - 1) for value in found.dpi)
+        yield containers.chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+    if found.exif:
+        yield containers.chunk(b"eXIf", found.exif)
+    if found.xmp:
+        yield containers.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + found.xmp)
+    for kind, content in found.texts:
+        yield containers.chunk(kind, content)
+    for comment in found.comments:
+        yield containers.chunk(
+            b"iTXt", b"Comment\0\0\0\0\0" + comment.decode(errors="replace").replace("\0", "").encode()
+        )
+
+
+def _tiff(data: bytes, found: Metadata, more: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """A little-endian TIFF with its directory written anew behind it; its own tags, which point to the pixels, win."""
+    own = tags.tree(data)
+    extra: tags.Tree = {tag: (kind, value) for tag, kind, value in more}
+    for tag, field in (tags.tree(found.exif) if found.exif else {}).items():
+        if _belongs(tag, field) or not (isinstance(field, dict) or tag in {**DESCRIPTIVE, **parts.TAGS}):
+            extra[tag] = field
+    if found.dpi:
+        x, y = (struct.pack("<II", min(round(value * 1000), 2**32 - 1), 1000) for value in found.dpi)
+        extra |= {282: (5, x), 283: (5, y), 296: (3, struct.pack("<H", 2))}
+    if found.xmp:
+        extra[XMP_TAG] = (1, found.xmp)
+    if found.iptc:
+        extra[PHOTOSHOP_TAG] = (7, found.iptc)
+    if (
+        own.get(277, (3, b""))[1] == b"\4\0"
+    ):  # SamplesPerPixel: the fourth is alpha that has not been multiplied into the colors
+        extra[338] = (3, struct.pack("<H", 2))
+    data += bytes(len(data) % 2)
+    return b"II*\0" + struct.pack("<I", len(data)) + data[8:] + tags.emit(extra | own, len(data))

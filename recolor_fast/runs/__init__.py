@@ -1,0 +1,1 @@
+"""Run folders: options, rows, checkpoints, progress."""

@@ -1,0 +1,1 @@
+"""One iteration of the pair generator and critic."""
