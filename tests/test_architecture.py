@@ -73,6 +73,9 @@ photographs.provenance
 photographs.profiles
 photographs.pictures
 networks.space
+artefact.signatures
+artefact.plain
+artefact.engines
 artefact.runtime
 arguments.to_tensorrt
 coloring.pipeline

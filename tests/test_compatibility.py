@@ -217,14 +217,18 @@ def commands() -> list[str]:
 
 
 def resolved(name: str) -> object:
-    """The module or what is in it, of a dotted name."""
-    module, _, rest = name.rpartition(".")
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return getattr(importlib.import_module(module), rest)
+    """The module or what is in it, of a dotted name, as one import or attribute after the other."""
+    found: object = importlib.import_module(name.split(".")[0])
+    parts = name.split(".")
+    for end, last in enumerate(parts[1:], 2):
+        whole = ".".join(parts[:end])
+        try:
+            found = importlib.import_module(whole)
+        except ModuleNotFoundError as error:
+            if not f"{whole}.".startswith(f"{error.name}."):
+                raise
+            found = getattr(found, last)
+    return found
 
 
 @pytest.mark.parametrize("name", sorted({*PUBLIC, *mentioned()}))

@@ -15,8 +15,8 @@ from tests.trainings import arguments
 
 PACKAGE = Path(train.__file__).parent
 SPEAK_TO_USERS = """
-options train step/step step/fused runs/checkpoint machine/download runs/runs data/dali data/index data/loader data/sources losses/features
-losses/terms networks/generators networks/layers networks/critics networks/published
+options train step/step step/fused runs/checkpoint machine/download runs/runs data/dali data/index data/loader
+data/sources losses/features losses/terms networks/generators networks/layers networks/critics networks/published
 """.split()
 
 

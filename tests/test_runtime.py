@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from recolor_fast.artefact import runtime
+from recolor_fast.artefact import engines, plain, runtime
 from recolor_fast.machine import processors
 from recolor_fast.options import Options, only
 from recolor_fast.photographs import images
@@ -228,7 +228,7 @@ def test_random_bytes_are_refused(tmp_path: Path) -> None:
 
 def test_a_model_made_to_keep_the_check_busy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Millions of tiny values, and graphs in graphs in graphs."""
-    monkeypatch.setattr(runtime, "_MOST_FIELDS", 10_000)
+    monkeypatch.setattr(plain, "MOST_FIELDS", 10_000)
     path = artefacts.constant(tmp_path / "odd.onnx")
     whole = path.read_bytes()
     path.write_bytes(whole + b"\x28\0" * 10_000)
@@ -257,16 +257,16 @@ def test_the_check_reads_what_protobuf_reads() -> None:
         data = nested(*places, inside=tensor)
         assert onnx.ModelProto.FromString(data).SerializeToString()
         with pytest.raises(runtime.BadArtefact, match="external data"):
-            runtime._check_plain(data, "a.onnx")
+            plain.check(data, "a.onnx")
         overlong = data.replace(b"\x3a", b"\xba\x80\x00", 1)  # the graph's tag in three bytes
         assert onnx.ModelProto.FromString(overlong).graph == onnx.ModelProto.FromString(data).graph
         with pytest.raises(runtime.BadArtefact, match="external data"):
-            runtime._check_plain(overlong, "a.onnx")
+            plain.check(overlong, "a.onnx")
     domain = nested(7, 1, 7, inside=b"mine")
-    plain = nested(7, 1, 7, inside=b"")
+    standard = nested(7, 1, 7, inside=b"")
     with pytest.raises(runtime.BadArtefact, match="'mine'"):
-        runtime._check_plain(domain + plain, "a.onnx")
-    runtime._check_plain(plain + nested(7, 1, 7, inside=b"ai.onnx"), "a.onnx")
+        plain.check(domain + standard, "a.onnx")
+    plain.check(standard + nested(7, 1, 7, inside=b"ai.onnx"), "a.onnx")
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_external_data_is_never_read(place: str, tmp_path: Path, monkeypatch: py
     path = artefacts.change(artefacts.constant(tmp_path / "odd.onnx"), externalize)
     with pytest.raises(runtime.BadArtefact, match="external data"):
         runtime.load(path, "cpu")
-    monkeypatch.setattr(runtime, "_check_plain", lambda data, path: None)  # and were it not seen, it would not be read
+    monkeypatch.setattr(plain, "check", lambda data, path: None)  # and were it not seen, it would not be read
     with pytest.raises(runtime.BadArtefact, match=r"onnxruntime .* refuses it"):
         runtime.load(path, "cpu")
 
@@ -410,17 +410,17 @@ def test_the_tensorrt_that_onnxruntime_links_to_is_read_from_its_provider() -> N
         (b"libnvinfer_plugin.so.11\0libnvinfer.so.11\0", "libnvinfer.so.11", 11),
         (b"nvinfer_plugin_10.dll\0nvinfer_10.dll\0", "nvinfer_10.dll", 10),
     ):
-        found = runtime.needed_tensorrt(data)
+        found = engines.needed_tensorrt(data)
         assert found[:2] == (library, major)
         assert found[2].endswith(f">={major},<{major + 1}")
     with pytest.raises(runtime.NoProvider, match="links to no TensorRT"):
-        runtime.needed_tensorrt(b"nothing")
+        engines.needed_tensorrt(b"nothing")
 
 
 def test_tensorrt_options_are_ones_that_onnxruntime_knows(tmp_path: Path) -> None:
     """A key that it does not know is an error when the provider starts, which needs a GPU."""
     loaded = runtime.load(artefacts.painter(tmp_path / "a.onnx"), "cpu")
-    options = runtime.tensorrt_options(loaded, runtime.profiles("image", 64), tmp_path, 10)
+    options = engines.tensorrt_options(loaded.precision, engines.profiles("image", 64), tmp_path, 10)
     assert options["trt_profile_min_shapes"] == "rgb:1x16x16x3"
     assert options["trt_profile_max_shapes"] == "rgb:1x4096x4096x3"
     library = runtime._library("tensorrt")
@@ -429,7 +429,7 @@ def test_tensorrt_options_are_ones_that_onnxruntime_knows(tmp_path: Path) -> Non
     known = library.read_bytes()
     for key in options:
         assert key.encode() + b"\0" in known, key
-    assert runtime.profiles("chroma", 64) == {"gray": ((1, 1, 64, 64), (8, 1, 64, 64), (32, 1, 64, 64))}
+    assert engines.profiles("chroma", 64) == {"gray": ((1, 1, 64, 64), (8, 1, 64, 64), (32, 1, 64, 64))}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -437,9 +437,9 @@ def test_tensorrt_10_is_allowed_the_types_of_the_file_and_no_others(precision: s
     path = artefacts.change(artefacts.echo(tmp_path / "a.onnx"), set_metadata(precision=precision))
     loaded = runtime.load(path, "cpu")
     assert loaded.precision == precision
-    profile = runtime.profiles("chroma", 64)
+    profile = engines.profiles("chroma", 64)
     for major in (10, 11):
-        options = runtime.tensorrt_options(loaded, profile, tmp_path, major)
+        options = engines.tensorrt_options(loaded.precision, profile, tmp_path, major)
         allowed = {name for name in ("fp16", "int8") if options[f"trt_{name}_enable"]}
         assert allowed == ({precision} - {"fp32"} if major == 10 else set())
     assert options["trt_profile_opt_shapes"] == "gray:8x1x64x64"
@@ -449,46 +449,46 @@ def test_engines_lie_in_a_folder_of_the_user_alone(tmp_path: Path, monkeypatch: 
     if not hasattr(os, "getuid"):
         pytest.skip("this system has no owners of files")
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
-    folder = runtime.private_cache()
+    folder = engines.private_cache()
     assert folder.parent == tmp_path / "cache"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert runtime.private_cache() == folder
+    assert engines.private_cache() == folder
     folder.chmod(0o755)
     with pytest.raises(runtime.NoProvider, match=r"open to other users.*chmod 700"):
-        runtime.private_cache()
+        engines.private_cache()
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(runtime.NoProvider, match="is a link"):
-        runtime.private_cache()
+        engines.private_cache()
     folder.unlink()
     folder.mkdir(mode=0o700)
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     with pytest.raises(runtime.NoProvider, match="open to other users"):
-        runtime.private_cache()
+        engines.private_cache()
 
 
 def test_an_engine_is_cached_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path))
-    cache = runtime.private_cache()
+    cache = engines.private_cache()
 
     def stopped() -> None:
-        with runtime._engines("key", "timing") as folder:
+        with engines.engines("key", "timing") as folder:
             (folder / "half.engine").write_bytes(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert list(cache.iterdir()) == []
-    with runtime._engines("key", "timing") as folder:
+    with engines.engines("key", "timing") as folder:
         assert not (cache / "key").exists()
         (folder / "a.engine").write_bytes(b"whole")
         (folder / "sm90.timing").write_bytes(b"measured")
     assert [path.name for path in (cache / "key").iterdir()] == ["a.engine"]
-    with runtime._engines("key", "timing") as folder:
+    with engines.engines("key", "timing") as folder:
         assert folder == cache / "key"
-    with runtime._engines("other", "timing") as folder, runtime._engines("other", "timing") as second:
+    with engines.engines("other", "timing") as folder, engines.engines("other", "timing") as second:
         assert (folder / "sm90.timing").read_bytes() == (second / "sm90.timing").read_bytes() == b"measured"
         (folder / "first").touch()
         (second / "second").touch()
@@ -523,7 +523,7 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
     monkeypatch.setattr(runtime, "_session", session)
     monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
     monkeypatch.setattr(runtime, "_library", lambda provider: tmp_path / "provider.so")
-    monkeypatch.setattr(runtime, "_compute_capability", lambda: gpu["sm"])
+    monkeypatch.setattr(engines, "compute_capability", lambda: gpu["sm"])
     monkeypatch.setattr(runtime.ort(), "get_available_providers", lambda: [runtime.TENSORRT])
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: SimpleNamespace(getInferLibVersion=lambda: gpu["version"]))
     one, other = artefacts.constant(tmp_path / "a.onnx"), artefacts.echo(tmp_path / "b.onnx")
@@ -538,11 +538,11 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
         gpu.update(changes)
         assert runtime.load(path, "tensorrt").provider == runtime.TENSORRT
         assert len(built) == builds
-    engines = [folder for folder in runtime.private_cache().iterdir() if not folder.name.startswith("timing")]
-    assert len(engines) == 4
-    assert not list(runtime.private_cache().glob(".*"))
+    kept = [folder for folder in engines.private_cache().iterdir() if not folder.name.startswith("timing")]
+    assert len(kept) == 4
+    assert not list(engines.private_cache().glob(".*"))
     assert given[1] == given[-1]  # the same model found its engine again
-    assert given[1] in engines
+    assert given[1] in kept
 
 
 def test_compute_capability_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -563,10 +563,10 @@ def test_compute_capability_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> N
 
     driver = Driver()
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: driver)
-    assert runtime._compute_capability() == "121"
+    assert engines.compute_capability() == "121"
     driver.fails = 100
     with pytest.raises(runtime.NoProvider, match="CUDA error 100"):
-        runtime._compute_capability()
+        engines.compute_capability()
 
 
 def test_an_unknown_provider_and_no_threads_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import onnxruntime
 import pytest
 import torch
 
-from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact import engines, proof, runtime
 from recolor_fast.export import to_tensorrt
 from tests import artefacts
 from tests.photographs import write_jpegs
@@ -173,7 +173,7 @@ def stand_in(version: int = 11, fails: str = "", off: int = 0) -> SimpleNamespac
     )
 
 
-PROFILE = runtime.profiles("chroma", 64)
+PROFILE = engines.profiles("chroma", 64)
 
 
 @pytest.mark.parametrize(("version", "flags"), [(10, 2), (11, 2), (12, 0)])
@@ -236,7 +236,7 @@ def test_an_engine_runs_any_batch_of_its_profile_in_its_stream(tmp_path: Path) -
 def test_the_difference_is_that_of_the_engine(make, off: int, tmp_path: Path) -> None:
     trt, path = stand_in(off=off), make(tmp_path / "a.onnx")
     artefact = runtime.load(path, "cpu")
-    shapes = runtime.profiles(artefact.graph, 64)
+    shapes = engines.profiles(artefact.graph, 64)
     engine = to_tensorrt.Engine(trt, to_tensorrt.build(trt, path.read_bytes(), shapes, 0, b"")[0], 7)
     shape = {"chroma": (2, 1, 64, 64), "image": (1, 40, 50, 3)}[artefact.graph]
     batches = [np.random.default_rng(seed).integers(60, 200, shape, dtype=np.uint8) for seed in range(3)]
@@ -253,7 +253,7 @@ def test_photographs_come_in_batches_of_the_profile(tmp_path: Path) -> None:
     image = runtime.load(artefacts.painter(tmp_path / "b.onnx"), "cpu")
 
     def shapes(artefact, batch, sides=(16, 64, 128)):
-        (profile,) = runtime.profiles(artefact.graph, 64, batch, sides).values()
+        (profile,) = engines.profiles(artefact.graph, 64, batch, sides).values()
         views = to_tensorrt.photographs(artefact, str(tmp_path / "photographs"), 5, profile)
         assert all(one.dtype == np.uint8 for view in views for one in view.inputs)
         return [view.inputs[0].shape for view in views]

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from recolor_fast.arguments import foreign
-from recolor_fast.artefact import runtime
+from recolor_fast.artefact import signatures
 from recolor_fast.machine import starting
 
 
@@ -20,7 +20,7 @@ class Arguments:
     """Artefact, an .onnx file of to_onnx.py. Its precision is the engine's."""
     batch: tuple[int, int, int] | None = None
     """Least, usual and largest batch; none set: 1 8 32 for the graph chroma, 1 1 1 for image."""
-    sides: tuple[int, int, int] = runtime.SIDES
+    sides: tuple[int, int, int] = signatures.SIDES
     """Least, usual and largest height and width, pixels, of what the graph image takes."""
     workspace: int = 0
     """MiB of GPU memory that building may take for scratch; 0: all there is."""

@@ -11,85 +11,40 @@ import importlib
 import json
 import os
 import re
-import shutil
 import sys
 import threading
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from functools import cache
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
 
+from recolor_fast.artefact import engines, plain
 from recolor_fast.artefact.hints import Hint, draw
+from recolor_fast.artefact.signatures import (
+    CPU,
+    CUDA,
+    GPUS,
+    GRAPHS,
+    OPENVINO,
+    TENSORRT,
+    BadArtefact,
+    NoProvider,
+    Precision,
+    Provider,
+    one_line,
+    ort,
+)
 from recolor_fast.machine import extras, processors
-from recolor_fast.machine.errors import UserError
-from recolor_fast.machine.files import SHIPPED, NotPrivate, private_folder
+from recolor_fast.machine.files import SHIPPED
 from recolor_fast.photographs import chroma, images
 from recolor_fast.photographs.preparation import Preparation, from_options
 
-Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
-Precision = Literal["fp32", "fp16", "int8"]
-GRAPHS = {  # inputs and last the output: name, type and shape; None is any length, 0 the side of the options
-    # prepared luminance -> JFIF Cb and Cr
-    "chroma": (("gray", "uint8", (None, 1, 0, 0)), ("cbcr", "uint8", (None, 2, 0, 0))),
-    # prepares and merges by itself
-    "image": (("rgb", "uint8", (None, None, None, 3)), ("colored", "uint8", (None, None, None, 3))),
-    # chroma that follows colors given at some places (hints.planes)
-    "hints": (
-        ("gray", "uint8", (None, 1, 0, 0)),
-        ("hints", "float", (None, 3, 0, 0)),
-        ("cbcr", "uint8", (None, 2, 0, 0)),
-    ),
-}
-CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
-GPUS = (CUDA, TENSORRT)
-BATCHES = {
-    "chroma": (1, 8, 32),
-    "image": (1, 1, 1),
-    "hints": (1, 1, 8),
-}  # least, usual and most of what a TensorRT engine takes at once
-SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
-MAX_BYTES = 2**31 - 1  # of an ONNX file: protobuf's own limit
 _FATAL = 4  # onnxruntime's severity: its log tells of missing GPUs, and its errors come as exceptions as well
-
-
-class BadArtefact(UserError):
-    """A file that is no usable artefact; the text is one sentence that names it and says what to do."""
-
-    exit_code = 4
-
-
-class NoProvider(UserError):
-    """A provider that cannot run here; the text is one sentence that names it and says what to install."""
-
-    exit_code = 4
-
-    def __init__(self, provider: str, reason: str, advice: str):
-        super().__init__(f"provider {provider}: {reason}; {advice}")
-        self.reason = reason
-
-
-class NoRuntime(NoProvider):
-    """No onnxruntime, so no provider at all."""
-
-    def __init__(self, reason: str):
-        ValueError.__init__(self, reason)
-        self.reason = reason
-
-
-@cache
-def ort() -> Any:
-    """onnxruntime, imported when it is first needed. Raises NoRuntime."""
-    if reason := extras.no_onnxruntime():
-        raise NoRuntime(reason)
-    return importlib.import_module("onnxruntime")
 
 
 class Artefact(NamedTuple):
@@ -133,7 +88,7 @@ class Artefact(NamedTuple):
             return self.session.run([wanted], feeds)[0]
         except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
             name = OPENVINO if self.provider == OPENVINO else "onnxruntime"
-            raise RuntimeError(f"{name} failed: {_one_line(error)[:200]}") from error
+            raise RuntimeError(f"{name} failed: {one_line(error)[:200]}") from error
 
     def chroma(self, gray: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray:
         """Chroma of uint8 luminance (H,W) of any size: uint8 (2,h,w), JFIF Cb and Cr, 128 neutral.
@@ -188,8 +143,8 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     if threads < 1:
         raise ValueError(f"threads {threads}: expected 1 or more")
     ort()
-    data = _read(path)
-    _check_plain(data, path)
+    data = plain.read(path)
+    plain.check(data, path)
     try:
         session = _session(data, [CPU], threads)  # first: what the CPU refuses is the file's fault, not a GPU's
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
@@ -229,140 +184,15 @@ def _session(data: bytes, providers: list[Any], threads: int) -> Any:
     return ort().InferenceSession(data, settings, providers=providers, enable_fallback=0)
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
-
-_ELSE = "give the .onnx file of an export"
-_KINDS = (  # what files that are no ONNX begin with, byte by byte, and what they are
-    (
-        rb"PK\x03\x04|\x80[\x02-\x05]",
-        "a PyTorch file, never loaded as it may hold code; export its run to .onnx",
-    ),
-    (rb".{4}ORTM", "a model in onnxruntime's own format (.ort); " + _ELSE),
-    (rb"[fp]trt", "a TensorRT engine, which is never loaded as it is native code; " + _ELSE),
-    (rb"\s*<", "a web page or other markup, perhaps of a failed download; " + _ELSE),
-    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with git lfs pull"),
-)
-_SUFFIXES = {  # for files whose first bytes say nothing
-    **dict.fromkeys((".engine", ".plan", ".trt"), _KINDS[2][1]),
-    **dict.fromkeys((".pt", ".pt2", ".pth", ".ckpt"), _KINDS[0][1]),
-    ".ort": _KINDS[1][1],
-}
-
-
-def _read(path: str | Path) -> bytes:
-    """The bytes of a regular file that may be a model. Raises BadArtefact."""
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # a folder; reading a FIFO would wait, and a device has no end
-            raise BadArtefact(f"{path}: a folder or no regular file; {_ELSE}")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(64)
-            kind = next((what for start, what in _KINDS if re.match(start, head, re.S)), None)
-            if kind := kind or _SUFFIXES.get(path.suffix.lower()):
-                raise BadArtefact(f"{path}: {kind}")
-            if not head:
-                raise BadArtefact(f"{path}: the file is empty; {_ELSE}")
-            if size > MAX_BYTES:
-                raise BadArtefact(f"{path}: {size:,} bytes, an ONNX file has at most {MAX_BYTES:,}; {_ELSE}")
-            return head + file.read(MAX_BYTES)
-    except OSError as error:
-        raise BadArtefact(f"{path}: cannot be read ({error.strerror}); {_ELSE}") from error
-    except MemoryError as error:
-        raise BadArtefact(f"{path}: {size:,} bytes do not fit into memory; {_ELSE}") from error
-
-
-# The fields of ONNX's messages below which code and other files can be referred to (onnx.proto3): the number of a field
-# and what it is. "refused" and "external" are what an artefact must not have.
-_MESSAGES: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "functions"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute", 7: "domain"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {13: "external", 14: "location"},
-}
-_REFUSED = {
-    "training": "a training graph",
-    "functions": "functions of its own",
-    "external": "external data, tensors that lie in other files",
-    "location": "external data, tensors that lie in other files",
-}
-_DEEPEST = 32  # messages inside each other; an If inside an If takes three
-_MOST_FIELDS = 4_000_000  # of all messages: an export has some thousands; keeps the walk below some seconds
-
-
-def _check_plain(data: bytes, path: str | Path) -> None:
-    """Raises BadArtefact unless these are the bytes of one plain ONNX model: standard operators, everything inside.
-
-    Walks protobuf's wire format, as onnxruntime would take operators of its own (among them EPContext, native code)
-    and files that tensors name. Any occurrence counts, also one that a parser would overwrite by a later one.
-    """
-    budget = _MOST_FIELDS
-    waiting = [("model", 0, len(data), 0)]
-    try:
-        while waiting:
-            message, at, end, depth = waiting.pop()
-            if depth > _DEEPEST:
-                raise BadArtefact(f"{path}: graphs nested more than {_DEEPEST} deep; export it again")
-            known = _MESSAGES[message]
-            while at < end:
-                budget -= 1
-                if not budget:
-                    raise BadArtefact(f"{path}: more than {_MOST_FIELDS:,} values, as no export has; {_ELSE}")
-                tag, at = _varint(data, at, end)
-                field, wire, start = tag >> 3, tag & 7, at
-                if wire == 0:
-                    value, at = _varint(data, at, end)
-                elif wire == 2:
-                    value, start = _varint(data, at, end)
-                    at = start + value
-                elif wire in (1, 5):
-                    at += 8 if wire == 1 else 4
-                if wire not in (0, 1, 2, 5) or not 0 < field < 2**29 or at > end:
-                    raise IndexError
-                kind = known.get(field)
-                if kind in _REFUSED and not (kind == "location" and wire == 0 and value == 0):
-                    raise BadArtefact(f"{path}: it has {_REFUSED[kind]}, which is refused; export it again as one file")
-                if kind == "domain" and wire == 2 and (domain := data[start:at]) not in (b"", b"ai.onnx"):
-                    name = domain[:40].decode(errors="replace")
-                    raise BadArtefact(
-                        f"{path}: it has operators of {name!r}, expected those of ONNX alone (no custom operators, no "
-                        "compiled EPContext); export it again"
-                    )
-                if kind in _MESSAGES and wire == 2:
-                    waiting.append((kind, start, at, depth + 1))
-    except IndexError:
-        raise BadArtefact(f"{path}: cut off, damaged or no ONNX model at all; {_ELSE}") from None
-
-
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """A protobuf integer and where it ends. IndexError where there is none before `end`."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise IndexError
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise IndexError
-
-
 def _refusal(error: Exception) -> str:
     """Why onnxruntime takes no session on a model whose bytes are in order, and what to do."""
-    reason = _one_line(error)
+    reason = one_line(error)
     newer = re.search(r"Opset \d+ is under|support for domain \S+ is till opset \d+|max supported IR version", reason)
     if newer:
         what = re.search(r"till opset \d+|max supported IR version: \d+", reason)
         limit = f" ({what.group()})" if what else ""
         return f"newer than onnxruntime {ort().__version__} takes{limit}; install a newer one or export it again"
     return f"onnxruntime {ort().__version__} refuses it, export it again ({reason[:200]})"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _shape(lengths: Sequence[int | None]) -> str:
@@ -390,7 +220,7 @@ def _artefact(session: Any, path: str | Path) -> Artefact:
     try:
         options = from_options(json.loads(metadata["recolor_fast.options"]))  # the others say how it was trained
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadArtefact(f"{path}: its options cannot be read ({_one_line(error)[:200]}); export it again") from error
+        raise BadArtefact(f"{path}: its options cannot be read ({one_line(error)[:200]}); export it again") from error
     expected = [
         (name, f"tensor({type})", [options.size if length == 0 else length for length in shape])
         for name, type, shape in GRAPHS[graph]
@@ -456,7 +286,7 @@ def _checked(provider: str, data: bytes, providers: list[Any], threads: int, adv
     try:
         session = _session(data, providers, threads)
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
-        raise NoProvider(provider, f"onnxruntime failed ({_one_line(error)[:300]})", advice) from error
+        raise NoProvider(provider, f"onnxruntime failed ({one_line(error)[:300]})", advice) from error
     if session.get_providers()[0] != wanted:  # it leaves out, in silence, a provider that does not start
         # Asked only now: loaded before onnxruntime itself loads it, a provider would start up without its host.
         reason = _load_error(str(_library(provider))) or f"its {provider} provider does not start"
@@ -469,19 +299,19 @@ def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> Any:
     _need_cuda("tensorrt")
     if TENSORRT not in ort().get_available_providers() or not _library("tensorrt").is_file():
         raise NoProvider("tensorrt", f"onnxruntime {ort().__version__} has none", "use provider cuda")
-    library, major, wheel = needed_tensorrt(_library("tensorrt").read_bytes())
+    library, major, wheel = engines.needed_tensorrt(_library("tensorrt").read_bytes())
     with suppress(ImportError, OSError):
         importlib.import_module("tensorrt_libs")  # of NVIDIA's wheels: it loads the libraries that lie in it
     try:
         version = ctypes.CDLL(library).getInferLibVersion()
     except (OSError, AttributeError) as error:
         raise NoProvider("tensorrt", str(error), f"pip install '{wheel}', or use provider cuda") from error
-    sm, profile = _compute_capability(), profiles(artefact.graph, artefact.options.size)
+    sm, profile = engines.compute_capability(), engines.profiles(artefact.graph, artefact.options.size)
     key = json.dumps([hashlib.sha256(data).hexdigest(), sm, version, ort().__version__, profile])
     try:
-        with _engines(hashlib.sha256(key.encode()).hexdigest()[:32], f"timing-{version}-sm{sm}") as folder:
-            settings = tensorrt_options(artefact, profile, folder, major)
-            advice = f"remove {private_cache()} to build its engine anew, or use provider cuda"
+        with engines.engines(hashlib.sha256(key.encode()).hexdigest()[:32], f"timing-{version}-sm{sm}") as folder:
+            settings = engines.tensorrt_options(artefact.precision, profile, folder, major)
+            advice = f"remove {engines.private_cache()} to build its engine anew, or use provider cuda"
             return _checked("tensorrt", data, [(TENSORRT, settings), (CUDA, CUDA_OPTIONS), CPU], threads, advice)
     except OSError as error:
         raise NoProvider("tensorrt", f"its cache cannot be used ({error})", "set RECOLOR_FAST_CACHE") from error
@@ -503,9 +333,9 @@ class _OpenVINO:
             core = openvino.Core()
             self._model = core.compile_model(core.read_model(data), "CPU", settings)
         except ImportError as error:
-            raise NoProvider("openvino", _one_line(error), "pip install openvino, or use provider cpu") from error
+            raise NoProvider("openvino", one_line(error), "pip install openvino, or use provider cpu") from error
         except Exception as error:  # RuntimeErrors of its C++
-            raise NoProvider("openvino", f"it failed ({_one_line(error)[:300]})", "use provider cpu") from error
+            raise NoProvider("openvino", f"it failed ({one_line(error)[:300]})", "use provider cpu") from error
         self._requests = threading.local()  # a request computes one batch at a time
 
     def run(self, wanted: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -513,90 +343,6 @@ class _OpenVINO:
             self._requests.own = self._model.create_infer_request()
         results = self._requests.own.infer(given)
         return [np.array(results[name]) for name in wanted]
-
-
-def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
-    """The TensorRT library that onnxruntime's provider, given as bytes, links to, its major version, and the pip
-    requirement that has it. Raises NoProvider."""
-    found = re.search(rb"libnvinfer\.so\.(\d+)|nvinfer_(\d+)\.dll", provider)
-    if not found:
-        raise NoProvider("tensorrt", "onnxruntime's provider links to no TensorRT known here", "use provider cuda")
-    major = int(found.group(1) or found.group(2))
-    cuda = str(getattr(ort(), "cuda_version", "") or "13").split(".")[0]
-    return found.group().decode(), major, f"tensorrt-cu{cuda}>={major},<{major + 1}"
-
-
-def profiles(
-    graph: str, size: int, batch: tuple[int, int, int] | None = None, sides: tuple[int, int, int] = SIDES
-) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Shapes a TensorRT engine is built for: each input's name, and its least, usual and largest shape.
-
-    `size` is that of the options; `batch` (None: BATCHES) and `sides`, pixels, are least, usual and largest too.
-    """
-    return {
-        name: tuple(
-            (count, *(side if length is None else length or size for length in shape[1:]))
-            for count, side in zip(batch or BATCHES[graph], sides)
-        )
-        for name, _, shape in GRAPHS[graph][:-1]
-    }
-
-
-def tensorrt_options(
-    artefact: Artefact, profile: dict[str, tuple[tuple[int, ...], ...]], folder: Path, major: int
-) -> dict[str, Any]:
-    """Options of onnxruntime's TensorRT provider that keeps its engine and timing cache in a folder."""
-    texts = [",".join(f"{name}:{'x'.join(map(str, shapes[i]))}" for name, shapes in profile.items()) for i in range(3)]
-    return {
-        "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": True,
-        "trt_timing_cache_path": str(folder),
-        "trt_engine_hw_compatible": False,
-        **dict(zip(("trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes"), texts)),
-        # With TensorRT 10 onnxruntime builds weakly typed networks, which refuse types of the file that no flag allows
-        # (microsoft/onnxruntime issue 13381); from 11 on the file's types alone count.
-        "trt_fp16_enable": artefact.precision == "fp16" and major < 11,
-        "trt_int8_enable": artefact.precision == "int8" and major < 11,
-    }
-
-
-def private_cache() -> Path:
-    """The folder of TensorRT's engines, native code that is loaded unseen: made for this user alone (mode 0700).
-
-    Raises OSError where it cannot be made, and NoProvider where others own it or may write to it.
-    """
-    try:
-        return private_folder("tensorrt")
-    except NotPrivate as error:
-        advice = "remove it, or chmod 700 it if only you ever wrote to it"
-        raise NoProvider("tensorrt", f"{error}, and engines are native code", advice) from error
-
-
-@contextmanager
-def _engines(key: str, timing: str) -> Iterator[Path]:
-    """The private folder of one engine; while it is built another one, which takes its place when it is complete.
-
-    onnxruntime writes engines in place: a kill would leave half of one, and two processes would mix theirs.
-    `timing` names TensorRT's measurements of its kernels, which all engines of one GPU and version share.
-    """
-    cache = private_cache()
-    if (cache / key).is_dir():
-        yield cache / key
-        return
-    part = cache / f".{uuid.uuid4().hex}.part"
-    part.mkdir(mode=0o700)
-    try:
-        for known in (cache / timing).glob("*.timing"):
-            shutil.copy(known, part)
-        yield part
-        (cache / timing).mkdir(mode=0o700, exist_ok=True)
-        for measured in part.glob("*.timing"):
-            os.replace(measured, cache / timing / measured.name)
-        with suppress(OSError):  # another process was faster: its engine is as good
-            part.rename(cache / key)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def place(artefact: Artefact) -> str:
@@ -619,17 +365,3 @@ def gpu_name() -> str:
     failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
     failed = failed or driver.cuDeviceGetName(name, len(name), device)
     return "" if failed else name.value.decode(errors="replace")
-
-
-def _compute_capability() -> str:
-    """Of the first visible NVIDIA GPU, as in "90" for 9.0, from the driver. Raises NoProvider without one."""
-    driver = ctypes.CDLL(extras.DRIVER)
-    device, values = ctypes.c_int(), []
-    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
-    for attribute in (75, 76):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
-        value = ctypes.c_int()
-        failed = failed or driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-        values.append(str(value.value))
-    if failed:
-        raise NoProvider("tensorrt", f"the NVIDIA driver sees no GPU (CUDA error {failed})", "use provider cpu")
-    return "".join(values)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from recolor_fast.arguments.to_tensorrt import Arguments, parse
-from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact import engines, proof, runtime, signatures
 from recolor_fast.data import loader
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import Failed, UserError
@@ -189,11 +189,11 @@ def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shape
         raise UserError(
             f"{arguments.model}: graph hints runs in onnxruntime; give an artefact of graph chroma or image"
         )
-    batch = arguments.batch or runtime.BATCHES[artefact.graph]
+    batch = arguments.batch or signatures.BATCHES[artefact.graph]
     for name, values in (("batch", batch), ("sides", arguments.sides)):
         if not 1 <= values[0] <= values[1] <= values[2]:
             raise UserError(f"{name} {values}: expected least, usual and largest, 1 or more")
-    return runtime.profiles(artefact.graph, artefact.options.size, batch, arguments.sides)
+    return engines.profiles(artefact.graph, artefact.options.size, batch, arguments.sides)
 
 
 def prove(
@@ -202,7 +202,7 @@ def prove(
     """Build, compare and time: the results, and the engine."""
     model = arguments.model.read_bytes()
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
-    timings = runtime.private_cache() / f"builder-{trt.__version__}-sm{capability}.timing"
+    timings = engines.private_cache() / f"builder-{trt.__version__}-sm{capability}.timing"
     timing = timings.read_bytes() if timings.is_file() else b""
     plan, timing = build(trt, model, shapes, arguments.workspace * 2**20, timing)
     if timing:
