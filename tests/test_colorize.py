@@ -144,6 +144,7 @@ def test_one_image_to_a_file_or_a_folder(photos: Path, model: Path, tmp_path: Pa
 
 
 def test_quality(photos: Path, model: Path, tmp_path: Path) -> None:
+    assert colorize.Settings().quality == pictures.Writing().quality  # one default, of the command and of Python
     for quality in (10, 95):
         assert run(photos / "a.jpg", tmp_path / f"{quality}.jpg", "--quality", quality, model=model) == 0
     assert (tmp_path / "10.jpg").stat().st_size < (tmp_path / "95.jpg").stat().st_size

@@ -69,7 +69,7 @@ def test_a_color_comes_back_from_its_lab():
     ("text", "reason"),
     [
         ("[]", "expected {"),
-        ("{", "Expecting property name"),
+        ("{", "not JSON: Expecting property name"),
         ('{"a.jpg": [{"x": 1, "y": 2}]}', "expected x, y, color and perhaps radius"),
         ('{"a.jpg": [{"x": 1, "y": 2, "color": "red"}]}', "color 'red': expected #rrggbb"),
         ('{"a.jpg": [{"x": "1", "y": 2, "color": "#ff0000"}]}', "as numbers of pixels"),
@@ -84,6 +84,14 @@ def test_a_file_of_hints_that_cannot_be_used_is_named(text, reason, tmp_path):
     with pytest.raises(ValueError, match=r"hints\.json") as caught:
         hints.read(path)
     assert reason in str(caught.value)
+
+
+def test_hints_that_are_no_file_end_the_command_in_one_line(tmp_path, capsys):
+    gray_file(tmp_path / "a.png")
+    command = [str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--hints"]
+    for path, reason in ((tmp_path / "none.json", "No such file or directory"), (tmp_path, "Is a directory")):
+        assert colorize.main([*command, str(path)]) == 2
+        assert capsys.readouterr().err == f"hints {path}: cannot be read ({reason}); give a JSON file\n"
 
 
 def test_hints_are_found_by_the_longest_name_that_a_path_ends_with(tmp_path):

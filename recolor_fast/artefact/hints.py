@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from recolor_fast.machine.errors import UserError
+
 MOST = 1000  # hints of one photograph
 RADIUS = 0.01  # of a hint that says none, of the longer side
 
@@ -86,14 +88,18 @@ def checked(values: Any) -> tuple[Hint, ...]:
 
 
 def read(path: Path) -> dict[str, tuple[Hint, ...]]:
-    """The hints of a file {name of a photograph: [hints]} by name. Raises ValueError, naming the file, and OSError."""
+    """The hints of a file {name of a photograph: [hints]} by name. Raises UserError, naming the file."""
     try:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict):
             raise ValueError('expected {"photograph.jpg": [{"x": 10, "y": 20, "color": "#c08040"}]}')
         return {name: checked(given) for name, given in values.items()}
+    except OSError as error:
+        raise UserError(f"hints {path}: cannot be read ({error.strerror}); give a JSON file") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"hints {path}: not JSON: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"hints {path}: {error}") from error
+        raise UserError(f"hints {path}: {error}") from error
 
 
 class Given:

@@ -27,7 +27,7 @@ LOOK = chroma.Look()
 class Settings(NamedTuple):
     """How pictures are colored and written."""
 
-    quality: int = 95
+    quality: int = pictures.AS_USUAL.quality
     """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
     format: str = ""
     """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
@@ -54,8 +54,9 @@ class Settings(NamedTuple):
     """The old name of --color skip."""
     in_place: tyro.conf.FlagCreatePairsOff[bool] = False
     """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
-    second run changes nothing; so are links. Owner, mode, access list and extended attributes are kept; what cannot be
-    written back whole (GIF, several frames, a video behind the picture, a file of several names) fails, named."""
+    second run changes nothing; so are links. New files keep owner, mode, access list and extended attributes. What
+    cannot be written back whole (GIF, several frames, a video behind the picture, a file of several names) fails,
+    named."""
     keep_times: tyro.conf.FlagCreatePairsOff[bool] = False
     """Give outputs the times of their inputs: last read, last written."""
     pages: Literal["first", "all"] = "first"
@@ -158,7 +159,8 @@ def color(
     them; of a file of several pages they are the first one's. ValueError where the artefact follows none.
     """
     if given is not None and artefact.graph != "hints":
-        raise ValueError(f"hints with model {artefact.name}: it follows none; give one exported with --graph hints")
+        what = "it follows none; give no model, or one exported with --graph hints"
+        raise ValueError(f"hints with model {artefact.name}: {what}")
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
     made_by = made(artefact, settings)

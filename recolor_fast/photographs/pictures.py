@@ -71,7 +71,7 @@ class Writing(NamedTuple):
     """How pictures are written."""
 
     quality: int = 95
-    """Of JPEG, WebP and AVIF, 1..100; other formats lose nothing. With `lossless_luma` it is the chroma's."""
+    """Of JPEG, WebP, AVIF, HEIF and JXL, 1..100; others lose nothing. With `lossless_luma` it is the chroma's."""
     metadata: Literal["keep", "drop"] = "keep"
     """EXIF, XMP, IPTC, comments, resolution and text of the input, or none of these."""
     lossless_luma: bool = False
