@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from skimage import data
 
 from recolor_fast import colorize
 from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact.hints import Hint
 from recolor_fast.networks.space import to_lab, to_rgb01
 from recolor_fast.options import from_metadata
 from recolor_fast.photographs import images
@@ -161,3 +163,24 @@ def test_the_same_comes_out_twice_and_alone_or_with_others(artefacts, chroma, im
         assert np.array_equal(together, artefact.run(batch))
         alone = np.concatenate([artefact.run(one[None]) for one in batch])
         assert np.abs(together.astype(int) - alone).max() <= 1  # a runtime may sum in another order
+
+
+def test_a_hint_colors_its_object_and_stops_at_its_edges(artefacts):
+    """On a real photograph: two places of a flight suit made blue."""
+    gray = images.gray(data.astronaut())
+    given = [Hint(250, 420, "#2050c0"), Hint(150, 420, "#2050c0")]
+    free, asked = (
+        to_lab(
+            to_rgb01(torch.from_numpy(colorize.colorize(artefacts["hints"], gray, hints=hints)).permute(2, 0, 1)[None])
+        )
+        for hints in ((), given)
+    )
+    moved = (asked - free)[0, 1:].numpy()
+
+    def change(rows: slice, columns: slice) -> float:
+        return float(np.hypot(*moved[:, rows, columns].mean((1, 2))))
+
+    assert change(slice(330, 480), slice(120, 250)) > 25  # the suit, 20 times as far as the places reach
+    assert change(slice(90, 170), slice(190, 260)) < 2  # the face above it
+    assert change(slice(20, 100), slice(300, 350)) < 2  # the wall behind
+    assert change(slice(20, 200), slice(10, 60)) < 2  # the flag
