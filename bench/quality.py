@@ -45,13 +45,14 @@ from scipy.stats import t as student  # comes with scikit-image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import report
 from bench.paper import PaperStep
-from recolor_fast import resolve, train
+from recolor_fast import resolve
 from recolor_fast.data import chosen, loader
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
+from recolor_fast.runs import validation
 from recolor_fast.step.step import Step
 
 # name -> what it changes in the options that the paper's way is trained with
@@ -162,7 +163,7 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
         steps = steps_of(seed)
         trained = train_together(steps, options, photographs.train)
         for name, run in trained.items():
-            found, _, _ = train.validate(cast(Step, steps[name]), val_gray, val_rgb)
+            found, _, _ = validation.validate(cast(Step, steps[name]), val_gray, val_rgb)
             del found["ab_rmse/gray"]  # says nothing of the system
             runs.setdefault(name, []).append(Run(run.seconds, run.quantities | found))
             said = ", ".join(f"{quantity} {value:.4g}" for quantity, value in runs[name][-1].quantities.items())

@@ -81,6 +81,14 @@ def for_photographs(options: Whole, count: int, device: torch.device | str | Non
     return replace(options, loader=loader, cache=cache)
 
 
+def in_stored_pieces(options: Whole, stored: Options) -> Whole:
+    """`options` with the micro-batch of the run that they resume, where that had to be made smaller than theirs."""
+    if not stored.micro_batch or (options.micro_batch or options.batch) <= stored.micro_batch:
+        return options
+    print(f"continuing with --micro-batch {stored.micro_batch}, as this run had no memory for more", file=sys.stderr)
+    return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
+
+
 def data(given: str, option: str = "data", advice: str = sources.EXPECTED) -> str:
     """The value of `data` with "auto" replaced by what is there, "imagenette" or "sample".
 

@@ -136,6 +136,7 @@ artefact.proof
 runs.validation
 runs.progress
 runs.console
+runs.session
 evaluation.papers
 evaluation.judges
 evaluation.chosen

@@ -8,15 +8,16 @@ import pytest
 from recolor_fast import train
 from recolor_fast.data import host, index, loader
 from recolor_fast.machine.errors import UserError
-from recolor_fast.runs import checkpoint
+from recolor_fast.runs import checkpoint, validation
 from recolor_fast.step.step import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments
 
 PACKAGE = Path(train.__file__).parent
 SPEAK_TO_USERS = """
-options train step/step step/fused runs/checkpoint machine/download runs/runs data/dali data/index data/loader
-data/sources losses/features losses/terms networks/generators networks/layers networks/critics networks/published
+options train step/step step/fused runs/checkpoint runs/runs runs/session machine/download data/dali data/index
+data/loader data/sources losses/features losses/terms networks/generators networks/layers networks/critics
+networks/published
 """.split()
 
 
@@ -33,7 +34,7 @@ def broken(*arguments, **others):
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(Step, "__call__"), (Step, "__init__"), (loader, "_cached"), (host, "square"), (train, "validate")],
+    [(Step, "__call__"), (Step, "__init__"), (loader, "_cached"), (host, "square"), (validation, "validate")],
 )
 def test_a_bug_is_not_told_as_a_users_fault(where, name, photographs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(where, name, broken)

@@ -14,7 +14,7 @@ import torch
 
 from recolor_fast import train
 from recolor_fast.data import index, loader
-from recolor_fast.runs import checkpoint, runs
+from recolor_fast.runs import checkpoint, runs, validation
 from recolor_fast.step.step import Step
 from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
@@ -372,13 +372,13 @@ def test_a_photograph_that_vanishes_costs_a_warning(tmp_path, monkeypatch, capsy
 
 
 def test_the_best_checkpoint_stays(photographs, tmp_path, monkeypatch):
-    validate, errors = train.validate, iter([5.0, 4.0, 6.0, 4.5, 7.0, 8.0])
+    validate, errors = validation.validate, iter([5.0, 4.0, 6.0, 4.5, 7.0, 8.0])
 
     def validated(*arguments):
         numbers, colored, truth = validate(*arguments)
         return numbers | {"ab_rmse": next(errors)}, colored, truth
 
-    monkeypatch.setattr(train, "validate", validated)
+    monkeypatch.setattr(validation, "validate", validated)
     for images, kept in ((4, {2, 4}), (8, {4, 6, 8}), (12, {4, 10, 12})):
         words = ("--preset", "pix2pix", "--images", images, "--save-every", 2, "--name", "r", "--resume")
         run(photographs, tmp_path, *words)

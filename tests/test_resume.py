@@ -8,6 +8,7 @@ import pytest
 
 from recolor_fast import train
 from recolor_fast.data import dali
+from recolor_fast.runs import validation
 from recolor_fast.step.step import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, assert_same_run, newest, rows, run
@@ -107,7 +108,7 @@ def test_a_run_made_longer_equals_a_long_one(photographs, tmp_path, images):
 
 def test_stopped_while_it_validates_the_validation_is_made_up_for(photographs, tmp_path, monkeypatch):
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "whole")
-    validate = train.validate
+    validate = validation.validate
 
     def interrupted(step, gray, rgb):
         signal.raise_signal(signal.SIGINT)
@@ -115,7 +116,7 @@ def test_stopped_while_it_validates_the_validation_is_made_up_for(photographs, t
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(train, "validate", interrupted)
+            patch.setattr(validation, "validate", interrupted)
             words = ("--preset", "pix2pix", "--name", "broken", "--resume")
             assert train.main(arguments(photographs, tmp_path, *words)) == 128 + signal.SIGINT
         assert newest(tmp_path / "broken")["images"] == 4

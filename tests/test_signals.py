@@ -55,6 +55,37 @@ def test_a_held_block_is_finished_first():
     assert done == ["before", "during"]
 
 
+@pytest.mark.parametrize(
+    ("when", "signalled", "expected"),
+    [
+        (True, "before", ["before"]),
+        (True, "inside", ["before", "inside"]),
+        (True, "after", ["before", "inside", "rest", "after"]),
+        (False, "before", ["before", "inside", "rest", "after"]),
+        (False, "inside", ["before", "inside", "rest", "after"]),
+    ],
+)
+def test_a_released_part_of_a_held_block_is_interrupted(when, signalled, expected):
+    done = []
+
+    def work(signals):
+        def reach(place):
+            done.append(place)
+            if place == signalled:
+                signal.raise_signal(signal.SIGTERM)
+
+        with signals.held():
+            reach("before")
+            with signals.released(when):
+                reach("inside")
+                done.append("rest")
+            reach("after")
+        done.append("past the block")
+
+    assert interrupted(work).code == 128 + signal.SIGTERM
+    assert done == expected
+
+
 def test_the_second_signal_ends_the_process_even_when_held():
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "held\n", "")

@@ -33,6 +33,18 @@ class Signals:
             yield
         finally:
             self._holding = False
+        self._stop()
+
+    @contextmanager
+    def released(self, when: bool) -> Iterator[None]:
+        """Inside a held block, a part that a signal does interrupt, where `when` says so."""
+        if when:
+            self._holding = False
+            self._stop()  # for a signal since the held block began
+        yield
+        self._holding = True
+
+    def _stop(self) -> None:
         number, self._pending = self._pending, None
         if number is not None:
             raise Stopped(number)
