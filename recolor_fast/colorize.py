@@ -27,6 +27,7 @@ import tyro
 from tqdm import tqdm
 
 from recolor_fast.arguments import foreign
+from recolor_fast.arguments.texts import explained
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given
 from recolor_fast.artefact.hints import read as read_hints
@@ -94,7 +95,9 @@ class Arguments(NamedTuple):
 def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
     foreign.check(argv, [*Arguments._fields, *Settings._fields], foreign.COLORIZE)
-    arguments = tyro.cli(Arguments, prog=starting.usage("python -m recolor_fast.colorize"), args=argv)
+    arguments = tyro.cli(
+        explained(Arguments, Settings), prog=starting.usage("python -m recolor_fast.colorize"), args=argv
+    )
     try:
         with stoppable():
             return _run(arguments)

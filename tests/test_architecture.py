@@ -29,6 +29,7 @@ photographs.preparation
 options
 presets
 arguments.foreign
+arguments.texts
 arguments.demo
 arguments.evaluate
 arguments.study

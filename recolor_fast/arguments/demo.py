@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from recolor_fast.arguments.texts import explained
 from recolor_fast.machine import starting
 
 
@@ -17,4 +18,4 @@ class Arguments:
 
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
-    return tyro.cli(Arguments, args=argv, prog=starting.usage("python -m recolor_fast.demo"))
+    return tyro.cli(explained(Arguments), args=argv, prog=starting.usage("python -m recolor_fast.demo"))

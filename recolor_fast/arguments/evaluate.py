@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from recolor_fast.arguments import foreign
+from recolor_fast.arguments.texts import explained
 from recolor_fast.machine import starting
 
 
@@ -15,7 +16,9 @@ from recolor_fast.machine import starting
 class Arguments:
     """Measure colorizers on the same photographs and draw the papers' tables and figures."""
 
-    systems: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM")] = ()
+    systems: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM", help_behavior_hint="")
+    ] = ()
     """Run folders, exported .onnx and .safetensors files, folders of colored photographs (named as the photographs
     are), and shipped: the colorizer that comes with recolor_fast (./shipped is a folder of that name)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
@@ -50,4 +53,4 @@ class Arguments:
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
     foreign.check(sys.argv[1:] if argv is None else argv, [field.name for field in fields(Arguments)], foreign.EVALUATE)
-    return tyro.cli(Arguments, args=argv, prog=starting.usage("python -m recolor_fast.evaluate"))
+    return tyro.cli(explained(Arguments), args=argv, prog=starting.usage("python -m recolor_fast.evaluate"))

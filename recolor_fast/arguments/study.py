@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
+from recolor_fast.arguments.texts import explained
 from recolor_fast.machine import starting
 
 
@@ -18,7 +19,7 @@ class Serve(NamedTuple):
     """The study's file. An existing one is resumed; whatever else is given must then be what it was made of."""
     truth: Path | None = None
     """Folder of photographs with their own colors; only needed to make a study."""
-    systems: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=FOLDER ...")] = ()
+    systems: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=FOLDER ...", help_behavior_hint="")] = ()
     """Folders of the same photographs as colored by each system, matched by relative path without suffix."""
     images: int | None = None
     """Photographs a participant judges; a new study's default is 50."""
@@ -53,5 +54,6 @@ Verbs = Annotated[Serve, tyro.conf.subcommand("serve")] | Annotated[Report, tyro
 
 def parse(argv: list[str] | None = None) -> Serve | Report:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
+    explained(Serve, Report)
     arguments: Serve | Report = tyro.cli(Verbs, args=argv, prog=starting.usage("python -m recolor_fast.study"))
     return arguments

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from recolor_fast.arguments import foreign
+from recolor_fast.arguments.texts import explained
 from recolor_fast.artefact import signatures
 from recolor_fast.machine import starting
 
@@ -37,4 +38,4 @@ class Arguments:
 def parse(argv: list[str] | None = None) -> Arguments:
     """The command line, or `argv`, as arguments. SystemExit for --help and for words it does not take."""
     foreign.check(sys.argv[1:] if argv is None else argv, [field.name for field in fields(Arguments)], foreign.EXPORT)
-    return tyro.cli(Arguments, args=argv, prog=starting.usage("python export/to_tensorrt.py"))
+    return tyro.cli(explained(Arguments), args=argv, prog=starting.usage("python export/to_tensorrt.py"))

@@ -1,8 +1,6 @@
 """What train takes: the options of a run, with the defaults of a preset, a file, or a run that is resumed."""
 
 import argparse
-import ast
-import inspect
 import json
 import math
 import os
@@ -11,13 +9,13 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import tyro
 
 from recolor_fast.arguments import foreign
+from recolor_fast.arguments.texts import texts
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
@@ -137,11 +135,11 @@ def options(early: argparse.Namespace, default: Command) -> Command:
 
 def _grouped(default: Command) -> type:
     """A dataclass of dataclasses, a group of options each, for tyro: it shows every group in a box of its own."""
-    types, texts, boxes = get_type_hints(Command), _texts(), []
+    types, helps, boxes = get_type_hints(Command), _texts(), []
     for number, (title, names) in enumerate(groups().items()):
         options = []
         for name in names:
-            shown = tyro.conf.arg(prefix_name=False, help=texts[name])
+            shown = tyro.conf.arg(prefix_name=False, help=helps[name])
             options.append((name, Annotated[types[name], shown], getattr(default, name)))
         group = make_dataclass(f"group{number}", options)
         box = Annotated[group, tyro.conf.arg(name=title, help="")]  # type: ignore[valid-type]
@@ -159,15 +157,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def _texts() -> dict[str, str]:
-    """What is written below each option in the source, by name."""
-    found = {}
-    for part in Command.__mro__:
-        if is_dataclass(part):
-            (definition,) = ast.parse(inspect.getsource(part)).body
-            for name, text in pairwise(definition.body):  # type: ignore[attr-defined]
-                if isinstance(name, ast.AnnAssign) and isinstance(text, ast.Expr):
-                    found[name.target.id] = " ".join(text.value.value.split())  # type: ignore[attr-defined, union-attr]
-    return found
+    return {name: text for part in Command.__mro__ if is_dataclass(part) for name, text in texts(part).items()}
 
 
 def parse(argv: list[str]) -> None:
