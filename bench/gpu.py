@@ -47,7 +47,7 @@ from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
 from recolor_fast.runs import checkpoint
-from recolor_fast.step import fused, step
+from recolor_fast.step import fused, guard
 from recolor_fast.step.updates import critic_update
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,7 +177,7 @@ def exact(options: Options, batches: Sequence[int]) -> Iterator[Row]:
                 row: Row = {"batch": batch, "g": norm, "kind": kind}
                 for way, update in updates.items():
                     found: steps.Gradients = {}
-                    scale = step.FIRST_SCALE if dtype == torch.float16 else 0.0
+                    scale = guard.FIRST_SCALE if dtype == torch.float16 else 0.0
                     while not found or (scale > 1 and not all(one.isfinite().all() for one in found.values())):
                         scale /= 2 if found else 1  # as a training finds one that does not overflow
                         factor = torch.tensor(scale, device=device) if scale else None

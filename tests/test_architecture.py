@@ -128,6 +128,7 @@ step.fused
 step.graphed
 step.micro_batches
 step.updates
+step.guard
 step.step
 runs.checkpoint
 runs.runs

@@ -12,7 +12,7 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm, build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step import step as steps
+from recolor_fast.step import guard
 from recolor_fast.step.step import Step
 from recolor_fast.step.updates import critic_update
 from tests import test_fused
@@ -374,7 +374,7 @@ def test_a_scale_too_high_is_halved_and_loses_nothing():
 
 
 def test_a_scale_is_doubled_after_so_many_good_iterations(monkeypatch):
-    monkeypatch.setattr(steps, "GROW_AFTER", 2)
+    monkeypatch.setattr(guard, "GROW_AFTER", 2)
     step = build("pix2pix", skip_nonfinite=1, **HALF)
     for scale in step.scales.values():
         scale.value.fill_(64.0)

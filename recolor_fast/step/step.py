@@ -14,10 +14,10 @@ the same batch, and all buffers, which a forward pass of NaN poisons. All of tha
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,37 +32,10 @@ from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import encoder, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options, Training
-from recolor_fast.step import fused
+from recolor_fast.step import fused, guard
 from recolor_fast.step.graphed import Graphed
 from recolor_fast.step.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.step.updates import Parts, critic_update, generator_update
-
-
-class LossScale(NamedTuple):
-    """What a network's losses are multiplied with in float16, and the iterations since it last changed: scalars."""
-
-    value: Tensor
-    good: Tensor
-
-
-FIRST_SCALE, GROW_AFTER = 65536.0, 2000  # as torch.amp.GradScaler has them
-
-
-def _begin(optimizer: torch.optim.Optimizer) -> None:
-    """Give Adam the state that it otherwise makes in its first step: there is something to put back from the start."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-
-
-def _put_back(kept: list[tuple[Tensor, Tensor]], condition: Tensor) -> None:
-    """Each tensor as its copy beside it is, in place, where the scalar condition holds."""
-    for tensor, before in kept:
-        torch.where(condition, before, tensor, out=tensor)
 
 
 class Step:
@@ -108,13 +81,13 @@ class Step:
             for name, network in networks.items()
         }
         for optimizer in self.optimizers.values():
-            _begin(optimizer)
+            guard.begin(optimizer)
         self.streak = torch.zeros((), dtype=torch.int64, device=device)
-        self.scales: dict[str, LossScale] = {}
+        self.scales: dict[str, guard.LossScale] = {}
         if options.amp and options.amp_dtype == "float16":
             for name in networks:
                 good = torch.zeros((), dtype=torch.int32, device=device)
-                self.scales[name] = LossScale(torch.full((), FIRST_SCALE, device=device), good)
+                self.scales[name] = guard.LossScale(torch.full((), guard.FIRST_SCALE, device=device), good)
         # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
@@ -207,7 +180,7 @@ class Step:
         """The iteration, nothing but work on the device; `kind` says which critic steps have the penalty and whether
         the encoder is frozen."""
         options, (penalized, frozen) = self.options, kind
-        kept, left_out = self._kept(), self.streak > options.skip_nonfinite
+        kept, left_out = guard.copies(self._changing()), self.streak > options.skip_nonfinite
         wrong: dict[str, Tensor] = {}  # by network: whether an update of it is not finite
         scales = {name: scale.value for name, scale in self.scales.items()}
         rgb01 = to_rgb01(rgb).contiguous(memory_format=self._layout)
@@ -247,31 +220,19 @@ class Step:
         wrong["generator"] = self._apply("generator", learned, gradients, found, left_out)
         left_out = left_out | wrong["generator"]
         with torch.no_grad():
-            self._count(wrong, left_out)
-            _put_back(kept, left_out)
+            guard.count(self.streak, self.scales, wrong, left_out, options.skip_nonfinite)
+            guard.put_back(kept, left_out)
         return parts | {"nonfinite": left_out.float()}
 
-    def _kept(self) -> list[tuple[Tensor, Tensor]]:
-        """What an iteration has changed by the time it turns out bad, each with a copy: all but the generator's weights
-        and Adam, which change last."""
-        tensors = [*self.generator.buffers()]
+    def _changing(self) -> Iterator[Tensor]:
+        """What an iteration has changed by the time it turns out bad: all but the generator's weights and Adam, which
+        change last."""
+        yield from self.generator.buffers()
         if self.critic:
-            tensors += [*self.critic.buffers(), *self._parameters.values()]
-            tensors += [tensor for state in self.optimizers["critic"].state.values() for tensor in state.values()]
-        return [(tensor, tensor.clone()) for tensor in tensors]
-
-    def _count(self, wrong: dict[str, Tensor], left_out: Tensor) -> None:
-        """The streak and the loss scales after an iteration whose networks went `wrong` or not."""
-        limit = self.options.skip_nonfinite
-        counts = self.streak > limit
-        for name, bad in wrong.items():
-            counts = counts | (bad & (self.scales[name].value <= 1) if self.scales else bad)
-        self.streak.add_(counts).mul_(left_out)
-        kept = [(tensor, tensor.clone()) for scale in self.scales.values() for tensor in scale]
-        for name, scale in self.scales.items():
-            torch._amp_update_scale_(scale.value, scale.good, wrong[name].float(), 2.0, 0.5, GROW_AFTER)
-            scale.value.clamp_(min=1)
-        _put_back(kept, self.streak > limit)
+            yield from self.critic.buffers()
+            yield from self._parameters.values()
+            for state in self.optimizers["critic"].state.values():
+                yield from state.values()
 
     def _apply(
         self,
