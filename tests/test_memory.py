@@ -48,7 +48,7 @@ def test_bands_of_a_photograph_cost_no_page_faults_any_more():
     """What it is for, in a process of its own: blocks of 256 KiB, taken and freed again and again."""
     code = (
         "import sys, resource, numpy as np\n"
-        "from recolor_fast import memory\n"
+        "from recolor_fast.machine import memory\n"
         "if sys.argv[1:]: memory.keep_freed(memory.MODERATE)\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "work = lambda: [np.ones(2**16, np.float32) + 1 for _ in range(4)]\n"

@@ -48,7 +48,7 @@ def test_computing_sets_the_threads_of_torch_and_of_the_loader_and_puts_them_bac
 
 def test_the_peak_of_memory_is_what_the_process_has_had():
     program = (
-        "from recolor_fast import memory; before = memory.peak(); held = b'x' * 200 * 2**20; del held; "
+        "from recolor_fast.machine import memory; before = memory.peak(); held = b'x' * 200 * 2**20; del held; "
         "print(before, memory.peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
