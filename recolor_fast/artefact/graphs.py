@@ -55,11 +55,8 @@ class Hints(Chroma):
     added, and spread over what lies near and is about as bright (a joint bilateral filter, Petschnigg et al. 2004).
     """
 
-    REACH, NEAR, ALIKE = (
-        4,
-        2.0,
-        12.0,
-    )  # of the filter: pixels of half a side, at most and sigma; sigma of luminance, levels
+    REACH, NEAR = 4, 2.0  # of the filter, in pixels of a map of half the side: how far at most, and sigma
+    ALIKE = 12.0  # sigma of luminance, levels
 
     def forward(self, gray: Tensor, hints: Tensor) -> Tensor:  # type: ignore[override]
         """gray uint8 (N,1,S,S) as for Chroma, hints float32 (N,3,S,S): a and b of CIE Lab and a mask, 1 where there is

@@ -51,7 +51,9 @@ class Colorizer:
         self.provider = provider
         self.threads = threads
         # by threads an inference, and the graph of the package's own
-        self._load = cache(lambda count, graph="chroma": runtime.load(path or runtime.shipped(graph), provider, count))
+        self._load = cache(
+            lambda count, graph="chroma": runtime.load(self.path or runtime.shipped(graph), provider, count)
+        )
         self.artefact = self._load(count(threads))
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:

@@ -35,7 +35,7 @@ def bins(lab: np.ndarray) -> np.ndarray:
 
 def learn(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Table:
     """The table of photographs and what a model painted of them, each uint8 RGB (H,W,3) of equal size. The same each
-    time. ValueError where there are too few."""
+    time. UserError where there are none."""
     random = np.random.default_rng(0)
     true, painted = [], []
     for pair in pairs:
@@ -43,8 +43,8 @@ def learn(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Table:
         # neighbors averaged: of a hint one expects the color of a thing, not of its grain
         true.append(to_lab(cv2.blur(pair[0], (3, 3)))[places[0], places[1]])
         painted.append(to_lab(pair[1])[places[0], places[1]])
-    if not true or len(true) * SAMPLES < LEAST:
-        raise UserError(f"{len(true)} photographs are too few to learn which colors are plausible")
+    if not true:
+        raise UserError("no photographs to learn from which colors are plausible; --data FOLDER takes some")
     colors, which = np.concatenate(true)[:, 1:], bins(np.concatenate(painted))
     table = {EVERY: _frequent(colors)}
     for number in np.unique(which):
