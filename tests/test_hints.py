@@ -322,6 +322,15 @@ def test_a_colorizer_takes_hints_with_anything_it_colors(model, tmp_path):
     assert np.array_equal(np.array(Image.open(tmp_path / "out.png")), array)
 
 
+def test_a_colorizer_keeps_its_file_wherever_the_process_goes(model, tmp_path, monkeypatch):
+    photographs = [gray_file(tmp_path / name) for name in ("a.png", "b.png")]
+    monkeypatch.chdir(tmp_path)
+    colorizer = colorize.Colorizer(model.name, "cpu", threads=2)
+    monkeypatch.chdir("/")
+    records = colorizer.folder(photographs, tmp_path / "out")  # loaded anew: an inference has one thread now
+    assert [record.status for record in records] == ["ok", "ok"]
+
+
 def test_hints_of_a_turned_photograph_are_of_the_upright_one(model, tmp_path):
     photograph = Image.new("L", (64, 32), 128)
     exif = Image.Exif()
