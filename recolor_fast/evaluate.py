@@ -34,7 +34,7 @@ from recolor_fast.evaluation.tables import Results, brief, tables
 from recolor_fast.machine import bars, processors, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible, print_path, write_text
-from recolor_fast.photographs.colorless import COLORLESS
+from recolor_fast.photographs.gray_photographs import COLORLESS
 
 
 def measure(

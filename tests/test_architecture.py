@@ -100,7 +100,7 @@ study.__main__
 arguments.completion
 machine.environment
 data.sources
-photographs.colorless
+photographs.gray_photographs
 data.checked
 data.index
 data.dali
@@ -109,7 +109,7 @@ data.noise
 data.film
 data.colorless
 data.old_film
-data.hints
+data.simulated_hints
 data.loader
 data.chosen
 data.listed

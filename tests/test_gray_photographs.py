@@ -14,7 +14,7 @@ from skimage.color import rgb2lab
 from recolor_fast import evaluate, train
 from recolor_fast.data import index, sources
 from recolor_fast.evaluation import judges, metrics
-from recolor_fast.photographs import colorless, images
+from recolor_fast.photographs import gray_photographs, images
 from tests.photographs import pixels, shared, write_jpegs
 from tests.trainings import arguments, newest, rows, run
 
@@ -45,8 +45,8 @@ def tinted(strength: float, side: int = 400) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 50), (48, 64), (300, 401)])
 def test_mean_chroma_is_that_of_cie_lab(shape):
     rgb = pixels(1, *shape)
-    assert colorless.mean_chroma(rgb) == pytest.approx(chroma(rgb), rel=0.02, abs=0.05)
-    assert colorless.mean_chroma(images.gray(rgb)[..., None].repeat(3, 2)) < 0.05
+    assert gray_photographs.mean_chroma(rgb) == pytest.approx(chroma(rgb), rel=0.02, abs=0.05)
+    assert gray_photographs.mean_chroma(images.gray(rgb)[..., None].repeat(3, 2)) < 0.05
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
@@ -55,8 +55,8 @@ def test_a_file_is_judged_as_its_whole_pixels_are(format, strength):
     file = io.BytesIO()
     Image.fromarray(tinted(strength)).save(file, format, **({"quality": 90} if format == "JPEG" else {}))
     whole = chroma(images.read_rgb(file.getvalue()))
-    ours = colorless.judged(file.getvalue())
-    assert (ours < colorless.COLORLESS) == (whole < colorless.COLORLESS)
+    ours = gray_photographs.judged(file.getvalue())
+    assert (ours < gray_photographs.COLORLESS) == (whole < gray_photographs.COLORLESS)
     assert ours == pytest.approx(whole, rel=0.1, abs=0.1)
 
 
@@ -64,8 +64,8 @@ def test_a_file_is_judged_as_its_whole_pixels_are(format, strength):
 def test_photographs_are_judged_as_their_whole_pixels_are(which, gray):
     """Of real ones, by a small decode, none falls on another side."""
     data = [path.read_bytes() for path in sorted(shared(which).glob("*.jpg"))[::4]]
-    whole = [chroma(images.read_rgb(one)) < colorless.COLORLESS for one in data]
-    assert [colorless.judged(one) < colorless.COLORLESS for one in data] == whole
+    whole = [chroma(images.read_rgb(one)) < gray_photographs.COLORLESS for one in data]
+    assert [gray_photographs.judged(one) < gray_photographs.COLORLESS for one in data] == whole
     assert np.mean(whole) >= gray if gray else not any(whole)
 
 
@@ -77,7 +77,7 @@ def test_a_jpeg_is_judged_by_a_small_decode_but_near_the_bound(monkeypatch):
         decoded.clear()
         file = io.BytesIO()
         Image.fromarray(tinted(strength)).save(file, "JPEG", quality=95)
-        colorless.judged(file.getvalue())
+        gray_photographs.judged(file.getvalue())
         assert len(decoded) == times, strength
 
 

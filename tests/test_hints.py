@@ -14,7 +14,7 @@ from recolor_fast.artefact import hints, runtime
 from recolor_fast.artefact.graphs import Chroma, Hints
 from recolor_fast.artefact.hints import Given, Hint
 from recolor_fast.coloring import palette
-from recolor_fast.data import hints as simulated
+from recolor_fast.data import simulated_hints as simulated
 from recolor_fast.networks.generators import build_generator, pyramid, without_hints
 from recolor_fast.runs import runs
 from tests import artefacts, trainings

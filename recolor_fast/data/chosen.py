@@ -8,7 +8,7 @@ from recolor_fast.data import index, sources
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
 from recolor_fast.photographs import images
-from recolor_fast.photographs.colorless import COLORLESS
+from recolor_fast.photographs.gray_photographs import COLORLESS
 
 VALIDATE = 150  # at most so many validation photographs
 

@@ -22,7 +22,7 @@ from recolor_fast.data import checked
 from recolor_fast.machine import bars, processors
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible
-from recolor_fast.photographs import colorless, images
+from recolor_fast.photographs import gray_photographs, images
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ class Looked(NamedTuple):
     unusable: dict[Path, str]
     """The reason for each of the others."""
     gray: dict[Path, float]
-    """The mean Lab chroma of each of `good` that holds no color (colorless.py), where that was asked for."""
+    """The mean Lab chroma of each of `good` that holds no color (gray_photographs.py), where that was asked for."""
 
 
 def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) -> tuple[list[Path], dict[Path, str]]:
@@ -91,7 +91,7 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
             if not colors:
                 return None, math.nan
             try:
-                chroma = colorless.judged(data, pixels)
+                chroma = gray_photographs.judged(data, pixels)
             except (images.UnreadableImage, MemoryError):
                 return None, math.nan
             if key[1]:
@@ -107,7 +107,7 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
     if not good:
         first = "; ".join(f"{path}: {reason}" for path, reason in islice(reasons.items(), 3))
         raise UserError(f"none of {len(paths)} files is a usable image: {first or 'no file was given'}")
-    gray = {path: chroma for path, (_, chroma) in looked if chroma < colorless.COLORLESS}
+    gray = {path: chroma for path, (_, chroma) in looked if chroma < gray_photographs.COLORLESS}
     return Looked(good, reasons, gray)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.networks.space import to_lab, to_rgb01
-from recolor_fast.photographs.colorless import COLORLESS
+from recolor_fast.photographs.gray_photographs import COLORLESS
 
 Columns = dict[str, np.ndarray]
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recolor_fast.data import hints
+from recolor_fast.data import simulated_hints
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.machine.environment import float32_proper, prepare_compiler
 from recolor_fast.machine.errors import UserError
@@ -189,7 +189,9 @@ class Step:
         mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
 
         power_iteration(self.generator)
-        fake = self._forward(torch.cat((source, hints.draw(real, options.hints)), 1) if options.hints else source)
+        fake = self._forward(
+            torch.cat((source, simulated_hints.draw(real, options.hints)), 1) if options.hints else source
+        )
         source = source.expand(-1, options.source_channels, -1, -1)
         pairs = [image.contiguous(memory_format=self._critic_layout) for image in (source, real, fake.detach())]
         parts: Parts = {}
