@@ -188,6 +188,7 @@ _fine_tune = replace(
     load_size=192,
     flip=True,
     old_film=0.25,
+    colorless=0.03,
     dropout=0.2,
     freeze_encoder=1.0,
     learning_rate=3e-4,
