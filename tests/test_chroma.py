@@ -105,6 +105,39 @@ def test_merge_of_neutral_chroma_is_gray_exactly(dtype: type, look: Look) -> Non
     assert np.array_equal(rgb, np.dstack([gray] * 3))
 
 
+@pytest.mark.parametrize("upsample", ["guided", "bilinear"])
+def test_warmth_raises_red_and_lowers_blue_in_proportion_to_the_luminance(upsample) -> None:
+    ramp = np.tile(np.linspace(0, 200, 256).astype(np.uint8), (256, 1))
+    neutral = np.full((2, 64, 64), 128, np.uint8)
+    for warmth in (1.0, -0.5):
+        rgb = chroma.merge(ramp, neutral, Look(upsample, warmth=warmth)).astype(float)
+        expected = ramp[..., None] * (1 + warmth * np.array([0.12, -0.0225, -0.2]))
+        assert np.abs(rgb - expected).max() <= 1.2
+        assert np.abs(rgb @ [0.299, 0.587, 0.114] - ramp).max() <= 0.52
+    half, whole = (chroma.merge(ramp, neutral, Look(warmth=warmth)).astype(float) for warmth in (0.5, 1.0))
+    assert np.abs((half - ramp[..., None]) * 2 - (whole - ramp[..., None])).max() <= 2
+
+
+def test_strength_is_the_share_of_the_colored_picture() -> None:
+    gray, cbcr = np.full((64, 64), 130, np.uint8), np.tile(np.uint8([[[100]], [[150]]]), (1, 16, 16))
+    own = np.tile(np.float32([[-10], [6]]), (1, 256))
+    for tone in (None, own):
+        whole = chroma.merge(gray, cbcr, Look(), tone).astype(float)
+        print_ = chroma.merge(gray, cbcr, Look(strength=0), tone).astype(float)
+        as_it_was = chroma.merge(gray, np.full_like(cbcr, 128), Look(keep_tone=1), tone)
+        assert np.abs(print_ - as_it_was).max() <= 1
+        for share in (0.25, 0.8):
+            got = chroma.merge(gray, cbcr, Look(strength=share), tone)
+            assert np.abs(got - (share * whole + (1 - share) * print_)).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "low"), [("warmth", -1), ("strength", 0)])
+def test_a_look_out_of_range_is_named(name: str, low: int) -> None:
+    for value in (low - 0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"{name} {value}: expected {low} to 1"):
+            chroma.merge(np.zeros((8, 8), np.uint8), np.zeros((2, 4, 4), np.uint8), Look(**{name: value}))
+
+
 def test_saturation_is_a_factor_of_chroma() -> None:
     gray, cbcr = smooth(50, 60)[..., 1], np.full((2, 4, 4), 138, np.uint8)
     assert distance(chroma.merge(gray, cbcr, Look(saturation=0)), np.dstack([gray] * 3)) == 0

@@ -309,6 +309,7 @@ def test_what_was_made_differently_is_named_and_made_anew_on_request(
     for arguments, by, words, failed in (
         (("--saturation", 3), model, "was made differently: saturation 1, now 3; --overwrite makes it anew", 4),
         (("--upsample", "bilinear"), model, "upsample guided, now bilinear", 4),
+        (("--warmth", 0.5), model, "warmth 0, now 0.5", 4),
         (("--metadata", "drop"), model, "metadata keep, now drop", 4),
         (("--temporal",), model, "temporal False, now True", 4),
         (("--quality", 50), model, "quality 95, now 50", 1),  # the JPEG: the others lose nothing
@@ -367,6 +368,8 @@ def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_
         "input": made["input"],
         "saturation": 1.0,
         "keep_tone": 0.7,
+        "warmth": 0.0,
+        "strength": 1.0,
         "upsample": "guided",
         "quality": 95,
         "lossless_luma": True,
@@ -454,6 +457,8 @@ def test_wrong_usage_is_one_sentence_and_exit_2(photos: Path, model: Path, tmp_p
         ((tmp_path / "gone", tmp_path / "out"), "gone: expected an image file or a folder"),
         ((photos, photos / "a.jpg", tmp_path / "file"), "is a file and 2 inputs"),
         ((photos, tmp_path / "out", "--saturation", 5), "saturation 5.0: expected 0 to 4"),
+        ((photos, tmp_path / "out", "--warmth", -2), "warmth -2.0: expected -1 to 1"),
+        ((photos, tmp_path / "out", "--strength", 2), "strength 2.0: expected 0 to 1"),
         ((photos, tmp_path / "out", "--keep-tone", 2), "keep_tone 2.0: expected 0 to 1"),
         ((photos, tmp_path / "out", "--max-pixels", 0), "max_pixels 0: expected 1 to"),
         ((photos, tmp_path / "out", "--threads", 0), "threads 0: expected 1 or more"),
@@ -491,7 +496,7 @@ def test_help_lists_every_option(capsys) -> None:
     text = capsys.readouterr().out
     for word in (
         "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
-        "--upsample --saturation --keep-tone --overwrite --color --skip-color --in-place --temporal --max-pixels "
+        "--upsample --saturation --keep-tone --warmth --strength --overwrite --color --skip-color --in-place --temporal --max-pixels "
         "--include --exclude --watch --json"
     ).split():
         assert word in text

@@ -210,3 +210,11 @@ def test_two_files_of_equal_bytes_have_a_line_each_and_a_renamed_one_is_known(tm
     for number, path in enumerate(names):
         assert provenance.Lists().of(path, b"same") == MADE | {"input_bytes": number}
     assert provenance.Lists().of(tmp_path / "renamed.bmp", b"same") == MADE | {"input_bytes": 1}
+
+
+def test_a_picture_colored_before_there_was_a_choice_of_warmth_had_none() -> None:
+    made = {"model": "m", "sha256": "0" * 16, "saturation": 1.0}
+    now = {**made, "warmth": 0.0, "strength": 1.0}
+    assert provenance.differences(made, now) == []
+    assert provenance.differences(made, {**now, "warmth": -0.5}) == ["warmth 0, now -0.5"]
+    assert provenance.differences(made, {**now, "strength": 0.5}) == ["strength 1, now 0.5"]

@@ -44,6 +44,10 @@ class Settings(NamedTuple):
     """Factor of the colors' strength, 0 (gray) to 4."""
     keep_tone: float = LOOK.keep_tone
     """Share of a toned print's own tone (sepia, cyanotype) that fills in where the model paints little, 0 to 1."""
+    warmth: float = LOOK.warmth
+    """Light of another color: -1 (bluer) to 1 (more orange)."""
+    strength: float = LOOK.strength
+    """Share of the colored picture, 0 to 1; the rest is the print as it was, gray or toned."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
     same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
@@ -78,7 +82,7 @@ class Settings(NamedTuple):
 
 def look(settings: Settings) -> chroma.Look:
     """The part of the settings that says how colors look."""
-    return chroma.Look(settings.upsample, settings.saturation, settings.keep_tone)
+    return chroma.Look(*(getattr(settings, name) for name in chroma.Look._fields))
 
 
 # --- one picture ---------------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
         "model": artefact.name,
         "sha256": artefact.sha256,
         "input": provenance.ANY if every else provenance.GRAY,
-        **{name: getattr(settings, name) for name in ("saturation", "keep_tone", "upsample", "quality")},
+        **{name: getattr(settings, name) for name in (*chroma.Look._fields, "quality")},
         **{name: getattr(settings, name) for name in ("lossless_luma", "metadata", "temporal")},
     }
 
@@ -333,7 +337,7 @@ def _page(
     artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan, hints: bool
 ) -> _Work:
     spared = settings.color != "recolor" and not settings.in_place
-    judge = spared or (settings.keep_tone > 0 and not settings.in_place)  # in place what has a tint is left alone
+    judge = spared or (look(settings).takes_tone and not settings.in_place)  # in place what has a tint is left alone
     picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
     if spared and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)

@@ -42,11 +42,15 @@ class Colorizer:
         upsample: Literal["guided", "bilinear"] = LOOK.upsample,
         saturation: float = 1.0,
         keep_tone: float = LOOK.keep_tone,
+        warmth: float = LOOK.warmth,
+        strength: float = LOOK.strength,
     ) -> None:
         """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
         use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
         ValueError for settings out of range."""
-        self.settings = checked(Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone))
+        self.settings = checked(
+            Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone, warmth=warmth, strength=strength)
+        )
         self.path = None if path is None else Path(path).absolute()
         self.provider = provider
         self.threads = threads
@@ -115,10 +119,10 @@ class Colorizer:
 
     def _array(self, image: np.ndarray, hints: Sequence[Hint], alpha: np.ndarray | None = None) -> np.ndarray:
         gray = _gray(image)
-        return self._colored(gray, judged(image, alpha)[1] if self.settings.keep_tone else None, hints)
+        return self._colored(gray, judged(image, alpha)[1] if look(self.settings).takes_tone else None, hints)
 
     def _read(self, data: bytes) -> pictures.Picture:
-        return pictures.read(data, judge=self.settings.keep_tone > 0)
+        return pictures.read(data, judge=look(self.settings).takes_tone)
 
     def _image(self, image: Image.Image, hints: Sequence[Hint]) -> Image.Image:
         pixels, alpha = pictures.of_image(image)
@@ -183,7 +187,14 @@ def globs(settings: Settings) -> walk.Globs:
 
 def checked(settings: Settings) -> Settings:
     """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
-    limits = (("quality", 1, 100), ("saturation", 0, 4), ("keep_tone", 0, 1), ("max_pixels", 1, images.MAX_PIXELS))
+    limits = (
+        ("quality", 1, 100),
+        ("saturation", 0, 4),
+        ("keep_tone", 0, 1),
+        ("warmth", -1, 1),
+        ("strength", 0, 1),
+        ("max_pixels", 1, images.MAX_PIXELS),
+    )
     for name, low, high in limits:
         if not low <= getattr(settings, name) <= high:
             raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")

@@ -18,6 +18,7 @@ RADIUS = 1  # of the guided fit's window, in chroma pixels: 3x3. Wider ones find
 EPSILON = 300.0  # luminance variance, levels^2, that counts as noise: below it the slope is drawn toward 0
 RED, BLUE = 1.402, 1.772  # T.871: R = Y + 1.402 Cr, B = Y + 1.772 Cb
 GREEN = (-0.114 * BLUE / 0.587, -0.299 * RED / 0.587)  # of Cb, Cr: what keeps 0.299 R + 0.587 G + 0.114 B = Y
+WARM = (-0.113, 0.086)  # Cb, Cr of warmth 1, by luminance: red 12 % up, blue 20 % down
 WIDE = 0.05  # of a side, standard deviation: how smoothly a print's tone gives way to what is painted
 LEVELS = np.arange(256)
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
@@ -40,6 +41,15 @@ class Look(NamedTuple):
     """Factor of chroma, 0 (gray) to 100; 1 leaves the model's."""
     keep_tone: float = 0.7
     """Share of a toned print's own chroma, 0 to 1, that is added where the model's is weaker, see `_toned`."""
+    warmth: float = 0.0
+    """-1 (bluer) to 1 (more orange): light of another color, in proportion to the luminance; see WARM."""
+    strength: float = 1.0
+    """Share of the colored picture, 0 to 1; the rest is the print as it was, gray or toned."""
+
+    @property
+    def takes_tone(self) -> bool:
+        """Whether a print's tone shows."""
+        return self.keep_tone > 0 or self.strength < 1
 
 
 LOOK = Look()
@@ -121,8 +131,9 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
         raise ValueError(f"upsample {look.upsample!r}: expected guided or bilinear")
     if not 0 <= look.saturation <= 100:
         raise ValueError(f"saturation {look.saturation}: expected 0 to 100")
-    if not 0 <= look.keep_tone <= 1:
-        raise ValueError(f"keep_tone {look.keep_tone}: expected 0 to 1")
+    for name, low in (("keep_tone", 0), ("warmth", -1), ("strength", 0)):
+        if not low <= getattr(look, name) <= 1:
+            raise ValueError(f"{name} {getattr(look, name)}: expected {low} to 1")
     level = np.iinfo(gray.dtype).max / 255
     wanted = [-(-side // step) for side in gray.shape]
     height, width = map(min, wanted, cbcr.shape[1:])
@@ -131,12 +142,17 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
     chroma = np.stack([shrunk(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
     chroma *= look.saturation * level
     plain = look.upsample == "bilinear" or [height, width] == wanted
-    kept = tone if look.keep_tone else None
-    if plain and kept is None:
-        return chroma
+    kept = tone if look.takes_tone else None
+    if plain and kept is None and not look.warmth:
+        return chroma * np.float32(look.strength)
     luma = _area(_halved(gray, height, width).astype(np.float32), height, width)
+    own = np.float32(0)
     if kept is not None:
-        chroma = _toned(chroma, luma, level * kept, look.keep_tone, level)
+        own = np.stack([np.interp(luma / level, LEVELS, plane) for plane in level * kept]).astype(np.float32)
+        chroma = _toned(chroma, own, look.keep_tone)
+    if look.warmth:
+        chroma += np.array(WARM, np.float32)[:, None, None] * (look.warmth * luma)
+    chroma = look.strength * chroma + (1 - look.strength) * own
     if plain:
         return chroma
     mean = _box(luma)
@@ -145,15 +161,14 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
     return np.stack([*(plane - slope * luma for plane, slope in zip(chroma, slopes)), *slopes])
 
 
-def _toned(painted: np.ndarray, luma: np.ndarray, tone: np.ndarray, share: float, level: float) -> np.ndarray:
-    """Chroma (2,h,w) with `share` of the print's tone (2,256) at each luminance (h,w) where little is painted.
+def _toned(painted: np.ndarray, own: np.ndarray, share: float) -> np.ndarray:
+    """Chroma (2,h,w) with `share` of the print's own (2,h,w) where little is painted.
 
     A mean of all colors that are likely is weak where they disagree, so there the model knows least. Around a pixel,
     with s the mean strength of what is painted and t that of the tone, the tone's part is 1 - s / t, and nothing from
     s = t on: with all of the tone and a paint of its hue the strength is t, and so no less than the print's.
     """
-    own = np.stack([np.interp(luma / level, LEVELS, plane) for plane in tone]).astype(np.float32)
-    spread = WIDE * float(np.sqrt(luma.size))
+    spread = WIDE * float(np.sqrt(own[0].size))
     s, t = (cv2.GaussianBlur(np.hypot(*planes), (0, 0), spread) for planes in (painted, own))
     return painted + share * np.clip(1 - s / (t + TINY), 0, 1) * own
 

@@ -30,6 +30,7 @@ LOSSY = frozenset({"JPEG", "WEBP", "AVIF", "HEIF", "JXL"})  # formats that `qual
 Made = Mapping[str, Any]
 """By "colored_by", the package and its version, and what changes the written picture: model, settings, format."""
 ANY, GRAY = "any", "gray"  # "input": whether pictures in color were colored as well
+UNSAID = {"warmth": 0.0, "strength": 1.0}  # of pictures that were colored before there was a choice
 UNCOMPARED = ("colored_by", "model", "input")  # a new version is no reason to color anew; a model is its SHA-256
 
 _packet = (
@@ -63,7 +64,9 @@ def written(made: Made, format: str) -> Made:
 
 
 def differences(made: Made, wanted: Made) -> list[str]:
-    """In what a picture was made differently than is wanted now; what one of the two does not say is not compared."""
+    """In what a picture was made differently than is wanted now; what one of the two does not say is not compared,
+    but for UNSAID."""
+    made = {**UNSAID, **made}
     names = [name for name in wanted if name in made and name not in UNCOMPARED and made[name] != wanted[name]]
     return [_difference(name, made, wanted) for name in names]
 
