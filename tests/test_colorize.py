@@ -496,8 +496,8 @@ def test_help_lists_every_option(capsys) -> None:
     text = capsys.readouterr().out
     for word in (
         "IN... OUT --model --provider --require-provider --threads --quality --format --metadata --lossless-luma "
-        "--upsample --saturation --keep-tone --warmth --strength --overwrite --color --skip-color --in-place --temporal "
-        "--max-pixels --include --exclude --watch --json"
+        "--upsample --saturation --keep-tone --warmth --strength --overwrite --color --skip-color --in-place "
+        "--temporal --max-pixels --include --exclude --watch --json"
     ).split():
         assert word in text
 

@@ -146,7 +146,7 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
     if plain and kept is None and not look.warmth:
         return chroma * np.float32(look.strength)
     luma = _area(_halved(gray, height, width).astype(np.float32), height, width)
-    own = np.float32(0)
+    own = np.zeros((2, 1, 1), np.float32)
     if kept is not None:
         own = np.stack([np.interp(luma / level, LEVELS, plane) for plane in level * kept]).astype(np.float32)
         chroma = _toned(chroma, own, look.keep_tone)
