@@ -1,0 +1,104 @@
+"""What the page computes itself, in node, against Python."""
+
+import cv2
+import numpy as np
+import pytest
+
+from recolor_fast.photographs import chroma
+from recolor_fast.photographs.chroma import Look
+from tests import javascript, photographs
+
+pytestmark = javascript.needs_node
+
+FIELDS = ("upsample", "saturation", "keep_tone", "warmth", "strength")
+LOOKS = [
+    Look(),
+    Look("bilinear"),
+    Look(saturation=0),
+    Look(saturation=4, keep_tone=1),
+    Look(saturation=1.7, keep_tone=0),
+    Look(warmth=1),
+    Look(warmth=-1, saturation=0.3, upsample="bilinear"),
+    Look(strength=0),
+    Look(strength=0.4, warmth=0.5, keep_tone=1),
+    Look(strength=0.7, keep_tone=0),
+]
+SIZES = [(1, 1, 8), (1, 97, 16), (7, 5, 16), (16, 16, 16), (33, 47, 16), (31, 20, 17), (97, 201, 32), (20, 300, 32)]
+
+
+def chroma_of(random: np.random.Generator, size: int) -> np.ndarray:
+    return random.integers(0, 256, (2, size, size), np.uint8)
+
+
+def a_tone(random: np.random.Generator) -> np.ndarray:
+    return cv2.GaussianBlur(random.normal(0, 60, (2, 256)).astype(np.float32), (0, 0), 9)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), SIZES)
+def test_merge_is_pythons_within_a_level(height, width, size):
+    random = np.random.default_rng(height * width)
+    gray, cbcr, tone = random.integers(0, 256, (height, width), np.uint8), chroma_of(random, size), a_tone(random)
+    cases = [(look, kept) for look in LOOKS for kept in (None, tone)]
+    found = javascript.call(
+        [("merge", "merge", [gray, width, height, cbcr, size, kept, look._asdict()]) for look, kept in cases]
+    )
+    for (look, kept), rgba in zip(cases, found, strict=True):
+        rgba = rgba.reshape(height, width, 4).astype(int)
+        difference = np.abs(rgba[..., :3] - chroma.merge(gray, cbcr, look, kept))
+        assert difference.max() <= 1, (look, kept is None)
+        assert difference.mean() < 0.01
+        assert (rgba[..., 3] == 255).all()
+
+
+def test_merge_of_a_photograph_keeps_its_luminance():
+    random = np.random.default_rng(0)
+    gray = cv2.cvtColor(photographs.pixels(3, 150, 211), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(random.integers(0, 256, (4, 4, 2), np.uint8), (64, 64))
+    cbcr = np.ascontiguousarray(small.transpose(2, 0, 1))
+    (rgba,) = javascript.call([("merge", "merge", [gray, 211, 150, cbcr, 64, None, {"saturation": 3}])])
+    rgb = rgba.reshape(150, 211, 4)[..., :3]
+    assert np.abs(rgb.astype(int) - chroma.merge(gray, cbcr, Look(saturation=3))).max() <= 1
+    assert np.abs(rgb @ [0.299, 0.587, 0.114] - gray).max() <= 1
+
+
+def drawn(gray: np.ndarray, cbcr: np.ndarray, rectangle: tuple[float, float, float, float], columns: int, rows: int):
+    """The calls that draw a rectangle of a picture: its luminance alone, and colored."""
+    height, width = gray.shape
+    place = dict(zip(("x", "y", "width", "height"), rectangle))
+    luma = ("merge", "sampled", [gray, width, height, place, columns, rows])
+    base = ("merge", "prepare", [gray, width, height, cbcr, cbcr.shape[1], None])
+    planes = ("merge", "recolor", [{"call": base}, {}])
+    return luma, ("merge", "region", [{"call": planes}, {"call": luma}, place, columns, rows])
+
+
+def test_a_region_at_full_size_is_a_part_of_the_picture():
+    random = np.random.default_rng(1)
+    gray, cbcr = random.integers(0, 256, (90, 130), np.uint8), chroma_of(random, 16)
+    luma, part = javascript.call([*drawn(gray, cbcr, (31, 7, 50, 41), 50, 41)])
+    assert np.array_equal(luma.reshape(41, 50), gray[7:48, 31:81])
+    expected = chroma.merge(gray, cbcr)[7:48, 31:81].astype(int)
+    assert np.abs(part.reshape(41, 50, 4)[..., :3] - expected).max() <= 1
+
+
+def test_a_region_drawn_smaller_is_the_picture_averaged():
+    gray = np.arange(90 * 130).reshape(90, 130).astype(np.uint8)
+    neutral = np.full((2, 16, 16), 128, np.uint8)
+    luma, part = javascript.call([*drawn(gray, neutral, (10, 20, 60, 40), 20, 10)])
+    averaged = gray[20:60, 10:70].reshape(10, 4, 20, 3).mean((1, 3))
+    assert np.abs(luma.reshape(10, 20) - averaged).max() <= 0.5
+    assert np.array_equal(part.reshape(10, 20, 4)[..., :3], np.repeat(luma, 3).reshape(10, 20, 3))
+
+
+def test_a_region_drawn_larger_shows_the_pixels_as_squares():
+    random = np.random.default_rng(2)
+    gray, cbcr = random.integers(0, 256, (30, 40), np.uint8), chroma_of(random, 8)
+    luma, part = javascript.call([*drawn(gray, cbcr, (3, 5, 6, 4), 30, 20)])
+    assert np.array_equal(luma.reshape(20, 30), gray[5:9, 3:9].repeat(5, 0).repeat(5, 1))
+    middles = part.reshape(20, 30, 4)[2::5, 2::5, :3]  # between them the chroma changes smoothly
+    assert np.abs(middles - chroma.merge(gray, cbcr)[5:9, 3:9].astype(int)).max() <= 1
+
+
+def test_a_picture_that_is_not_whole_is_refused():
+    nothing = np.zeros(0, np.uint8)
+    (found,) = javascript.call([("merge", "prepare", [np.zeros(6, np.uint8), 3, 3, nothing, 0, None])])
+    assert found["error"].startswith("RangeError: got 6 of luma")
