@@ -36,7 +36,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench import peer
 from bench.common import report
 from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
-from recolor_fast import resolve
 from recolor_fast.machine import memory
 from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
@@ -125,7 +124,7 @@ def differing(options: Options) -> dict[str, Row]:
     off = {
         "+slope": not penalty,
         "+products": cuda,
-        "+layout": not cuda and bool(fused.hindrance(resolve.checked_critic(options), options)),
+        "+layout": not cuda and bool(fused.hindrance(options)),
         "+compile": not cuda,
         "ours lazy": not penalty,
     }

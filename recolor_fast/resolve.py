@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from recolor_fast.data import dali, sources
 from recolor_fast.data.loader import decoded_side
@@ -22,10 +21,11 @@ from recolor_fast.machine.download import reachable
 from recolor_fast.machine.environment import threads
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
-from recolor_fast.networks.critics import build_critic
-from recolor_fast.networks.generators import build_generator
+from recolor_fast.networks import published
+from recolor_fast.networks.critics import check_critic
+from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
-from recolor_fast.options import AUTO_SPLIT, Options, Whole
+from recolor_fast.options import AUTO_SPLIT, Options, System, Whole
 from recolor_fast.runs import runs
 from recolor_fast.step import fused
 
@@ -39,7 +39,7 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
     UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
     run `resumed` it says how to continue where they have moved.
     """
-    critic = checked_critic(options)
+    check_system(options)
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,7 +56,7 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
     elif found != "sample":
         found = str(Path(found).resolve())
     start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
-    options = _fastest(replace(options, device=device, data=found, start=start), torch.device(device), critic)
+    options = _fastest(replace(options, device=device, data=found, start=start), torch.device(device))
     options = lpips(options)
     check_features(options)
     return replace(options, threads=threads(options.threads, device))
@@ -79,6 +79,21 @@ def for_photographs(options: Whole, count: int, device: torch.device | str | Non
         again = options.images > count  # what is seen once is decoded when its turn comes
         cache = "on" if again and count * 4 * decoded_side(options) ** 2 < free_bytes(device) / 4 else "off"
     return replace(options, loader=loader, cache=cache)
+
+
+def encoder_file(options: System) -> Path | None:
+    """The file that a new run's encoder has its weights from; None where it has no encoder, or a random one.
+
+    UserError, saying what to do, where it is missing.
+    """
+    if options.generator not in published.ENCODERS or options.encoder_weights == "random":
+        return None
+    if options.encoder_weights == "auto":
+        return published.packaged(options.generator)
+    path = Path(options.encoder_weights)
+    if not path.is_file():
+        raise UserError(f"encoder_weights {path}: there is no such file; {published.advice(options.generator)}")
+    return path
 
 
 def in_stored_pieces(options: Whole, stored: Options) -> Whole:
@@ -114,11 +129,12 @@ def fastest(options: Whole, device: torch.device) -> Whole:
     """`options` with `compile`, `fused_critic`, `cuda_graph` and `channels_last` decided: where they are "auto", as is
     fastest on `device` by bench/results. UserError for names, and for what the device or the critic cannot have.
     """
-    return _fastest(options, device, checked_critic(options))
+    check_system(options)
+    return _fastest(options, device)
 
 
-def _fastest(options: Whole, device: torch.device, critic: nn.Module | None) -> Whole:
-    hindrance, cuda = fused.hindrance(critic, options), device.type == "cuda"
+def _fastest(options: Whole, device: torch.device) -> Whole:
+    hindrance, cuda = fused.hindrance(options), device.type == "cuda"
     if options.fused_critic == "on" and hindrance:
         raise UserError(f"fused_critic on: {hindrance}; use auto")
     if options.cuda_graph == "on" and not cuda:
@@ -134,32 +150,15 @@ def _fastest(options: Whole, device: torch.device, critic: nn.Module | None) -> 
     return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
 
 
-def checked_critic(options: Options) -> nn.Module | None:
-    """A critic of width 1 of these options, if they have one, for what only building it tells.
-
-    UserError for a name that no table holds, networks that cannot be built, and a size that leaves no score map.
-    """
+def check_system(options: Options) -> None:
+    """UserError for a name that no table holds, networks that cannot be built, and a size that leaves no score map."""
     pick(ADVERSARIES, options.adversary, "adversary")
     for name, _ in options.terms:
         pick(TERMS, name, "terms")
-    thin = replace(options, width=1)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a look at them changes no number of what comes next
+    check_generator(options)
+    if options.critic:
         piece = options.micro_batch or options.batch
-        smallest = options.batch % piece or piece
-        source = torch.zeros(min(smallest, 2), 1, options.size, options.size)
-        fake = build_generator(thin)(source)
-        if not options.critic:
-            return None
-        critic = build_critic(thin)
-        try:
-            critic(source, fake)
-        except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"size {options.size} leaves no score map with critic {options.critic}, critic_layers "
-                f"{options.critic_layers}, critic_scales {options.critic_scales} and batch {options.batch} "
-                f"({error}): use fewer layers or scales, or a larger size"
-            ) from error
-    return critic
+        check_critic(options, options.batch % piece or piece)  # the smallest
 
 
 def lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:

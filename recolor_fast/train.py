@@ -18,21 +18,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from recolor_fast.arguments import train as words
-from recolor_fast.data import loader, sources
+from recolor_fast.data import sources
 from recolor_fast.data.chosen import Photographs, choose
-from recolor_fast.losses.terms import WeightedTerm, build_terms
+from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine import memory, starting
 from recolor_fast.machine.environment import computing, deterministic
 from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path
 from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
-from recolor_fast.options import Command, reopened, to_json
-from recolor_fast.resolve import for_photographs, in_stored_pieces, resolve
+from recolor_fast.options import Command, Options, reopened, to_json
+from recolor_fast.resolve import encoder_file, for_photographs, in_stored_pieces, resolve
 from recolor_fast.runs import checkpoint, runs
 from recolor_fast.runs.console import Lasting
 from recolor_fast.runs.progress import Progress
@@ -90,11 +90,10 @@ def in_photographs(options: Command, epochs: float, count: int, resumed: Path | 
 
 def _trained(options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
     options = for_photographs(options, len(photographs.train))
-    terms = build_terms(options)
+    terms, device = build_terms(options), torch.device(options.device)
+    step = Step(options, terms, device)  # before a folder is made for nothing
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
-    start: dict[str, Tensor] = {}
-    if not begun:  # before a folder is made for nothing
-        start = runs.start(options) if options.start else published.encoder(options)
+    start = {} if begun else start_weights(options, step.generator)
     folder = resumed or runs.create(options)
     counts = f"{len(photographs.train):,} photographs, {len(photographs.val):,} to validate on"
     how = f"{options.preset}, {options.size}x{options.size} pixels, {options.device}"
@@ -103,8 +102,10 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
         runs.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
+            step = step or Step(options, terms, device)
+            step.generator.load_state_dict(start, strict=False)
             try:
-                _train(options, folder, photographs, terms, start, progress, signals, command)
+                _train(Session(step, options, folder, photographs, progress, signals, command))
                 break
             except torch.OutOfMemoryError:
                 first = progress.images - progress.begun <= FIRST * options.batch
@@ -113,28 +114,24 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
                     raise
                 print(f"warning: out of memory: continuing with --micro-batch {piece}", file=sys.stderr)
                 options = replace(options, micro_batch=piece, cuda_graph="off")
+            step = None  # type: ignore[assignment]  # its memory is needed for the next one
             gc.collect()  # steps are in reference cycles
             torch.cuda.empty_cache()
     return folder
 
 
-def _train(
-    options: Command,
-    folder: Path,
-    photographs: Photographs,
-    terms: list[WeightedTerm],
-    start: dict[str, Tensor],
-    progress: Progress,
-    signals: Signals,
-    command: str,
-) -> None:
-    """`train` in a run folder, from its newest checkpoint or from the beginning, with the weights `start` if any;
-    `progress` is filled in."""
-    device = torch.device(options.device)
-    step = Step(options, terms, device)
-    step.generator.load_state_dict(start, strict=False)  # all of another generator, or what an encoder knows
-    session = Session(step, options, folder, photographs, progress, signals, command)
-    with session.console.bar, closing(loader.batches(options, photographs.train, device, progress.begun)) as stream:
+def start_weights(options: Options, generator: nn.Module) -> dict[str, Tensor]:
+    """What the generator of a new run begins with: all of another's weights, what an encoder knows, or nothing."""
+    if options.start:
+        return runs.start(options, generator.state_dict())
+    file = encoder_file(options)
+    return published.encoder(file, options.generator, generator.state_dict()) if file else {}
+
+
+def _train(session: Session) -> None:
+    """`train`, from where the session takes it up."""
+    options, progress, signals = session.options, session.progress, session.signals
+    with session.console.bar, closing(session.batches()) as stream:
         try:
             while True:
                 with session.clock.paused():
@@ -152,7 +149,7 @@ def _train(
                     session.console.write("compiling the iteration, which may take minutes")
                 with signals.held():
                     with signals.released(when=compiling):  # for minutes, and there is nothing to save yet
-                        parts = step(gray, rgb, progress.images)
+                        parts = session.step(gray, rgb, progress.images)
                     session.add(parts, len(gray))
                     # On a GPU a check waits. It may come late: what follows a bad iteration changes nothing.
                     if session.on_cpu or session.crossed(options.log_every):

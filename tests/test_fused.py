@@ -9,7 +9,7 @@ import torch
 from bench.paper import plain
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.presets import PRESETS
-from recolor_fast.resolve import checked_critic, fastest
+from recolor_fast.resolve import fastest
 from recolor_fast.step import fused
 from recolor_fast.step.step import Step
 from tests.test_losses import COMPILED, reference, relative_error
@@ -188,20 +188,32 @@ def test_it_equals_the_torch_func_path_over_a_training():
     ("changes", "reason"),
     [
         ({"gradient_penalty": 0.0}, "no gradient penalty"),
-        ({"critic_norm": "instance"}, "InstanceNorm"),
-        ({"critic_norm": "batch", "batch": 1}, "CriticBatchNorm"),
-        ({"spectral_norm": True}, "ParametrizedConv2d"),
-        ({"critic": "strided"}, "ZeroPad2d"),
+        ({"critic_norm": "instance"}, "norm instance"),
+        ({"critic_norm": "batch", "batch": 1}, "norm batch"),
+        ({"critic_first_norm": "instance", "critic_layers": 1}, "norm instance"),
+        ({"spectral_norm": True}, "spectral_norm"),
+        ({"critic": "strided"}, "critic strided's padding"),
         ({"adversary": "wgan_code"}, "not linear"),
         ({"critic": ""}, "no critic"),
     ],
 )
 def test_what_hinders_it_is_said(changes, reason):
     options = replace(WGAN, **changes)
-    assert reason in fused.hindrance(checked_critic(options), options)
+    assert reason in fused.hindrance(options)
     if options.critic:
         with pytest.raises(ValueError, match=reason):
             fused.layers(build_critic(options), options)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_that_it_can_be_fused_is_known_without_building_the_critic(name):
+    """By the critic's modules: convolutions and our LeakyReLU alone."""
+    options = replace(PRESETS[name], width=1, gradient_penalty=10.0, adversary="wgan", batch=1)
+    if options.critic:
+        plain = (torch.nn.Identity, fused.LeakyReLU, torch.nn.Conv2d)
+        modules = [module for scale in build_critic(options).scales for module in scale.children()]
+        fusable = all(isinstance(m, plain) and not fused.parametrize.is_parametrized(m) for m in modules)
+        assert (not fused.hindrance(options)) == fusable
 
 
 def test_activations_other_than_ours_are_not_taken_for_them():

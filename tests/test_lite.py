@@ -16,7 +16,7 @@ from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import encoder
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
-from recolor_fast.resolve import fastest
+from recolor_fast.resolve import encoder_file, fastest
 from recolor_fast.runs import runs
 from recolor_fast.step.step import Step
 from tests import trainings
@@ -218,9 +218,9 @@ def test_weights_that_do_not_fit_are_named(tmp_path, capsys, file, words):
 def test_the_package_of_weights_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(published.ENCODERS, "lite0", published.Published("no-such-package-of-weights", ""))
     with pytest.raises(ValueError, match=r"package no-such-package-of-weights is missing; .*\[pretrained\]"):
-        published.file_of(replace(TINY, encoder_weights="auto"))
-    assert published.file_of(TINY) is None
-    assert published.file_of(replace(TINY, generator="unet", encoder_weights="auto")) is None
+        encoder_file(replace(TINY, encoder_weights="auto"))
+    assert encoder_file(TINY) is None
+    assert encoder_file(replace(TINY, generator="unet", encoder_weights="auto")) is None
 
 
 def test_a_package_whose_file_is_another_is_refused(tmp_path, monkeypatch):
@@ -231,7 +231,7 @@ def test_a_package_whose_file_is_another_is_refused(tmp_path, monkeypatch):
     (tmp_path / "weights.pth").write_bytes(b"other")
     monkeypatch.setattr(published.metadata, "files", lambda package: [File(tmp_path / "weights.pth")])
     with pytest.raises(ValueError, match="SHA-256"):
-        published.file_of(replace(TINY, encoder_weights="auto"))
+        encoder_file(replace(TINY, encoder_weights="auto"))
 
 
 def test_a_run_starts_from_the_colorizer_that_comes_with_the_package(tmp_path, monkeypatch):

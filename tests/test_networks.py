@@ -1,5 +1,6 @@
 """Generators and critics: sizes, parameters, and the activation that halves the penalty's work."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,8 @@ from torch.nn.utils import parametrize
 
 from bench.paper import plain
 from recolor_fast.artefact.graphs import Chroma, deployed
-from recolor_fast.networks.critics import build_critic
-from recolor_fast.networks.generators import POWERS, UNet, build_generator
+from recolor_fast.networks.critics import build_critic, check_critic
+from recolor_fast.networks.generators import GENERATORS, POWERS, UNet, build_generator, check_generator
 from recolor_fast.networks.layers import (
     NORMS,
     Doubling,
@@ -329,3 +330,55 @@ def test_small_maps_are_products_in_training_alone(monkeypatch):
     layer(torch.zeros(2, 3, 16, 16))
     layer.eval()(torch.zeros(1, 3, 2, 2))
     assert taken == [(1, 3, 16, 18), (2, 3, 16, 16), (1, 3, 2, 2)]
+
+
+def fits(check, *arguments) -> bool:
+    try:
+        check(*arguments)
+    except (RuntimeError, ValueError):  # of convolutions and of norms; ours is a ValueError
+        return False
+    return True
+
+
+def test_whether_a_critic_leaves_a_score_map_is_known_without_building_it():
+    """For each critic, depth, number of scales and norm, as many as it takes to have both answers of each."""
+    answers = {}
+    for critic, layers, scales, norms, batch in itertools.product(
+        ("patch", "strided"), range(1, 7), (1, 2, 5), (("none", ""), ("batch", ""), ("instance", "batch")), (1, 2)
+    ):
+        options = replace(PRESETS["pix2pix"], size=64, width=1, critic=critic, critic_layers=layers)
+        options = replace(options, critic_scales=scales, critic_norm=norms[0], critic_first_norm=norms[1])
+        network, pair = build_critic(options), (torch.zeros(batch, 1, 64, 64), torch.zeros(batch, 3, 64, 64))
+        known = fits(check_critic, options, batch)
+        assert known == fits(network, *pair), (options, batch)
+        answers.setdefault((critic, norms), set()).add(known)
+    assert all(both == {True, False} for both in answers.values())
+    assert len(answers) == 6
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_that_passes_its_check_runs(name):
+    """At the smallest batch and size, where norms have the least to go by."""
+    for norm, space in itertools.product(NORMS, ("rgb", "lab")):
+        changes = {"generator": name, "generator_norm": norm, "space": space, "equalize": "none"}
+        options = replace(PRESETS["pix2pix"], size=64, width=1, **changes)
+        check_generator(options)
+        assert build_generator(options)(torch.zeros(1, 1, 64, 64)).shape[2:] == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"generator": "vit"}, "generator 'vit': expected one of unet"),
+        ({"generator": "unet", "size": 96}, "size 96: generator unet"),
+        ({"generator": "unet", "hints": 3}, "hints 3 with generator unet"),
+        ({"generator_norm": "layer"}, "generator_norm 'layer': expected one of none"),
+        ({"generator_last_norm": "layer"}, "generator_last_norm 'layer': expected one of none"),
+        ({"generator": "residual", "generator_last_norm": "batch"}, "generator residual has one norm throughout"),
+        ({"generator": "lite0", "generator_last_norm": "batch"}, "generator lite0 has one norm throughout"),
+        ({"space": "hsv"}, "space 'hsv': expected one of rgb"),
+    ],
+)
+def test_what_a_generator_cannot_be_is_said_without_building_it(changes, words):
+    with pytest.raises(ValueError, match=words):
+        check_generator(replace(PRESETS["pix2pix"], **changes))

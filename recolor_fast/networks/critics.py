@@ -1,38 +1,84 @@
 """Critics (a GAN's discriminator, whatever its loss): (source, image) -> scores; a table of builders."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.layers import NORMS, SLOPE, LeakyReLU, at_least_float32, initialize, pick
 from recolor_fast.networks.space import SPACES
 from recolor_fast.options import System
 
 
-def patchgan(options: System) -> nn.Sequential:
-    """PatchGAN (Isola et al. 2017, section 6.1.2): pairs (N,C,H,W) -> a map of scores, one per overlapping patch.
+class Geometry(NamedTuple):
+    """The convolutions of one scale, 4x4 with padding 1: pairs (N,C,H,W) -> a map of scores, one per overlapping patch.
 
-    Three layers score 70x70 patches, 30x30 of them at 256 pixels. Linear output: the loss applies its own squashing.
+    Linear output: the loss applies its own squashing.
     """
-    return _convolutions(options, [2] * options.critic_layers + [1], nn.Identity())
+
+    strides: list[int]
+    """Of all but the last, whose stride is 1."""
+    more: int = 0
+    """Zeros that are added to the last one's input, below and to the right."""
 
 
-def strided(options: System) -> nn.Sequential:
+def patchgan(layers: int) -> Geometry:
+    """PatchGAN (Isola et al. 2017, section 6.1.2): three layers score 70x70 patches, 30x30 of them at 256 pixels."""
+    return Geometry([2] * layers + [1])
+
+
+def strided(layers: int) -> Geometry:
     """The critic of Gorriz et al. (2019, their code): every layer halves; 94x94 patches, 16x16 of them at 256."""
-    return _convolutions(options, [2] * (options.critic_layers + 1), SAME)
+    return Geometry([2] * (layers + 1), more=1)  # the last keeps the size ("same" of Keras)
 
 
-SAME = nn.ZeroPad2d((0, 1, 0, 1))  # with padding 1, a 4x4 convolution of stride 1 keeps the size ("same" of Keras)
+# name -> by the number of layers, the critic of one scale
+CRITICS: dict[str, Callable[[int], Geometry]] = {"patch": patchgan, "strided": strided}
 
 
-def _convolutions(options: System, strides: list[int], last_padding: nn.Module) -> nn.Sequential:
-    """4x4 convolutions, padding 1, of these strides, norms on all but the first, and one more to a score."""
+def geometry(options: System) -> Geometry:
+    """That of the critic of `options`. UserError for a name that is unknown."""
+    return pick(CRITICS, options.critic, "critic")(options.critic_layers)
+
+
+def norms(options: System) -> list[str]:
+    """The norm behind each convolution but the last: the first has none."""
+    count = len(geometry(options).strides)
+    return ["none", options.critic_first_norm or options.critic_norm, *[options.critic_norm] * (count - 2)]
+
+
+def check_critic(options: System, batch: int) -> None:
+    """UserError, naming the option, for a critic that cannot be built, or not run on a `batch` of the options' size."""
+    used = geometry(options)
+    for norm in norms(options):
+        pick(NORMS, norm, "critic_norm")
+    for scale in range(options.critic_scales):
+        side = options.size // 2**scale
+        for stride, norm in zip(used.strides, norms(options)):
+            before, side = side, (side - 2) // stride + 1
+            if before < 2 or (norm == "batch" and batch * side**2 < 2):
+                raise UserError(_too_small(options, batch, scale))
+        if side + used.more < 2:
+            raise UserError(_too_small(options, batch, scale))
+
+
+def _too_small(options: System, batch: int, scale: int) -> str:
+    return (
+        f"size {options.size} leaves no score map with critic {options.critic}, critic_layers {options.critic_layers}, "
+        f"critic_scales {options.critic_scales} and batch {batch} (of {options.size // 2**scale} pixels little is left "
+        "for the last layers): use fewer layers or scales, or a larger size"
+    )
+
+
+def _convolutions(options: System) -> nn.Sequential:
+    """The convolutions of one scale, with norms on all but the first and the last."""
     channels = options.source_channels + pick(SPACES, options.space, "space").channels
-    norms = ["none", options.critic_first_norm or options.critic_norm] + [options.critic_norm] * len(strides)
+    used = geometry(options)
     modules: list[nn.Module] = []
-    for level, (stride, norm) in enumerate(zip(strides, norms)):
+    for level, (stride, norm) in enumerate(zip(used.strides, norms(options))):
         width = options.width * min(2**level, 8)
         bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
         modules += [nn.Conv2d(channels, width, 4, stride, 1, bias=bias)]
@@ -40,7 +86,8 @@ def _convolutions(options: System, strides: list[int], last_padding: nn.Module) 
         activation = LeakyReLU() if options.gradient_penalty else nn.LeakyReLU(SLOPE)
         modules += [pick(NORMS, norm, "critic_norm")(width, False), activation]
         channels = width
-    return nn.Sequential(*modules, last_padding, Scores(channels, 1, 4, 1, 1, bias=options.critic_bias))
+    padding = nn.ZeroPad2d((0, used.more, 0, used.more)) if used.more else nn.Identity()
+    return nn.Sequential(*modules, padding, Scores(channels, 1, 4, 1, 1, bias=options.critic_bias))
 
 
 class Scores(nn.Conv2d):
@@ -69,11 +116,7 @@ class Critic(nn.Module):
         return scores
 
 
-# name -> the critic of one scale
-CRITICS: dict[str, Callable[[System], nn.Module]] = {"patch": patchgan, "strided": strided}
-
-
 def build_critic(options: System) -> nn.Module:
     """The critic of `options`, initial weights from torch's global random state. UserError for unknown names."""
-    build = pick(CRITICS, options.critic, "critic")
-    return initialize(Critic([build(options) for _ in range(options.critic_scales)], options.source_channels), options)
+    scales: list[nn.Module] = [_convolutions(options) for _ in range(options.critic_scales)]
+    return initialize(Critic(scales, options.source_channels), options)

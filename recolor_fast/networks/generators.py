@@ -150,10 +150,6 @@ def residual(options: System) -> ResidualUNet:
     Made for processors and for norm none: 3.6 M parameters at width 24 whatever the size, which may be any multiple of
     32. Dropout on the two deepest stages.
     """
-    if options.generator_last_norm:
-        raise UserError(
-            f"generator_last_norm {options.generator_last_norm}: generator residual has one norm throughout"
-        )
     return ResidualUNet(options, [options.width * factor for factor in (1, 2, 4, 8, 8)], [0, 1, 2, 2, 0])
 
 
@@ -243,10 +239,6 @@ def lite_unet(options: System) -> LiteUNet:
     The size may be any multiple of 32. `width` is the decoder's at half a side, 2, 3, 4 and 6 times that below; its
     norms are `generator_norm`'s, the encoder has none. Dropout on the deepest map, spectral norm in the decoder.
     """
-    if options.generator_last_norm:
-        raise UserError(
-            f"generator_last_norm {options.generator_last_norm}: generator {options.generator} has one norm throughout"
-        )
     return LiteUNet(options)
 
 
@@ -277,14 +269,27 @@ GENERATORS: dict[str, Callable[[System], nn.Module]] = {
 }
 POWERS = (64, 128, 256, 512)
 SIZES = {"unet": POWERS, "nearest": POWERS}  # sides, pixels; all others take any multiple of 32 there is
+LAST_NORM = ("unet", "nearest")  # whose last norm may be another than the rest
 
 
 def build_generator(options: System) -> nn.Module:
-    """The generator of `options`, initial weights from torch's global random state.
+    """The generator of `options`, initial weights from torch's global random state. UserError as check_generator."""
+    check_generator(options)
+    return initialize(GENERATORS[options.generator](options), options)
 
-    UserError for a name that is unknown or a size that this generator does not take.
-    """
-    build = pick(GENERATORS, options.generator, "generator")
+
+def check_generator(options: System) -> None:
+    """UserError for a name that is unknown, or a size, hints or norms that this generator does not take."""
+    pick(GENERATORS, options.generator, "generator")
+    pick(SPACES, options.space, "space")
+    pick(NORMS, options.generator_norm, "generator_norm")
+    if options.generator_last_norm:
+        pick(NORMS, options.generator_last_norm, "generator_last_norm")
+        if options.generator not in LAST_NORM:
+            raise UserError(
+                f"generator_last_norm {options.generator_last_norm}: generator {options.generator} has one norm "
+                "throughout"
+            )
     sizes = SIZES.get(options.generator)
     if sizes and options.size not in sizes:
         raise UserError(
@@ -297,4 +302,3 @@ def build_generator(options: System) -> nn.Module:
             f"hints {options.hints} with generator {options.generator} and space {options.space}: only generators "
             f"{' and '.join(lite.CHANNELS)} in space lab follow hints; use --hints 0"
         )
-    return initialize(build(options), options)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import SHIPPED, is_part, write_text
@@ -97,6 +97,19 @@ def stored_options(folder: Path) -> Command:
         raise UserError(f"{folder / 'options.json'}: not the options of a run ({error})") from error
 
 
+class Weights(NamedTuple):
+    """What a run has trained, as it is stored."""
+
+    path: Path
+    """The checkpoint, or the .safetensors file."""
+    options: Options
+    generator: dict[str, Tensor]
+    critic: dict[str, Tensor]
+    """Of a checkpoint of options that have one; else empty."""
+    images: int
+    """Photographs seen."""
+
+
 class Trained(NamedTuple):
     """The networks of a checkpoint, on the CPU, the generator in eval mode."""
 
@@ -107,10 +120,10 @@ class Trained(NamedTuple):
     """Photographs seen."""
 
 
-def trained(path: Path, best: bool = False) -> Trained:
+def stored(path: Path, best: bool = False) -> Weights:
     """What a run has trained: of its newest checkpoint, or of its `best`, the lowest ab_rmse in validation.csv.
 
-    Or the generator of a .safetensors file that export/to_safetensors.py wrote. UserError where there is no such run,
+    Or what is in a .safetensors file that export/to_safetensors.py wrote. UserError where there is no such run,
     checkpoint or file. Checkpoints that do not verify are skipped, which is said on stderr.
     """
     if path.suffix == ".safetensors" and path.is_file():
@@ -118,26 +131,20 @@ def trained(path: Path, best: bool = False) -> Trained:
             raise UserError(f"{path}: it holds one checkpoint; the best is chosen among those of a run folder")
         return _released(path)
     folder = path / "checkpoints"
-    found = checkpoint.first(_by_error(path)) if best else checkpoint.newest(folder)
-    if not found:
+    newest = checkpoint.first(_by_error(path)) if best else checkpoint.newest(folder)
+    if not newest:
         raise UserError(
             f"{path}: no usable checkpoint of it has an ab_rmse in validation.csv, so none is known to be the best; "
             "take the newest"
         )
-    path, state = found
-    try:
+    path, state = newest
+    with _understood(path):
         options = only(Options, from_dict(json.loads(state["options"])))
-        generator = build_generator(options)
-        generator.load_state_dict(state["step"]["generator"])
-        critic = build_critic(options) if options.critic else None
-        if critic:
-            critic.load_state_dict(state["step"]["critic"])
-        return Trained(options, generator.eval(), critic, state["images"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: not a checkpoint of this version of recolor_fast ({error})") from error
+        critic = state["step"]["critic"] if options.critic else {}
+        return Weights(path, options, state["step"]["generator"], critic, state["images"])
 
 
-def _released(path: Path) -> Trained:
+def _released(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -148,36 +155,56 @@ def _released(path: Path) -> Trained:
         raise UserError(
             f"{path}: its metadata has no {PREFIX}options; expected a file that export/to_safetensors.py wrote"
         )
-    try:
+    with _understood(path):
         options = only(Options, from_dict(json.loads(metadata[f"{PREFIX}options"])))
+        return Weights(path, options, weights, {}, int(metadata[f"{PREFIX}images"]))
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """UserError where what a checkpoint or .safetensors file holds is not what the block expects."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        what = "generator" if path.suffix == ".safetensors" else "checkpoint"
+        raise UserError(f"{path}: not a {what} of this version of recolor_fast ({error})") from error
+
+
+def trained(path: Path, best: bool = False) -> Trained:
+    """The networks of what a run has trained, or of a .safetensors file. UserError as `stored`."""
+    weights = stored(path, best)
+    options = weights.options
+    with _understood(weights.path):
         with torch.device("meta"):  # so that a file that says its network is huge does not take all memory
             plain = build_generator(replace(options, spectral_norm=False))
-        said, held = (sum(t.numel() for t in tensors) for tensors in (plain.parameters(), weights.values()))
+        said, held = (sum(t.numel() for t in ts) for ts in (plain.parameters(), weights.generator.values()))
         if said > held:
             raise UserError(f"its options say {said} weights and more, it holds {held} numbers")
         generator = build_generator(options)
-        generator.load_state_dict(weights)
-        return Trained(options, generator.eval(), None, int(metadata[f"{PREFIX}images"]))
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a generator of this version of recolor_fast ({error})") from error
+        generator.load_state_dict(weights.generator)
+        critic = build_critic(options) if weights.critic else None
+        if critic:
+            critic.load_state_dict(weights.critic)
+        return Trained(options, generator.eval(), critic, weights.images)
 
 
-def start(options: Options) -> dict[str, torch.Tensor]:
+def start(options: Options, own: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """The weights that a run of these options starts from: of the generator that `options.start` has trained.
 
-    UserError where there is none there, or its weights are not those of the options' generator.
+    They are to fit `own`, the state of the generator of these options (None: one is built for its shapes). UserError
+    where there is none there, or its weights are others.
     """
     expected = f"expected a run folder, a .safetensors file of export/to_safetensors.py, or {OWN}"
     try:
-        theirs = trained(WEIGHTS if options.start == OWN else Path(options.start))
+        weights = stored(WEIGHTS if options.start == OWN else Path(options.start)).generator
     except UserError as error:
         raise UserError(f"start {options.start}: {error}; {expected}") from error
-    weights = theirs.generator.state_dict()
-    with torch.device("meta"):
-        ours = build_generator(options).state_dict()
-    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (ours, weights)]
-    new = {name for name in ours if name.startswith("hinted.")} - {*weights}  # a start without hints can learn them
-    misfits = [name for name in {**ours, **weights} if shapes[0].get(name) != shapes[1].get(name) and name not in new]
+    if own is None:
+        with torch.device("meta"):
+            own = build_generator(options).state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (own, weights)]
+    new = {name for name in own if name.startswith("hinted.")} - {*weights}  # a start without hints can learn them
+    misfits = [name for name in {**own, **weights} if shapes[0].get(name) != shapes[1].get(name) and name not in new]
     if misfits:
         raise UserError(
             f"start {options.start}: {misfits[0]} is {list(shapes[1].get(misfits[0], ()))} there and "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,11 @@ class Session:
         self.rate = 0.0
         self.clock = Clock(self.results.number("time"))
         self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
+
+    def batches(self) -> Generator[tuple[Tensor, Tensor]]:
+        """The endless (gray, rgb) to train on, from where the training is taken up. Close it when done."""
+        train, begun = self.photographs.train, self.progress.begun
+        return loader.batches(self.options, train, self.step.device, begun)
 
     @property
     def done(self) -> bool:

@@ -51,6 +51,7 @@ from torch.nn.utils import parametrize
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
 from recolor_fast.machine.errors import UserError
+from recolor_fast.networks.critics import geometry, norms
 from recolor_fast.networks.layers import SLOPE, LeakyReLU, at_least_float32
 from recolor_fast.options import System
 
@@ -68,10 +69,8 @@ class Layer(NamedTuple):
 
 def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
     """The convolutions of each scale of a critic. UserError, saying why, where its update cannot be fused."""
-    if not options.gradient_penalty:
-        raise UserError("there is no gradient penalty")
-    if not ADVERSARIES[options.adversary].linear:
-        raise UserError(f"adversary {options.adversary}: its critic's value is not linear in the scores")
+    if reason := hindrance(options):
+        raise UserError(reason)
     scales = []
     for index, scale in enumerate(critic.get_submodule("scales").children()):
         found = []
@@ -86,14 +85,19 @@ def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
     return scales
 
 
-def hindrance(critic: nn.Module | None, options: System) -> str:
-    """Why the critic's update cannot be fused, as half a sentence; empty if it can."""
-    if critic is None:
+def hindrance(options: System) -> str:
+    """Why the update of the critic of `options` cannot be fused, as half a sentence; empty if it can."""
+    if not options.critic:
         return "there is no critic"
-    try:
-        layers(critic, options)
-    except UserError as error:
-        return str(error)
+    if not options.gradient_penalty:
+        return "there is no gradient penalty"
+    if not ADVERSARIES[options.adversary].linear:
+        return f"adversary {options.adversary}: its critic's value is not linear in the scores"
+    more = {f"norm {norm}": norm != "none" for norm in norms(options)}
+    more |= {"spectral_norm": options.spectral_norm, f"critic {options.critic}'s padding": geometry(options).more > 0}
+    for name, there in more.items():
+        if there:
+            return f"the critic has more than convolutions and LeakyReLU: {name}"
     return ""
 
 
