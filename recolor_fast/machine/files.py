@@ -8,6 +8,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,18 +16,20 @@ SHIPPED = Path(__file__).parents[1] / "shipped"  # the folder of the artefacts a
 
 
 @contextmanager
-def replacing(path: str | Path, folder: bool = True, exclusive: bool = False) -> Iterator[BinaryIO]:
+def replacing(
+    path: str | Path, folder: bool = True, exclusive: bool = False, mode: int = 0o666
+) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of `path` when the block ends, flushed to the disk.
 
     `folder` flushes its name as well; without, a machine that loses power in the next seconds may still have the file
     that was there before, or none, whole in either case. On any error it is removed and `path` stays as it was. The
     folder must exist. Raises OSError from the file system; with `exclusive`, FileExistsError where there is a `path`
-    when the block ends, also if it has come a moment before.
+    when the block ends, also if it has come a moment before. `mode`: the file's, less what the process's mask takes.
     """
     path = Path(path)
     part = path.with_name(f".{uuid.uuid4().hex}.part")  # not from the file's name, which may have no room to grow
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -182,11 +185,15 @@ class NotPrivate(OSError):
 
 
 def private_folder(name: str) -> Path:
-    """The folder `name` of the cache, made for this user alone (mode 0700).
+    """The folder `name` of the cache, made for this user alone. Raises what `private` raises."""
+    return private(cache_folder() / name)
+
+
+def private(folder: Path) -> Path:
+    """A folder, made for this user alone (mode 0700).
 
     Raises OSError where it cannot be made, and NotPrivate where it is a link, or others own it or may use it.
     """
-    folder = cache_folder() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

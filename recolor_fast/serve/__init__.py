@@ -1,0 +1,1 @@
+"""A local page to color photographs with, and an HTTP API: `recolor-fast serve`."""
