@@ -97,6 +97,8 @@ study.making
 study.page
 study.report
 study.__main__
+serve.facts
+serve.desk
 arguments.completion
 machine.environment
 data.sources

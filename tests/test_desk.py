@@ -17,8 +17,9 @@ import pytest
 
 from recolor_fast.artefact.hints import Hint
 from recolor_fast.machine.errors import UserError
-from recolor_fast.serve import desk
-from recolor_fast.serve.desk import Busy, Desks, Gone, Limits, NoRoom, Photograph
+from recolor_fast.serve import desk, facts
+from recolor_fast.serve.desk import LIMITS, Busy, Desks, Gone, Limits, NoRoom
+from recolor_fast.serve.facts import Photograph
 
 KEY, OTHER = "a" * 64, "b" * 64
 ROOT = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def put(desks: Desks, data: bytes = b"photograph", name: str = "old.jpg", key: s
         arriving.close()
 
 
-def opened_again(desks: Desks, state: Path, limits: Limits = Limits()) -> Desks:
+def opened_again(desks: Desks, state: Path, limits: Limits = LIMITS) -> Desks:
     desks.close()
     return Desks(state, limits)
 
@@ -107,7 +108,7 @@ def test_work_is_taken_in_the_order_of_arrival_whosoever_it_is_and_after_a_resta
 
 def test_what_ends_the_server_each_time_is_not_tried_for_ever(desks, state):
     photograph = put(desks)
-    for _ in range(desk.TRIES):
+    for _ in range(facts.TRIES):
         assert desks.take()[1].id == photograph.id
         desks = opened_again(desks, state)
     assert desks.take() is None
@@ -309,7 +310,7 @@ def test_facts_of_another_version_are_refused_and_kept(desks, state):
     photograph = put(desks)
     path = state / "desks" / KEY / f"{photograph.id}.json"
     stored = json.loads(path.read_text())
-    assert stored["version"] == desk.VERSION == 1
+    assert stored["version"] == facts.VERSION == 1
     path.write_text(json.dumps(stored | {"version": 2, "dream": True}))
     old = time.time() - 91 * desk.DAY
     os.utime(state / "desks" / KEY, (old, old))

@@ -16,9 +16,7 @@ SHIPPED = Path(__file__).parents[1] / "shipped"  # the folder of the artefacts a
 
 
 @contextmanager
-def replacing(
-    path: str | Path, folder: bool = True, exclusive: bool = False, mode: int = 0o666
-) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, folder: bool = True, exclusive: bool = False, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of `path` when the block ends, flushed to the disk.
 
     `folder` flushes its name as well; without, a machine that loses power in the next seconds may still have the file

@@ -21,22 +21,17 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from recolor_fast.artefact import hints
-from recolor_fast.artefact.hints import Hint
 from recolor_fast.machine import files
 from recolor_fast.machine.errors import UserError
+from recolor_fast.serve import facts
+from recolor_fast.serve.facts import Photograph
 
-VERSION = 1  # of the facts; another one is never read, nor removed
-TRIES = 3  # starts of a photograph's work that ended with the server's end: it may be what ends it
-LONGEST = 200  # characters of a name
 HOUR = 3600
 DAY = 24 * HOUR
-
-Status = Literal["waiting", "working", "ready", "failed"]
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _OWN = re.compile(r"([0-9a-f]{16})\.(?:original|json|\d+\.npz)")  # the files of a photograph
@@ -60,6 +55,9 @@ class Limits(NamedTuple):
     """Photographs that come at the same time, in all."""
 
 
+LIMITS = Limits()
+
+
 class NoRoom(Exception):
     """There is no room; the text is a sentence that says for what."""
 
@@ -72,70 +70,6 @@ class Gone(KeyError):
     """There is no such photograph on this desk, or no more."""
 
 
-class Photograph(NamedTuple):
-    """The facts of a photograph."""
-
-    id: str
-    """16 hexadecimal digits."""
-    name: str
-    """What the visitor calls it; for people alone."""
-    model: str
-    """Name of the model that colors it."""
-    arrived: int
-    """Nanoseconds since 1970, and later than that of every photograph before it."""
-    bytes: int
-    """Of its file."""
-    status: Status = "waiting"
-    reason: str = ""
-    """Why it failed."""
-    notes: tuple[str, ...] = ()
-    """What one should know of it: "first of 3 pictures"."""
-    width: int = 0
-    """Pixels, upright; until it has been read what its header says, 0 for nothing."""
-    height: int = 0
-    in_color: bool = False
-    """Whether it came in color."""
-    toned: bool = False
-    """Whether it is a print with a tone of its own."""
-    size: int = 0
-    """Pixels a side of what the model paints; 0 until it has."""
-    look: Mapping[str, float] = {}  # noqa: RUF012 - replaced, never changed
-    """Of chroma.Look what the visitor chooses, by name; what is not in it is as usual."""
-    hints: tuple[Hint, ...] = ()
-    revision: int = 0
-    """How often it was painted."""
-    painter: tuple[str, str] = ("", "")
-    """Name and SHA-256 of the artefact that painted it last."""
-    prepared: tuple[int, str, str] = (0, "", "")
-    """How what the model saw was made: size, equalize, blur."""
-    tries: int = 0
-    """How often its work began and did not end."""
-
-
-def as_json(photograph: Photograph) -> dict[str, Any]:
-    return photograph._asdict() | {"hints": [hint._asdict() for hint in photograph.hints]}
-
-
-def of_json(values: Mapping[str, Any]) -> Photograph:
-    """Raises ValueError or TypeError for what is none."""
-    photograph = Photograph(**values)
-    texts = photograph.id, photograph.name, photograph.model
-    numbers = photograph.arrived, photograph.bytes, photograph.revision, photograph.tries
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError("id, name and model are texts, arrived, bytes, revision and tries numbers")
-    return photograph._replace(
-        hints=hints.checked(photograph.hints),
-        notes=tuple(photograph.notes),
-        painter=(photograph.painter[0], photograph.painter[1]),
-        prepared=(photograph.prepared[0], photograph.prepared[1], photograph.prepared[2]),
-    )
-
-
-def title(name: str) -> str:
-    """What a visitor calls a file as one legible line: the last part of a path, its end if it is long."""
-    return files.legible(re.split(r"[/\\]", name.strip())[-1])[-LONGEST:] or "photograph"
-
-
 class Desks:
     """All desks below a state folder, each known by a key of 64 hexadecimal digits. For any number of threads.
 
@@ -143,7 +77,7 @@ class Desks:
     finds no room NoRoom, and other errors of the file system are OSErrors.
     """
 
-    def __init__(self, state: Path, limits: Limits = Limits()) -> None:
+    def __init__(self, state: Path, limits: Limits = LIMITS) -> None:
         """Open the folder, which is made if need be, for this process alone, until `close`. Work that was begun waits
         again.
 
@@ -206,17 +140,17 @@ class Desks:
                 raise NoRoom(f"a desk holds {self.limits.photographs} photographs; remove some")
             self._room(key, 0)
             try:
-                file = open(self.folder / key / f".{uuid.uuid4().hex}.part", "xb", opener=_private)
+                file = open(self.folder / key / f".{uuid.uuid4().hex}.part", "xb", opener=_private)  # noqa: SIM115 - Arriving closes it
             except OSError as error:
                 raise _told(error) from error
             self._arriving[key] += 1
         return Arriving(self, key, file)
 
-    def change(self, key: str, id: str, lasting: bool = True, **facts: Any) -> Photograph:
+    def change(self, key: str, id: str, lasting: bool = True, **changes: Any) -> Photograph:
         """A photograph with other facts. Where these cannot be written that is an error, and nothing is changed, unless
         it is enough that they hold until the server ends: not `lasting`."""
         with self._lock:
-            photograph = self.get(key, id)._replace(**facts)
+            photograph = self.get(key, id)._replace(**changes)
             try:
                 self._write(key, photograph)
             except OSError:
@@ -235,7 +169,7 @@ class Desks:
             key, first = min(waiting, key=lambda pair: pair[1].arrived)
             return key, self.change(key, first.id, lasting=False, status="working", tries=first.tries + 1)
 
-    def paint(self, key: str, id: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> Photograph:
+    def paint(self, key: str, id: str, arrays: Mapping[str, np.ndarray], **changes: Any) -> Photograph:
         """A photograph with what a model saw and painted, and other facts. One at a time for each photograph."""
         revision = self.get(key, id).revision + 1
         path = self._path(key, id, f"{revision}.npz")
@@ -243,7 +177,7 @@ class Desks:
             with files.replacing(path, mode=0o600) as file:
                 np.savez(file, **dict(arrays))  # type: ignore[arg-type]
             with self._lock:
-                photograph = self.change(key, id, revision=revision, status="ready", reason="", tries=0, **facts)
+                photograph = self.change(key, id, revision=revision, status="ready", reason="", tries=0, **changes)
                 self._path(key, id, f"{revision - 1}.npz").unlink(missing_ok=True)
                 return photograph
         except Gone:
@@ -297,7 +231,7 @@ class Desks:
 
     def _write(self, key: str, photograph: Photograph) -> None:
         with files.replacing(self._path(key, photograph.id, "json"), mode=0o600) as file:
-            file.write(json.dumps({"version": VERSION} | as_json(photograph), indent=1).encode())
+            file.write(json.dumps({"version": facts.VERSION} | facts.as_json(photograph), indent=1).encode())
 
     def _visit(self, key: str) -> None:
         """Note, at most once an hour, that a desk is in use: the time of its folder is that of its last visit."""
@@ -325,14 +259,14 @@ class Desks:
         if shutil.disk_usage(self.folder).free < self.limits.spare:
             raise NoRoom("the server's disk is full")
 
-    def _keep(self, key: str, part: Path, facts: Mapping[str, Any]) -> Photograph:
+    def _keep(self, key: str, part: Path, known: Mapping[str, Any]) -> Photograph:
         id = secrets.token_hex(8)
         with self._lock:
             if key not in self._desks:
                 raise Gone(id)
-            self._room(key, facts["bytes"])
+            self._room(key, known["bytes"])
             self._last = max(self._last + 1, time.time_ns())
-            photograph = Photograph(id=id, arrived=self._last, **facts)
+            photograph = Photograph(id=id, arrived=self._last, **known)
             original = self._path(key, id, "original")
             try:
                 os.rename(part, original)
@@ -350,12 +284,7 @@ class Desks:
             shutil.rmtree(path)
         for key, desk in self._desks.items():
             for path in (self.folder / key).iterdir():
-                own = _OWN.fullmatch(path.name)
-                known = own and own[1] in desk
-                current = known and path.suffix == ".npz" and path.name == f"{own[1]}.{desk[own[1]].revision}.npz"
-                if files.is_part(path) or (own and not known and not path.with_suffix("").with_suffix(".json").exists()):
-                    path.unlink()
-                elif known and path.suffix == ".npz" and not current:
+                if files.is_part(path) or _left(path, desk):
                     path.unlink()
         self._clear_old()
 
@@ -393,9 +322,9 @@ class Arriving:
         """The photograph, which waits now to be colored by a model, and which the visitor calls `name`; its sides in
         pixels as far as they are known."""
         self.flush()
-        facts = {"name": title(name), "model": model, "bytes": self.size, "width": width, "height": height}
+        known = {"name": facts.title(name), "model": model, "bytes": self.size, "width": width, "height": height}
         try:
-            return self._desks._keep(self._key, self.path, facts)
+            return self._desks._keep(self._key, self.path, known)
         except FileNotFoundError:  # the desk was cleared
             raise Gone(self._key) from None
         except OSError as error:
@@ -412,6 +341,17 @@ class Arriving:
                 self._desks._arriving[self._key] -= 1
 
 
+def _left(path: Path, desk: Mapping[str, Photograph]) -> bool:
+    """Whether a file of a desk's folder is a photograph's that is not there, or a painting that another one followed.
+
+    Damaged facts keep what belongs to them."""
+    if (own := _OWN.fullmatch(path.name)) is None:
+        return False
+    if (photograph := desk.get(own[1])) is None:
+        return not path.with_name(f"{own[1]}.json").exists()
+    return path.suffix == ".npz" and path.name != f"{photograph.id}.{photograph.revision}.npz"
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -423,7 +363,7 @@ def _told(error: OSError) -> Exception:
 
 def _locked(path: Path) -> BinaryIO:
     """A file that this process alone has locked, until it closes it or ends. Raises UserError."""
-    file = open(path, "ab", opener=_private)
+    file = open(path, "ab", opener=_private)  # noqa: SIM115 - open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -438,32 +378,6 @@ def _found(folder: Path) -> dict[str, dict[str, Photograph]]:
     desks: dict[str, dict[str, Photograph]] = {}
     for place in sorted(folder.iterdir()):
         if _KEY.fullmatch(place.name) and place.is_dir():
-            read = (_read(path) for path in sorted(place.glob("*.json")))
+            read = (facts.read(path) for path in sorted(place.glob("*.json")))
             desks[place.name] = {one.id: one for one in read if one}
     return desks
-
-
-def _read(path: Path) -> Photograph | None:
-    """The facts in a file; None, and a word to whoever runs the server, where they are damaged. Raises UserError for
-    those of another version."""
-    try:
-        values = json.loads(path.read_bytes())
-        version = values.pop("version")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        version, values = VERSION, {}
-    if version != VERSION:
-        advice = "use the recolor_fast that wrote it, or another folder with --state, or clear this one with --clear"
-        raise UserError(f"{path}: of version {version}, expected {VERSION}; {advice}")
-    try:
-        photograph = of_json(values)
-        if f"{photograph.id}.json" != path.name:
-            raise ValueError("the id is another one's")
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        files.say(f"{path}: damaged ({error}); its photograph is left out, and lies beside it")
-        return None
-    if photograph.status != "working":
-        return photograph
-    if photograph.tries < TRIES:
-        return photograph._replace(status="waiting")
-    reason = f"the server ended {TRIES} times while it worked on this photograph"
-    return photograph._replace(status="failed", reason=reason)
