@@ -26,8 +26,8 @@ def call(calls: list[tuple[str, str, list[Any]]]) -> list[Any]:
     An error that a function throws is its result: {"error": "RangeError: ..."}.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for path in (*PAGE.glob("*.js"), Path(__file__).with_name("page_math.mjs")):
-            shutil.copy(path, folder)
+        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        shutil.copy(Path(__file__).with_name("page_math.mjs"), folder)
         Path(folder, "package.json").write_text('{"type": "module"}')
         done = subprocess.run(
             [str(NODE), "page_math.mjs"],

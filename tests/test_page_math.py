@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recolor_fast.photographs import chroma
+from recolor_fast.photographs import chroma, images
 from recolor_fast.photographs.chroma import Look
+from recolor_fast.photographs.preparation import Preparation
 from tests import javascript, photographs
 
 pytestmark = javascript.needs_node
@@ -102,3 +103,41 @@ def test_a_picture_that_is_not_whole_is_refused():
     nothing = np.zeros(0, np.uint8)
     (found,) = javascript.call([("merge", "prepare", [np.zeros(6, np.uint8), 3, 3, nothing, 0, None])])
     assert found["error"].startswith("RangeError: got 6 of luma")
+
+
+def test_gray_is_opencvs():
+    rgba = np.random.default_rng(0).integers(0, 256, (500, 400, 4), np.uint8)
+    (gray,) = javascript.call([("prepare", "gray", [rgba, np.zeros(500 * 400, np.uint8)])])
+    assert np.array_equal(gray.reshape(500, 400), images.gray(np.ascontiguousarray(rgba[..., :3])))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [
+        (1, 1, 64),
+        (37, 61, 64),
+        (64, 64, 64),
+        (400, 83, 160),
+        (300, 310, 160),
+        (1027, 1031, 160),
+        (2050, 2049, 64),
+        (4101, 4099, 160),
+    ],
+)
+def test_a_model_sees_what_it_sees_in_python(height, width, size):
+    gray = cv2.resize(photographs.pixels(height, 150, 211)[..., 1], (width, height))
+    gray ^= np.random.default_rng(0).integers(0, 8, gray.shape, np.uint8)
+    (plain,) = javascript.call([("prepare", "source", [gray, width, height, vars(plainly(size))])])
+    assert np.array_equal(plain.reshape(size, size), images.source(gray, plainly(size)))
+
+
+@pytest.mark.parametrize(("equalize", "blur"), [("source", "none"), ("none", "both"), ("both", "source")])
+def test_equalized_and_blurred_within_a_level(equalize, blur):
+    gray = photographs.pixels(5, 97, 131)[..., 1].copy() // 2
+    preparation = Preparation(64, equalize, blur)
+    (found,) = javascript.call([("prepare", "source", [gray, 131, 97, vars(preparation)])])
+    assert np.abs(found.reshape(64, 64).astype(int) - images.source(gray, preparation)).max() <= 1
+
+
+def plainly(size: int) -> Preparation:
+    return Preparation(size, "none", "none")

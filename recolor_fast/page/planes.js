@@ -21,7 +21,8 @@ export function area(plane, width, height, newWidth, newHeight) {
   return result;
 }
 
-function spans(length, count) {
+// For each of `count` parts of equal length, the samples that it covers and how much of it each of them is.
+export function spans(length, count) {
   const scale = length / count;
   return Array.from({ length: count }, (_, i) => {
     const from = i * scale, to = Math.min(from + scale, length), weights = [];
@@ -90,9 +91,8 @@ export function box(plane, width, height) {
   return result;
 }
 
-// Gaussian blur of a standard deviation in pixels, cut off where OpenCV cuts it off for floats.
-export function gaussian(plane, width, height, deviation) {
-  const reach = Math.round(deviation * 8 + 1) >> 1;
+// Gaussian blur of a standard deviation in pixels, cut off at `reach` pixels: as OpenCV does for floats if not given.
+export function gaussian(plane, width, height, deviation, reach = Math.round(deviation * 8 + 1) >> 1) {
   const weights = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)));
   const sum = weights.reduce((a, b) => a + b);
   return separable(plane, width, height, weights.map((weight) => weight / sum));
