@@ -32,6 +32,7 @@ arguments.foreign
 arguments.texts
 arguments.demo
 arguments.evaluate
+arguments.serve
 arguments.study
 arguments.to_onnx
 arguments.to_safetensors
@@ -99,6 +100,14 @@ study.report
 study.__main__
 serve.facts
 serve.desk
+serve.work
+serve.guard
+serve.connection
+serve.color
+serve.health
+serve.metrics
+serve.app
+serve.__main__
 arguments.completion
 machine.environment
 data.sources
@@ -206,6 +215,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "arguments.completion",
         "arguments.demo",
         "arguments.evaluate",
+        "arguments.serve",
         "arguments.study",
         "arguments.to_onnx",
         "arguments.to_safetensors",
@@ -227,6 +237,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "coloring.destinations",
         "coloring.sheet",
         "colorize",
+        "serve.__main__",
         "study.__main__",
     ],
 )

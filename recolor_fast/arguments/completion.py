@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, study, to_onnx, to_safetensors, to_tensorrt
+from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt
 from recolor_fast.machine import starting
 from recolor_fast.options import Command
 
@@ -46,6 +46,7 @@ TAKES: dict[str, Any] = {
     "export-safetensors": to_safetensors.Arguments,
     "export-tensorrt": to_tensorrt.Arguments,
     "study": Study,
+    "serve": serve.Arguments,
     "demo": demo.Arguments,
     "completion": Arguments,
 }

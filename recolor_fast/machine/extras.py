@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).parents[2] / "constraints.txt"  # what is beside the p
 MODULES = {  # of each extra, by the names they are imported by
     "train": "torch torchvision lpips safetensors segmentation_models_pytorch skimage torchmetrics torch_fidelity "
     "matplotlib onnx onnxscript nvidia",
-    "serve": "fastapi starlette uvicorn scipy pydantic",
+    "serve": "fastapi starlette uvicorn python_multipart prometheus_client scipy pydantic",
     "cpu": "onnxruntime",
 }
 

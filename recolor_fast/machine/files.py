@@ -187,6 +187,19 @@ def private_folder(name: str) -> Path:
     return private(cache_folder() / name)
 
 
+def state_folder() -> Path:
+    """Where what users have begun is kept: recolor_fast in $XDG_STATE_HOME or in ~/.local/state.
+
+    OSError where there is no home folder either.
+    """
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "recolor_fast"
+    try:
+        return Path.home() / ".local" / "state" / "recolor_fast"
+    except RuntimeError as error:  # containers may give a user that has none
+        raise OSError(f"{error} Set XDG_STATE_HOME to a folder for it") from error
+
+
 def private(folder: Path) -> Path:
     """A folder, made for this user alone (mode 0700).
 

@@ -21,7 +21,7 @@ from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.opened import Decoded
 from recolor_fast.photographs.opening import MAX_PIXELS
 from recolor_fast.photographs.preparation import Preparation
-from recolor_fast.photographs.samples import UnreadableImage, shallow
+from recolor_fast.photographs.samples import TooManyPixels, UnreadableImage, shallow
 
 LARGEST = 2**30  # bytes of a file of libraries.LIBRARIES whose header is read
 SUFFIXES = frozenset(  # lower case: files with one of these are meant to be images, whatever they hold
@@ -155,7 +155,7 @@ def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded | None:
             return None
         opening.check_size(more.width, more.height, max_pixels)
         if more.stored > min(2 * max_pixels, MAX_PIXELS):
-            raise UnreadableImage(f"too many pixels: {more.stored:,} on the sensor")
+            raise TooManyPixels(f"too many pixels: {more.stored:,} on the sensor")
         result = more.decode()
         opening.check_size(result.raster.pixels.shape[1], result.raster.pixels.shape[0], max_pixels)
         return result._replace(format=kind.reader if kind else "", bits=more.bits)

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from recolor_fast.photographs import decoders, formats, pam, tiff
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
-from recolor_fast.photographs.samples import UnreadableImage
+from recolor_fast.photographs.samples import TooManyPixels, UnreadableImage
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
 
@@ -50,7 +50,7 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         raise UnreadableImage(_unidentified(data)) from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
+        raise TooManyPixels(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
     except decoders.ERRORS as error:  # Pillow's plugins raise whatever their parsing runs into
         raise unreadable(error) from error
 
@@ -75,9 +75,9 @@ def _unidentified(data: bytes) -> str:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises UnreadableImage for more pixels than `max_pixels`."""
+    """Raises TooManyPixels for more pixels than `max_pixels`."""
     if width * height > max_pixels:
-        raise UnreadableImage(f"too many pixels: {width} x {height}, expected at most {max_pixels:,} in all")
+        raise TooManyPixels(f"too many pixels: {width} x {height}, expected at most {max_pixels:,} in all")
 
 
 def file_format(image: Image.Image) -> str:

@@ -15,6 +15,10 @@ class UnreadableImage(UserError):
     """Bytes that are no usable picture; the text is one sentence saying why."""
 
 
+class TooManyPixels(UnreadableImage):
+    """A picture that is larger than the caller allows."""
+
+
 class Raster(NamedTuple):
     """The pixels of a file as they are stored: not upright, no color profile applied."""
 

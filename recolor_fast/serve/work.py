@@ -1,0 +1,419 @@
+"""The coloring that a server does: many jobs at a time, bounded in number, memory and time; models in batches.
+
+A job holds room, counted in pixels, from before its file is decoded until its result is there. What blocks runs on
+threads; the model has one of its own, which takes what waits together. All methods belong to one event loop.
+"""
+
+import asyncio
+import io
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+
+import cv2
+import numpy as np
+
+from recolor_fast.artefact import runtime
+from recolor_fast.artefact.hints import Hint, draw
+from recolor_fast.coloring.coloring import Settings, count, eight, look, made
+from recolor_fast.machine import memory
+from recolor_fast.machine.errors import UserError
+from recolor_fast.photographs import encoders, images, opening, pictures, provenance
+
+Value = TypeVar("Value")
+File = bytes | BinaryIO
+"""A file's bytes, or the file, which then is read when its turn has come."""
+
+SHIPPED = "recolor_fast"  # the name of the colorizer that comes with the package
+BATCH = {True: 8, False: 4}  # photographs the model is given at a time, at most: on a GPU, on a CPU
+PIXELS = 32 * 10**6  # in flight, per thread; a larger photograph goes alone
+IN_COLOR = "in color, left as it was"
+MEDIA = {  # types of encoders.WRITABLE
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "TIFF": "image/tiff",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "JXL": "image/jxl",
+    "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-pixmap",
+    "QOI": "image/qoi",
+    "SGI": "image/sgi",
+    "TGA": "image/x-tga",
+}
+AGAIN = 2  # seconds after which a client that was refused may try again
+
+
+class Full(Exception):
+    """More jobs than `Limits.queue`; try again in AGAIN seconds."""
+
+
+class Late(Exception):
+    """A job took longer than `Limits.seconds`, waiting included."""
+
+
+class Stopping(Exception):
+    """The server stops, and the job with it."""
+
+
+class Limits(NamedTuple):
+    """What a server takes on."""
+
+    bytes: int = 64 * 2**20
+    """Of a file."""
+    pixels: int = 64 * 10**6
+    """Of a photograph."""
+    queue: int = 64
+    """Jobs that wait or are worked on."""
+    seconds: float = 60.0
+    """A job may take, waiting included."""
+    threads: int | None = None
+    """Processors to use; None: all that this process may use."""
+
+
+LIMITS = Limits()
+EVERY = Settings(color="recolor")  # pictures in color, too
+
+
+class Model(NamedTuple):
+    """A colorizer, by the name that users choose it by."""
+
+    plain: runtime.Artefact
+    following: runtime.Artefact | None
+    """The one that follows hints; None where there is none."""
+
+    @property
+    def hints(self) -> bool:
+        """Whether it follows hints."""
+        return self.following is not None
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side of its chroma."""
+        return self.plain.options.size
+
+
+class Done(NamedTuple):
+    """A photograph that was colored, or left as it was."""
+
+    data: bytes
+    format: str
+    """Key of encoders.WRITABLE; of a picture in color that was to be left alone, what its file is."""
+    notes: tuple[str, ...]
+    """What a user should be told."""
+    colored: bool = True
+
+    @property
+    def media(self) -> str:
+        """Media type of the data."""
+        return MEDIA.get(self.format, "application/octet-stream")
+
+
+class Seen(NamedTuple):
+    """What a model is given."""
+
+    artefact: runtime.Artefact
+    source: np.ndarray
+    """uint8 (S,S)."""
+    planes: np.ndarray | None
+    """Hints, float32 (3,S,S)."""
+
+
+def models(
+    paths: Sequence[Path] = (), provider: runtime.Provider = "auto", threads: int | None = None
+) -> dict[str, Model]:
+    """The models of these .onnx files by their names without suffix; without any, the one that comes with the package.
+
+    UserError for two of one name and for graphs that give no chroma; raises what runtime.load raises.
+    """
+    processors = count(threads)
+    if not paths:
+        plain, following = (
+            runtime.load(runtime.shipped(graph), provider, processors) for graph in ("chroma", "hints")
+        )
+        return {SHIPPED: Model(plain, following)}
+    found: dict[str, Model] = {}
+    for path in paths:
+        artefact = runtime.load(path, provider, processors)
+        if artefact.graph == "image":
+            raise UserError(f"model {path}: its graph image gives no chroma; export it with --graph chroma or hints")
+        if artefact.name in found:
+            raise UserError(f"model {path}: the name {artefact.name} is taken by another one; rename one of the files")
+        found[artefact.name] = Model(artefact, artefact if artefact.graph == "hints" else None)
+    return found
+
+
+class Work:
+    """Jobs on the models of a server. Make it inside the event loop's thread, `close` it at the end."""
+
+    def __init__(self, models: dict[str, Model], limits: Limits = LIMITS) -> None:
+        self.models, self.limits = models, limits
+        self.jobs = 0  # that wait or are worked on, but for patient ones
+        self.pixels = 0.0  # in flight
+        threads = count(limits.threads)
+        self._room = PIXELS * max(2, threads)
+        self._line: deque[tuple[float, asyncio.Future[None]]] = deque()  # that wait for room
+        self._many = ThreadPoolExecutor(threads, "work")
+        self._soon = ThreadPoolExecutor(threads, "soon")  # for what somebody looks at: never behind many
+        self._model = ThreadPoolExecutor(1, "model")
+        self._seen: deque[tuple[Seen, asyncio.Future[np.ndarray]]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        self._pump: asyncio.Task[None] | None = None
+        memory.keep_freed(memory.MODERATE)
+        cv2.setNumThreads(1)  # there is a photograph for each processor
+
+    # --- jobs ---
+
+    async def color(
+        self,
+        file: File,
+        model: str,
+        hints: Sequence[Hint] = (),
+        settings: Settings = EVERY,
+        patient: bool = False,
+    ) -> Done:
+        """A file's picture colored, as the bytes of a file, as `colorize` writes it.
+
+        With the setting color "skip" a picture in color is given back as it came. `patient` jobs wait instead of being
+        refused. Raises Full, Late, KeyError for another model, images.UnreadableImage, and ValueError for hints that
+        lie outside or that the model does not follow and for a format that cannot hold the picture.
+        """
+        return await self._job(self._color(file, self.models[model], hints, settings), patient)
+
+    async def chroma(self, gray: np.ndarray, model: str, hints: Sequence[Hint] = (), patient: bool = False) -> np.ndarray:
+        """Chroma, uint8 (2,S,S), of uint8 luminance (H,W). Raises Full, Late, KeyError and ValueError as `color`."""
+
+        async def job() -> np.ndarray:
+            seen = await self._threaded(self._many if patient else self._soon, see, self.models[model], gray, hints)
+            return await self._infer(seen)
+
+        return await self._job(job(), patient)
+
+    async def run(
+        self, function: Callable[..., Value], *arguments: Any, pixels: float = 0, patient: bool = False
+    ) -> Value:
+        """What `function(*arguments)` returns, which may block, on a thread; `pixels` is the room that it needs.
+
+        Raises Full, Late and what the function raises.
+        """
+
+        async def job() -> Value:
+            async with self._held(pixels):
+                return await self._threaded(self._many if patient else self._soon, function, *arguments)
+
+        return await self._job(job(), patient)
+
+    async def close(self) -> None:
+        """Drop every job, and wait for what the threads are at. Jobs raise Stopping from now on."""
+        self._closed = True
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._pump:
+            await self._pump
+        for pool in (self._many, self._soon, self._model):
+            pool.shutdown(cancel_futures=True)
+
+    async def _job(self, job: Coroutine[Any, Any, Value], patient: bool) -> Value:
+        """A job as a task of its own: who waits for it may leave, its room is given back when its thread is done."""
+        if self._closed or (self.full and not patient):
+            job.close()
+            if self._closed:
+                raise Stopping("the server stops")
+            raise Full(f"{self.jobs} photographs are waiting already; try again in {AGAIN} seconds")
+        self.jobs += not patient
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, patient))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=None if patient else self.limits.seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            raise Late(f"not done in {self.limits.seconds:g} seconds; try again when less is to be done")
+        if task.cancelled():
+            raise Stopping("the server stops")
+        return task.result()
+
+    @property
+    def full(self) -> bool:
+        """Whether a job that is not patient would be refused."""
+        return self.jobs >= self.limits.queue
+
+    def _ended(self, patient: bool, task: asyncio.Task[Any]) -> None:
+        self.jobs -= not patient
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may have waited for it
+
+    async def _color(self, file: File, model: Model, hints: Sequence[Hint], settings: Settings) -> Done:
+        pool = self._many
+        header, size = await self._threaded(pool, _header, file)
+        width, height = (header.width, header.height) if header else (0, 0)
+        opening.check_size(width, height, self.limits.pixels)
+        async with self._held(width * height + size / 4):
+            picture, data = await self._threaded(pool, _read, file, settings, self.limits.pixels)
+            if settings.color == "skip" and picture.is_color:
+                return Done(data, picture.format, (IN_COLOR,), False)
+            del data
+            seen = await self._threaded(pool, see, model, eight(picture.gray), hints)
+            cbcr = await self._infer(seen)
+            return await self._threaded(pool, encoded, picture, cbcr, seen.artefact, settings)
+
+    # --- room, threads, the model ---
+
+    @asynccontextmanager
+    async def _held(self, pixels: float) -> AsyncIterator[None]:
+        """A block that holds room for so many pixels, once there is; who came before goes before."""
+        if self._line or not self._fits(pixels):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._line.append((pixels, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # it came at the same moment
+                    self._give_back(pixels)
+                raise
+        else:
+            self.pixels += pixels
+        try:
+            yield
+        finally:
+            self._give_back(pixels)
+
+    def _fits(self, pixels: float) -> bool:
+        return not self.pixels or not pixels or self.pixels + pixels <= self._room
+
+    def _give_back(self, pixels: float) -> None:
+        self.pixels -= pixels
+        while self._line and (self._line[0][1].done() or self._fits(self._line[0][0])):
+            wanted, turn = self._line.popleft()
+            if not turn.done():  # else its job has left
+                self.pixels += wanted
+                turn.set_result(None)
+
+    async def _threaded(self, pool: ThreadPoolExecutor, function: Callable[..., Value], *arguments: Any) -> Value:
+        """The function's value. A task that is cancelled meanwhile ends when the function does, as its memory does."""
+        job = pool.submit(function, *arguments)
+        future = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                await asyncio.wait({future})
+                if not future.cancelled():
+                    future.exception()
+            raise
+
+    async def _infer(self, seen: Seen) -> np.ndarray:
+        """Chroma, uint8 (2,S,S)."""
+        future: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        self._seen.append((seen, future))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._pumped())
+        return await future
+
+    async def _pumped(self) -> None:
+        """Give the model what waits, batch by batch, until nothing does."""
+        loop = asyncio.get_running_loop()
+        try:
+            while self._seen:
+                artefact, batch = self._seen[0][0].artefact, []
+                while self._seen and self._seen[0][0].artefact is artefact and len(batch) < _batch(artefact):
+                    batch.append(self._seen.popleft())
+                batch = [(seen, future) for seen, future in batch if not future.done()]
+                if not batch:
+                    continue
+                found = await loop.run_in_executor(self._model, predicted, artefact, [seen for seen, _ in batch])
+                for (_, future), value in zip(batch, found):
+                    if future.done():
+                        continue
+                    if isinstance(value, Exception):
+                        future.set_exception(value)
+                    else:
+                        future.set_result(value)
+        finally:
+            self._pump = None
+
+
+# --- what threads do -----------------------------------------------------------------------------------------------
+
+
+def see(model: Model, gray: np.ndarray, hints: Sequence[Hint] = ()) -> Seen:
+    """What a model is given of uint8 luminance (H,W). ValueError for hints outside, or of a model without them."""
+    artefact = model.following if hints else model.plain
+    if artefact is None:
+        raise ValueError(f"hints with model {model.plain.name}: it follows none; choose another one")
+    size = artefact.options.size
+    planes = draw(hints, gray.shape[1], gray.shape[0], size) if hints else None
+    return Seen(artefact, images.source(gray, artefact.options), planes)
+
+
+def predicted(artefact: runtime.Artefact, batch: Sequence[Seen]) -> list[np.ndarray | Exception]:
+    """Chroma, uint8 (2,S,S), of each, or why there is none. One that fails leaves the others."""
+    planes = None
+    if artefact.graph == "hints":
+        nothing = np.zeros((3, *batch[0].source.shape), np.float32)
+        planes = np.stack([nothing if seen.planes is None else seen.planes for seen in batch])
+    try:
+        return [*artefact.run(np.stack([seen.source[None] for seen in batch]), planes)]
+    except Exception as error:  # no memory for so many, say
+        return [error] if len(batch) == 1 else [predicted(artefact, [seen])[0] for seen in batch]
+
+
+def encoded(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artefact, settings: Settings) -> Done:
+    """A picture with chroma as a file, which says what made it, in the format of the settings, else its own.
+
+    ValueError for a format that cannot hold it.
+    """
+    own = picture.format if picture.format in encoders.WRITABLE else encoders.INSTEAD.get(picture.format, "PNG")
+    format = settings.format or own
+    by = provenance.written(made(artefact, settings), format)
+    writing = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings), by)
+    data, notes = pictures.encode(picture, cbcr, format, writing)
+    return Done(data, format, (*picture.notes, *notes))
+
+
+def _header(file: File) -> tuple[images.Header | None, int]:
+    """What a file's header says, and the file's length."""
+    opened = io.BytesIO(file) if isinstance(file, bytes) else _Open(file)
+    header = images.header(cast(BinaryIO, opened))
+    return header, opened.seek(0, io.SEEK_END)
+
+
+class _Open:
+    """A file that stays open: a plugin of Pillow may close what it reads."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def close(self) -> None:
+        pass
+
+
+def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, bytes]:
+    """A file's picture, and its bytes. Raises images.UnreadableImage."""
+    if isinstance(file, bytes):
+        data = file
+    else:
+        file.seek(0)
+        data = file.read()
+    judge = settings.color == "skip" or settings.keep_tone > 0
+    return pictures.read(data, most, judge=judge, strict=settings.strict), data
+
+
+def _batch(artefact: runtime.Artefact) -> int:
+    return BATCH[artefact.provider in runtime.GPUS]
