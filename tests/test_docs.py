@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, study, to_onnx, to_safetensors, to_tensorrt, train
+from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt, train
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
@@ -18,6 +18,7 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "-m recolor_fast.colorize": lambda words: tyro.cli(colorize.Arguments, args=words),
     "-m recolor_fast.demo": demo.parse,
     "-m recolor_fast.evaluate": evaluate.parse,
+    "-m recolor_fast.serve": serve.parse,
     "-m recolor_fast.study": study.parse,
     "-m recolor_fast.train": train.parse,
     "export/to_onnx.py": to_onnx.parse,
@@ -25,7 +26,7 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "export/to_tensorrt.py": to_tensorrt.parse,
 }
 MADE = {"tables.md", "unusable.txt"}  # by programs, which write them elsewhere
-OTHERS = {"dist", "help"}  # of pytest and of every program
+OTHERS = {"dist", "help", "data_binary"}  # of pytest, of every program and of curl
 IN_WORDS = {"epochs", "options"}  # of train, which takes them before its options
 
 

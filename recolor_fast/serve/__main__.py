@@ -1,7 +1,7 @@
 """Verb: a local page to color photographs with, and an HTTP API.
 
-    recolor-fast serve
-    curl --data-binary @old.jpg 'http://127.0.0.1:8765/color?saturation=1.2' > colored.jpg
+recolor-fast serve
+curl --data-binary @old.jpg 'http://127.0.0.1:8765/color?saturation=1.2' > colored.jpg
 """
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from enum import Enum
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, cast
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.types import Receive, Scope, Send
 
 from recolor_fast.artefact import hints
 from recolor_fast.coloring.coloring import LOOK, Settings
@@ -21,6 +22,7 @@ from recolor_fast.serve.work import MEDIA, Done, Full, Work
 Value = TypeVar("Value")
 
 FIELD = 2**17  # bytes of a field: hints.MOST hints fit
+MEMORY = 2**20  # bytes of an upload, or of an answer, that are not on the disk
 CHUNK = 2**18  # bytes that are sent at a time
 NOTES = "Recolor-Fast-Notes"
 LONGEST = 4000  # characters of a header of notes
@@ -67,7 +69,7 @@ def problem(description: str) -> dict[str, Any]:
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": f"The colored photograph. {NOTES}: what one should know of it, a list in JSON.",
-        "content": {kind: _binary for kind in (*MEDIA.values(), "application/octet-stream")},
+        "content": dict.fromkeys((*MEDIA.values(), "application/octet-stream"), _binary),
     },
     400: problem("Not sent to this server's name, or no valid form."),
     401: problem("The token is missing or wrong."),
@@ -106,18 +108,16 @@ def router(work: Work) -> APIRouter:
         """Color a photograph. Its colors are a model's guesses; the file says so in its metadata."""
         if work.full:
             raise Full("many photographs are waiting already")
-        form: FormData | None = None
-        try:
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-                form = await request.form(max_files=1, max_fields=len(_fields), max_part_size=FIELD)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+            async with request.form(max_files=1, max_fields=len(_fields), max_part_size=FIELD) as form:
                 file, options = _of_form(form, options)
-            else:
-                file = await _body(request)
-            done = await unless_gone(request, _colored(work, file, options))
-        finally:
-            if form is not None:
-                await form.close()
-        return Response(status_code=GONE) if done is None else await sent(done)
+                done = await unless_gone(request, _colored(work, file, options))
+        else:
+            with _new() as file:
+                async for chunk in request.stream():
+                    file.write(chunk)
+                done = await unless_gone(request, _colored(work, file, options))
+        return Response(status_code=GONE) if done is None else Sent(await asyncio.to_thread(_stored, done.data), done)
 
     return routes
 
@@ -156,14 +156,6 @@ def _of_form(form: FormData, options: Options) -> tuple[BinaryIO, Options]:
         raise RequestValidationError(error.errors()) from error
 
 
-async def _body(request: Request) -> BinaryIO:
-    """The body of a request as a file, which has no name."""
-    file = tempfile.SpooledTemporaryFile(2**20)  # noqa: SIM115 - it ends with the job that reads it
-    async for chunk in request.stream():
-        file.write(chunk)
-    return file  # type: ignore[return-value]
-
-
 async def unless_gone(request: Request, job: Awaitable[Value]) -> Value | None:
     """What a job gives, None where the client, all of whose request has come, leaves before it is done."""
     task, gone = asyncio.ensure_future(job), asyncio.ensure_future(_left(request))
@@ -180,19 +172,33 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def sent(done: Done) -> Response:
+class Sent(StreamingResponse):
     """A colored file as an answer. It lies on the disk until it is sent: clients may read slowly."""
-    file = tempfile.SpooledTemporaryFile(2**20)  # noqa: SIM115 - it ends with the answer
 
-    async def chunks() -> AsyncIterator[bytes]:
-        with file:
-            while chunk := file.read(CHUNK):
-                yield chunk
+    def __init__(self, file: BinaryIO, done: Done) -> None:
+        headers = {"Content-Length": str(len(done.data)), NOTES: notes(done.notes)}
+        super().__init__(self.chunks(), media_type=done.media, headers=headers)
+        self.file = file
 
-    await asyncio.to_thread(file.write, done.data)
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := self.file.read(CHUNK):
+            yield chunk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.file:
+            await super().__call__(scope, receive, send)
+
+
+def _stored(data: bytes) -> BinaryIO:
+    file = _new()
+    file.write(data)
     file.seek(0)
-    headers = {"Content-Length": str(len(done.data)), NOTES: notes(done.notes)}
-    return StreamingResponse(chunks(), media_type=done.media, headers=headers)
+    return file
+
+
+def _new() -> BinaryIO:
+    """A file without a name, on the disk once it is larger than MEMORY."""
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(MEMORY))
 
 
 def notes(texts: tuple[str, ...]) -> str:

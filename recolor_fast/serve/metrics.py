@@ -16,16 +16,17 @@ class Metrics:
     """The numbers of a server."""
 
     def __init__(self, work: Work) -> None:
-        self.registry = CollectorRegistry()
-        names = {"namespace": "recolor_fast", "registry": self.registry}
+        self.registry = own = CollectorRegistry()
         labels = ("method", "path", "status")
-        self.requests = Counter("requests", "Requests that were answered.", labels, **names)
-        self.seconds = Histogram("request_seconds", "Time from a request's head to its answer's end.", ["path"], **names)
-        waiting = Gauge("jobs", "Jobs that wait or are worked on.", **names)
-        waiting.set_function(lambda: work.jobs)
-        pixels = Gauge("pixels_in_flight", "Room that jobs hold, in pixels.", **names)
+        self.requests = Counter("recolor_fast_requests", "Requests that were answered.", labels, registry=own)
+        about = "From a request's head to its answer's end."
+        self.seconds = Histogram("recolor_fast_request_seconds", about, ["path"], registry=own)
+        jobs = Gauge("recolor_fast_jobs", "Jobs that wait or are worked on.", registry=own)
+        jobs.set_function(lambda: work.jobs)
+        most = Gauge("recolor_fast_jobs_limit", "Jobs from which on more are refused.", registry=own)
+        most.set(work.limits.queue)
+        pixels = Gauge("recolor_fast_pixels_in_flight", "Room that jobs hold, in pixels.", registry=own)
         pixels.set_function(lambda: work.pixels)
-        Gauge("jobs_limit", "Jobs from which on others are refused.", **names).set(work.limits.queue)
         ProcessCollector(registry=self.registry)
 
     def router(self) -> APIRouter:

@@ -134,9 +134,7 @@ def models(
     """
     processors = count(threads)
     if not paths:
-        plain, following = (
-            runtime.load(runtime.shipped(graph), provider, processors) for graph in ("chroma", "hints")
-        )
+        plain, following = (runtime.load(runtime.shipped(graph), provider, processors) for graph in ("chroma", "hints"))
         return {SHIPPED: Model(plain, following)}
     found: dict[str, Model] = {}
     for path in paths:
@@ -187,7 +185,9 @@ class Work:
         """
         return await self._job(self._color(file, self.models[model], hints, settings), patient)
 
-    async def chroma(self, gray: np.ndarray, model: str, hints: Sequence[Hint] = (), patient: bool = False) -> np.ndarray:
+    async def chroma(
+        self, gray: np.ndarray, model: str, hints: Sequence[Hint] = (), patient: bool = False
+    ) -> np.ndarray:
         """Chroma, uint8 (2,S,S), of uint8 luminance (H,W). Raises Full, Late, KeyError and ValueError as `color`."""
 
         async def job() -> np.ndarray:
@@ -328,7 +328,8 @@ class Work:
         loop = asyncio.get_running_loop()
         try:
             while self._seen:
-                artefact, batch = self._seen[0][0].artefact, []
+                artefact = self._seen[0][0].artefact
+                batch: list[tuple[Seen, asyncio.Future[np.ndarray]]] = []
                 while self._seen and self._seen[0][0].artefact is artefact and len(batch) < _batch(artefact):
                     batch.append(self._seen.popleft())
                 batch = [(seen, future) for seen, future in batch if not future.done()]
