@@ -28,7 +28,6 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -45,12 +44,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from bench.common import alternate, report
 from recolor_fast.data import dali, host, index, loader, sources
 from recolor_fast.machine.environment import device_name
-from recolor_fast.options import Data, Options
+from recolor_fast.options import Data
 from recolor_fast.photographs import images
+from recolor_fast.photographs.preparation import Preparation
 
 CASES = {
-    "plain": Options(equalize="none", blur="none"),
-    "equalize+blur": Options(equalize="source", blur="source"),
+    "plain": Preparation(equalize="none", blur="none"),
+    "equalize+blur": Preparation(equalize="source", blur="source"),
 }
 NOISE = 4.0  # standard deviation, levels of 255: 4000x3000 at quality 90 is then 2.6 MB
 BATCH = 16  # photographs taken from the cache at a time
@@ -109,9 +109,8 @@ def make_photographs(folder: Path, count: int, width: int, height: int, noise: f
     return paths
 
 
-def measure(case: str, options: Options, paths: list[Path], runs: int) -> list[dict[str, object]]:
+def measure(case: str, options: Preparation, paths: list[Path], runs: int) -> list[dict[str, object]]:
     """The rows of one case: what each way gives is compared with `whole_host`, then all are timed in turn."""
-    options = replace(options, loader="host", cache="off")
     gray, rgb = loader.load(options, paths)
     ways: dict[str, Callable[[], Pair]] = {
         "paper": lambda: stack([paper(path, options) for path in paths]),
@@ -141,7 +140,7 @@ def measure(case: str, options: Options, paths: list[Path], runs: int) -> list[d
     ]
 
 
-def paper(path: Path, options: Options) -> Pair:
+def paper(path: Path, options: Preparation) -> Pair:
     """A file as float (gray (1,S,S), rgb (3,S,S)), 0..1, by Pillow and torchvision on float tensors."""
     with Image.open(io.BytesIO(path.read_bytes())) as image:
         rgb = functional.pil_to_tensor(image.convert("RGB")).float() / 255  # what ToTensor does
@@ -155,7 +154,7 @@ def paper(path: Path, options: Options) -> Pair:
     return functional.resize(gray, size, antialias=True), functional.resize(rgb, size, antialias=True)
 
 
-def torchvision_uint8(path: Path, options: Options) -> Pair:
+def torchvision_uint8(path: Path, options: Preparation) -> Pair:
     """A file as uint8 (gray (1,S,S), rgb (3,S,S)), by torchvision alone but for equalizing."""
     rgb = decode_jpeg(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), ImageReadMode.RGB)
     gray = functional.rgb_to_grayscale(rgb)
@@ -167,7 +166,7 @@ def torchvision_uint8(path: Path, options: Options) -> Pair:
     return functional.resize(gray, size, antialias=True), functional.resize(rgb, size, antialias=True)
 
 
-def whole_host(path: Path, options: Options) -> Pair:
+def whole_host(path: Path, options: Preparation) -> Pair:
     """What the host would make of the photograph decoded whole."""
     return host.square(images.read_rgb(path.read_bytes()), options.size, options.equalize, options.blur)
 
@@ -177,7 +176,7 @@ def decode(paths: list[Path]) -> None:
         simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
 
 
-def endless_dali(options: Options, paths: list[Path], device_id: int | None) -> Iterator[Pair]:
+def endless_dali(options: Preparation, paths: list[Path], device_id: int | None) -> Iterator[Pair]:
     """All photographs as one batch, again and again; nothing is begun before it is asked for (`ahead=1`)."""
     everything = cycle([range(len(paths))])
     return dali.stream(paths, everything, options, len(paths), options.size, device_id, workers=1, ahead=1)

@@ -142,9 +142,9 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
     `options` are those of resolve.resolve; `variants` name what each changes in them. The options' own seed chooses the
     photographs and their order. Says each finished training on stderr.
     """
-    photographs = chosen.choose(options)
+    photographs = chosen.choose(options, options.check)
     options = resolve.for_photographs(options, len(photographs.train))
-    val_gray, val_rgb = loader.load(options, photographs.val)
+    val_gray, val_rgb = loader.load(options, photographs.val, backend=options.loader)
     device = torch.device(options.device)
 
     def steps_of(seed: int) -> dict[str, Callable]:
@@ -181,7 +181,9 @@ def train_together(steps: Mapping[str, Callable], options: Options, paths: Seque
     count = math.ceil(options.images / options.batch)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     parts: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
-    with closing(loader.batches(options, paths, device)) as stream:
+    with closing(
+        loader.batches(options, options.batch, paths, device, 0, options.loader, options.cache == "on")
+    ) as stream:
         for number, (gray, rgb) in enumerate(islice(stream, count)):
             for name, step in steps.items():
                 started = time.perf_counter()

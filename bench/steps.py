@@ -120,7 +120,7 @@ def build_step(row: Row, options: Options) -> PaperStep | Step:
 
 def sample_batch(options: Options) -> Batch:
     """As many of the sample photographs as a batch has, again and again, on the options' device."""
-    gray, rgb = loader.load(replace(options, loader="host"), sources.sample())
+    gray, rgb = loader.load(options, sources.sample())
     chosen = torch.arange(options.batch) % len(gray)
     return gray[chosen].to(options.device), rgb[chosen].to(options.device)
 

@@ -198,7 +198,7 @@ def lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:
     return replace(options, lpips=wanted, terms=terms)
 
 
-def check_features(options: Options, probe: Callable[[str, str], str] = missing) -> None:
+def check_features(options: System, probe: Callable[[str, str], str] = missing) -> None:
     """UserError for a loss network whose weights are missing, or a weights file that no term takes.
 
     Unlike LPIPS, none is replaced: a system with another loss network would be another system. Warns of random weights.

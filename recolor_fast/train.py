@@ -73,7 +73,7 @@ def train(options: Command, resumed: Path | None, signals: Signals, epochs: floa
     if options.deterministic:
         deterministic()
     with computing(options.threads, options.device):
-        photographs = choose(options)
+        photographs = choose(options, options.check)
         options = in_photographs(options, epochs, len(photographs.train), resumed)
         return _trained(options, photographs, resumed, signals, command)
 

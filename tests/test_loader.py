@@ -21,6 +21,7 @@ from recolor_fast.machine import processors
 from recolor_fast.options import Options
 from recolor_fast.photographs import encoders, images
 from recolor_fast.photographs.preparation import Preparation
+from tests import reading
 from tests.photographs import pixels, shared, write_jpegs
 
 OPTIONS = Options(size=64, loader="host", cache="off", batch=3)
@@ -46,7 +47,7 @@ def levels(one: torch.Tensor, other: torch.Tensor, frame: int = 1) -> int:
 
 def take(options: Options, paths, number: int, images: int = 0, device: str = "cpu"):
     """The next batches of a stream, which is closed."""
-    with closing(loader.batches(options, paths, device, images)) as stream:
+    with closing(reading.batches(options, paths, device, images)) as stream:
         return [(gray.clone(), rgb.clone()) for gray, rgb in islice(stream, number)]
 
 
@@ -80,8 +81,8 @@ def test_decode_is_the_shared_arithmetic(paths, equalize, blur):
 def test_backends_agree_within_two_levels(equalize, blur, which):
     photographs = sources.sample() if which == "sample" else sorted(shared(which).glob("*.jpg"))[::15]
     options = replace(OPTIONS, size=256, equalize=equalize, blur=blur)
-    gray, rgb = loader.load(options, photographs)
-    dali_gray, dali_rgb = loader.load(replace(options, loader="dali"), photographs)
+    gray, rgb = reading.load(options, photographs)
+    dali_gray, dali_rgb = reading.load(replace(options, loader="dali"), photographs)
     assert levels(gray, dali_gray) <= 2
     assert levels(rgb, dali_rgb) <= 2
     assert (gray.float() - dali_gray).abs().mean() < 0.25
@@ -94,7 +95,7 @@ def test_gray_is_the_same_to_the_bit(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     photograph.write_bytes(encoders.encode(noise, None, "PNG", 90))
     options = replace(OPTIONS, size=256, equalize="none", blur="none")
-    gray, rgb = loader.load(replace(options, loader="dali"), [photograph])
+    gray, rgb = reading.load(replace(options, loader="dali"), [photograph])
     assert torch.equal(gray[0, 0], torch.from_numpy(images.gray(noise)))
     assert torch.equal(rgb[0], torch.from_numpy(noise).permute(2, 0, 1))
 
@@ -115,7 +116,7 @@ def test_other_formats_and_turned_photographs(tmp_path, backend):
     Image.fromarray(deep).save(tmp_path / "g_16_bit.png")
     paths = sorted(tmp_path.iterdir())
     options = replace(OPTIONS, equalize="none", blur="none", loader=backend)
-    gray, _ = loader.load(options, paths)
+    gray, _ = reading.load(options, paths)
     for number, path in enumerate(paths):
         expected = images.resize(images.gray(images.read_rgb(path.read_bytes())), 64, 64)
         assert levels(gray[number, 0], torch.from_numpy(expected)) <= 2, path.name
@@ -132,7 +133,7 @@ def test_large_photographs_are_scaled_in_decoding_alike_by_both_backends(tmp_pat
         photograph = Image.fromarray(pixels(number, 1100, 1500))
         photograph.save(path, **({"exif": turned} if "turned" in path.name else {}))
     options = replace(OPTIONS, size=256, loader=backend)
-    gray, rgb = loader.load(options, paths)
+    gray, rgb = reading.load(options, paths)
     for number, path in enumerate(paths):
         small = images.read_rgb(path.read_bytes(), 256)
         assert small.shape[:2] == [(550, 750), (750, 550), (550, 750)][number]
@@ -147,7 +148,7 @@ def test_large_photographs_are_scaled_in_decoding_alike_by_both_backends(tmp_pat
 @pytest.mark.parametrize("count", [1, 7, 17])
 def test_load_keeps_the_order_of_a_list_of_any_length(paths, backend, count):
     some = [paths[i % len(paths)] for i in range(count)]
-    gray, rgb = loader.load(replace(OPTIONS, loader=backend), some)
+    gray, rgb = reading.load(replace(OPTIONS, loader=backend), some)
     assert (gray.shape, rgb.shape) == ((count, 1, 64, 64), (count, 3, 64, 64))
     for number, path in enumerate(some):
         expected_gray, expected_rgb = host.decode(path, 64, "source", "source")
@@ -163,21 +164,21 @@ def test_load_names_a_file_that_breaks(tmp_path, backend):
     options = replace(OPTIONS, loader=backend)
     broken.write_bytes(whole[:-300])
     with pytest.raises(index.Unusable, match=r"001\.jpg: truncated: .*repair or remove"):
-        loader.load(options, good)
+        reading.load(options, good)
     broken.unlink()
     with pytest.raises(index.Unusable, match=r"001\.jpg: No such file"):
-        loader.load(options, good)
+        reading.load(options, good)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_load_replaces_what_breaks_where_it_may(tmp_path, capfd, backend):
     good = write_jpegs(tmp_path, 4)
     options = replace(OPTIONS, loader=backend)
-    gray, rgb = loader.load(options, good)
+    gray, rgb = reading.load(options, good)
     good[1].unlink()
     good[3].write_bytes(b"\xff\xd8 not any more")
     order = [0, 2, 2, 0]  # the next one, and after the last the first
-    assert_same([loader.load(options, good, strict=False)], [(gray[order], rgb[order])])
+    assert_same([reading.load(options, good, strict=False)], [(gray[order], rgb[order])])
     assert sorted(capfd.readouterr().err.splitlines()) == [
         f"warning: {good[1]}: No such file or directory; {good[2]} takes its place",
         f"warning: {good[3]}: not an image, or cut off in its header: it begins with b'\\xff\\xd8 not a'; "
@@ -195,7 +196,7 @@ def unlike(pair, other) -> int:
 def test_what_only_dali_cannot_read_is_decoded_without_it(paths, monkeypatch, capfd, refused):
     """With no batch lost or repeated, and all of it remembered: the pipeline breaks once for each batch at most."""
     options = replace(OPTIONS, loader="dali")
-    expected, everything = take(options, paths, 12), loader.load(options, paths)
+    expected, everything = take(options, paths, 12), reading.load(options, paths)
     damaged = {paths[position] for position in refused}
     whole = dali.encoded
 
@@ -208,7 +209,7 @@ def test_what_only_dali_cannot_read_is_decoded_without_it(paths, monkeypatch, ca
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
     assert set(warnings) == {"warning: DALI cannot decode a batch of 3 photographs: it is decoded without DALI"}
     assert 1 <= len(warnings) <= 4
-    assert unlike(loader.load(options, paths), everything) <= 2
+    assert unlike(reading.load(options, paths), everything) <= 2
 
 
 @pytest.mark.gpu
@@ -232,7 +233,7 @@ def test_what_dali_reads_in_no_form_ends_the_stream(paths, monkeypatch):
     monkeypatch.setattr(dali, "encoded", lambda path, size, decoded: np.frombuffer(b"\xff\xd8 no image", np.uint8))
     options = replace(OPTIONS, loader="dali")
     with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
-        loader.load(options, paths)
+        reading.load(options, paths)
     with pytest.raises(ValueError, match=r"DALI failed on a batch of .*000\.jpg.*use --loader host"):
         take(options, paths, 1)
 
@@ -242,7 +243,7 @@ def test_a_file_that_breaks_inside_dali_is_replaced(tmp_path, capfd):
     """A sound header and end marker, and no decoder gets further."""
     good = write_jpegs(tmp_path, 7)
     options = replace(OPTIONS, loader="dali")
-    gray, rgb = loader.load(options, good)
+    gray, rgb = reading.load(options, good)
     data = bytearray(good[4].read_bytes())
     counts = data.index(b"\xff\xc4") + 5
     data[counts : counts + 16] = b"\xff" * 16  # of codes: more than a Huffman table can have
@@ -291,14 +292,14 @@ def test_no_photographs_is_an_error():
     with pytest.raises(ValueError, match="no photographs"):
         loader.indices(0, 0, 1)
     with pytest.raises(ValueError, match="no photographs"):
-        next(loader.batches(OPTIONS, [], "cpu"))
+        next(reading.batches(OPTIONS, [], "cpu"))
 
 
 @pytest.mark.parametrize("cache", ["on", "off"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_batches_follow_the_indices(paths, backend, cache):
     options = replace(OPTIONS, loader=backend, cache=cache)
-    gray, rgb = loader.load(options, paths)
+    gray, rgb = reading.load(options, paths)
     expected = [(gray[i], rgb[i]) for i in islice(loader.indices(options.seed, len(paths), 3), 6)]
     assert_same(take(options, paths, 6), expected)
 
@@ -357,8 +358,8 @@ def test_crops_reach_every_corner_evenly_and_differ_between_epochs():
 
 
 def test_load_never_crops(paths):
-    gray, rgb = loader.load(OPTIONS, paths)
-    assert_same([loader.load(replace(OPTIONS, load_size=96), paths)], [(gray, rgb)])
+    gray, rgb = reading.load(OPTIONS, paths)
+    assert_same([reading.load(replace(OPTIONS, load_size=96), paths)], [(gray, rgb)])
 
 
 def test_a_stream_that_nobody_reads_decodes_no_further(paths, monkeypatch):
@@ -370,7 +371,7 @@ def test_a_stream_that_nobody_reads_decodes_no_further(paths, monkeypatch):
 
     whole = host.decode
     monkeypatch.setattr(host, "decode", counted)
-    with closing(loader.batches(OPTIONS, paths, "cpu")) as stream:
+    with closing(reading.batches(OPTIONS, paths, "cpu")) as stream:
         time.sleep(0.05)
         assert not begun
         next(stream)
@@ -397,7 +398,7 @@ def test_flip_mirrors_gray_and_rgb_together(paths):
 def test_batches_of_dali_stay_theirs(paths):
     """DALI's tensors are shared, not copied: a later batch must not be written over one that is still held."""
     options = replace(OPTIONS, loader="dali")
-    with closing(loader.batches(options, paths, "cpu")) as stream:
+    with closing(reading.batches(options, paths, "cpu")) as stream:
         held = list(islice(stream, 20))
         assert_same(held, [(gray.clone(), rgb.clone()) for gray, rgb in take(options, paths, 20)])
     gc.collect()
@@ -416,7 +417,7 @@ def test_closing_leaves_no_threads(paths, backend):
     take(options, paths, 2)  # what the libraries start once and keep
     gc.collect()
     before = system_threads()
-    stream = loader.batches(options, paths, "cpu")
+    stream = reading.batches(options, paths, "cpu")
     next(stream)
     running = [thread.name for thread in threading.enumerate() if thread.name.startswith("recolor_fast-data")]
     assert running
@@ -435,8 +436,8 @@ def test_the_mixed_decoder_agrees_with_the_host(equalize, blur):
     """nvJPEG's inverse DCT rounds differently, by a level or two: more after equalizing a thin histogram."""
     options = replace(OPTIONS, size=256, equalize=equalize, blur=blur)
     photographs = list(sources.sample())
-    gray, rgb = loader.load(options, photographs)
-    for image, expected in zip(loader.load(replace(options, loader="dali"), photographs, "cuda"), (gray, rgb)):
+    gray, rgb = reading.load(options, photographs)
+    for image, expected in zip(reading.load(replace(options, loader="dali"), photographs, "cuda"), (gray, rgb)):
         assert image.device.type == "cuda"
         apart = (image.cpu()[..., 1:-1, 1:-1].float() - expected[..., 1:-1, 1:-1]).abs()
         assert apart.mean() < 0.5
@@ -511,7 +512,7 @@ def test_a_gpu_with_work_queued_gets_the_photographs_that_it_should(tmp_path):
     options = replace(OPTIONS, loader="dali", cache="off", equalize="none", blur="none", batch=4, size=256)
     order = list(islice(loader.indices(options.seed, len(photographs), options.batch), 40))
     kept = [[torch.zeros(4, c, 256, 256, dtype=torch.uint8, device="cuda") for c in (1, 3)] for _ in order]
-    with closing(loader.batches(options, photographs, "cuda")) as stream:
+    with closing(reading.batches(options, photographs, "cuda")) as stream:
         for pair, copies in zip(stream, kept):
             torch.cuda._sleep(100_000_000)  # the step before
             for one, copy in zip(pair, copies):
@@ -567,8 +568,8 @@ def test_dali_asked_for_and_absent_is_an_error(monkeypatch, paths):
     options = replace(OPTIONS, loader="dali")
     for call in (
         lambda: resolve.for_photographs(options, 1),
-        lambda: loader.load(options, paths),
-        lambda: next(loader.batches(options, paths, "cpu")),
+        lambda: reading.load(options, paths),
+        lambda: next(reading.batches(options, paths, "cpu")),
     ):
         with pytest.raises(ValueError, match=r"loader dali: NVIDIA DALI is not installed.*--loader host"):
             call()

@@ -18,6 +18,7 @@ import torch
 
 from recolor_fast.data import dali, index, loader
 from recolor_fast.options import Options
+from tests import reading
 from tests.photographs import shared, write_jpegs
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,7 @@ def train_on(check: str, backend: str, cache: str, *folders: str) -> None:
     good, reasons = index.usable([path for path in paths if path.suffix or not path.is_dir()], check, progress=False)
     options = replace(OPTIONS, loader=backend, cache=cache, batch=64)
     count = 0
-    with closing(loader.batches(options, good, "cpu")) as stream:
+    with closing(reading.batches(options, good, "cpu")) as stream:
         for gray, rgb in islice(stream, -(-len(good) // 64)):
             assert (gray.shape, rgb.shape) == ((64, 1, 64, 64), (64, 3, 64, 64))
             count += len(gray)
@@ -144,10 +145,10 @@ def test_files_that_break_after_the_check_are_replaced(tmp_path, capfd, backend,
     paths = write_jpegs(tmp_path, 10)
     options = replace(OPTIONS, loader=backend, cache=cache)
     good, _ = index.usable(paths)
-    gray, rgb = loader.load(options, good)
+    gray, rgb = reading.load(options, good)
     instead = harm(good)
     for start in (0, 12):  # a run that is resumed sees the same
-        with closing(loader.batches(options, good, "cpu", start)) as stream:
+        with closing(reading.batches(options, good, "cpu", start)) as stream:
             for drawn, pair in islice(zip(loader.indices(0, 10, 3, start), stream), 15):
                 which = [instead.get(i, i) for i in drawn.tolist()]
                 assert torch.equal(pair[0], gray[which])
@@ -160,9 +161,9 @@ def test_files_that_break_while_batches_stream_are_replaced(tmp_path, capfd, bac
     """What was read ahead is still itself; no batch is lost or comes twice."""
     paths = write_jpegs(tmp_path, 10)
     options = replace(OPTIONS, loader=backend)
-    gray, _ = loader.load(options, paths)
+    gray, _ = reading.load(options, paths)
     instead: dict[int, int] = {}
-    with closing(loader.batches(options, paths, "cpu")) as stream:
+    with closing(reading.batches(options, paths, "cpu")) as stream:
         for number, (drawn, pair) in enumerate(islice(zip(loader.indices(0, 10, 3), stream), 40)):
             if number == 3:
                 instead = harm(paths)
@@ -179,7 +180,7 @@ def test_nothing_left_to_read_ends_the_stream(tmp_path, backend, cache):
     for path in paths:
         path.unlink()
     with (
-        closing(loader.batches(replace(OPTIONS, loader=backend, cache=cache), paths, "cpu")) as stream,
+        closing(reading.batches(replace(OPTIONS, loader=backend, cache=cache), paths, "cpu")) as stream,
         pytest.raises(ValueError, match=r"none of 4 photographs can be read any more: .*No such file"),
     ):
         next(stream)

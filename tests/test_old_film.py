@@ -11,9 +11,9 @@ from PIL import Image
 
 from bench.records import old_film_sheet
 from recolor_fast.data import film, noise, old_film
-from recolor_fast.data.loader import batches, load
 from recolor_fast.options import Options
 from tests.photographs import pixels, write_jpegs
+from tests.reading import batches, load
 
 SIDE = 64
 KEY = torch.tensor([123456789, 7])

@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from recolor_fast.data import index, sources
 from recolor_fast.machine.errors import UserError
-from recolor_fast.options import Options
+from recolor_fast.options import Data
 from recolor_fast.photographs import images
 from recolor_fast.photographs.gray_photographs import COLORLESS
 
@@ -22,13 +22,13 @@ class Photographs(NamedTuple):
     """What is left out, and why."""
 
 
-def choose(options: Options) -> Photographs:
+def choose(options: Data, check: Literal["header", "full"] = "header") -> Photographs:
     """The usable photographs to train and validate on, those without color left out or kept as the options say.
 
-    UserError where there is none to train on.
+    Files are checked by their `check`, as the option of that name says. UserError where there is none to train on.
     """
     split = sources.photographs(options)
-    looked = index.look(split.train, options.check)
+    looked = index.look(split.train, check)
     train, unusable = _in_color(looked, options)
     if not train:
         raise UserError(
@@ -37,12 +37,12 @@ def choose(options: Options) -> Photographs:
         )
     gray = dict(looked.gray)
     try:
-        looked = index.look(split.val, options.check)
+        looked = index.look(split.val, check)
         val, unusable_val = _in_color(looked, options)
         gray |= looked.gray
         reason = "" if val else f"none of the {len(looked.good)} photographs to validate on holds color"
     except UserError as error:
-        strict, reason = options.check == "full", str(error)
+        strict, reason = check == "full", str(error)
         val, unusable_val = [], {path: str(images.fault(path, strict=strict)) for path in split.val}
     if not val:
         print(f"warning: validating on a photograph trained on: {reason}", file=sys.stderr)
@@ -60,7 +60,7 @@ def choose(options: Options) -> Photographs:
     return Photographs(train, val[:VALIDATE], unusable | unusable_val)
 
 
-def _in_color(looked: index.Looked, options: Options) -> tuple[list[Path], dict[Path, str]]:
+def _in_color(looked: index.Looked, options: Data) -> tuple[list[Path], dict[Path, str]]:
     """The photographs that are used, and why others are not."""
     if options.gray_photographs == "keep":
         return looked.good, looked.unusable

@@ -18,17 +18,25 @@ from recolor_fast.data.colorless import colorless
 from recolor_fast.data.old_film import old_film
 from recolor_fast.machine import bars
 from recolor_fast.machine.errors import UserError
-from recolor_fast.options import Options
+from recolor_fast.options import Data
+from recolor_fast.photographs.preparation import Preparation
 
 CHUNK = 16  # photographs decoded at a time where there is no batch
 
 
 def batches(
-    options: Options, paths: Sequence[Path], device: torch.device | str, images: int = 0
+    options: Data,
+    batch: int,
+    paths: Sequence[Path],
+    device: torch.device | str,
+    images: int = 0,
+    backend: str = "host",
+    cached: bool = False,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
 
-    N is `options.batch`, S `options.size`; every epoch has each of `paths` once, in an order of its own (see indices).
+    N is `batch`, S `options.size`. The `backend` ("host", "dali") decodes each of `paths` when its turn comes or, if
+    `cached`, once, to the device. Every epoch has each of them once, in an order of its own (see indices).
     With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb;
     with `options.colorless` pictures without color take the place of a share of them; with `options.old_film` the gray
     of a share is on old film.
@@ -36,15 +44,14 @@ def batches(
     decoded, the next of `paths` that can takes its place, with a warning once. Raises UserError where none can.
     """
     device = torch.device(device)
-    assert "auto" not in (options.loader, options.cache)  # resolve.py decides
     size, side = options.size, decoded_side(options)
-    order = indices(options.seed, len(paths), options.batch, images)
-    if options.cache == "on":
-        stream = _cached(*_load(options, paths, device, side, strict=False), order)
+    order = indices(options.seed, len(paths), batch, images)
+    if cached:
+        stream = _cached(*_load(options, paths, device, side, False, backend), order)
     else:
-        stream = _decoded(options, paths, order, options.batch, device, side, strict=False)
-    flips = mirrored(options.seed, len(paths), options.batch, images)
-    places = corners(options.seed, len(paths), options.batch, side - size, images)
+        stream = _decoded(options, paths, order, batch, device, side, False, backend)
+    flips = mirrored(options.seed, len(paths), batch, images)
+    places = corners(options.seed, len(paths), batch, side - size, images)
     with closing(stream):
         for (gray, rgb), flip, place in zip(stream, flips, places):
             if side > size:
@@ -60,27 +67,29 @@ def batches(
 
 
 def load(
-    options: Options, paths: Sequence[Path], device: torch.device | str = "cpu", strict: bool = True
+    preparation: Preparation,
+    paths: Sequence[Path],
+    device: torch.device | str = "cpu",
+    strict: bool = True,
+    backend: str = "host",
 ) -> tuple[Tensor, Tensor]:
     """All of `paths`, in order, whole and never mirrored: (gray (n,1,S,S), rgb (n,3,S,S)), uint8 0..255 on `device`.
 
-    S is `options.size`. Progress is on stderr (bars.py). Raises UserError naming a file that
+    S is `preparation.size`. Progress is on stderr (bars.py). Raises UserError naming a file that
     cannot be decoded; not `strict`, others take the place of such files as in `batches`.
     """
-    device = torch.device(device)
-    assert options.loader != "auto"  # resolve.py decides
-    return _load(options, paths, device, options.size, strict)
+    return _load(preparation, paths, torch.device(device), preparation.size, strict, backend)
 
 
 def _load(
-    options: Options, paths: Sequence[Path], device: torch.device, size: int, strict: bool
+    preparation: Preparation, paths: Sequence[Path], device: torch.device, size: int, strict: bool, backend: str
 ) -> tuple[Tensor, Tensor]:
     """`load`, as squares of any `size`."""
     gray = torch.empty((len(paths), 1, size, size), dtype=torch.uint8, device=device)
     rgb = torch.empty((len(paths), 3, size, size), dtype=torch.uint8, device=device)
     chunks = [range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
     bar = bars.bar(None, "decoding", len(paths))
-    with bar, closing(_decoded(options, paths, chunks, CHUNK, device, size, strict)) as stream:
+    with bar, closing(_decoded(preparation, paths, chunks, CHUNK, device, size, strict, backend)) as stream:
         for chunk, (some_gray, some_rgb) in zip(chunks, stream):
             gray[chunk.start : chunk.stop] = some_gray
             rgb[chunk.start : chunk.stop] = some_rgb
@@ -121,7 +130,7 @@ def crop(image: Tensor, corners: np.ndarray, size: int) -> Tensor:
     return torch.stack(squares)
 
 
-def decoded_side(options: Options) -> int:
+def decoded_side(options: Data) -> int:
     """Side of the squares that are decoded to train on, pixels."""
     return options.load_size or options.size
 
@@ -151,20 +160,20 @@ def _cached(gray: Tensor, rgb: Tensor, order: Iterator[np.ndarray]) -> Generator
 
 
 def _decoded(
-    options: Options,
+    preparation: Preparation,
     paths: Sequence[Path],
     chunks: Iterable[Sequence[int] | np.ndarray],
     batch: int,
     device: torch.device,
     size: int,
     strict: bool,
+    backend: str,
 ) -> Generator[tuple[Tensor, Tensor]]:
-    """Each chunk of `batch` or fewer positions in `paths` by the backend of resolved options, on the device, as squares
-    of `size`."""
-    if options.loader == "dali":
-        stream = dali.stream(paths, chunks, options, batch, size, _device_id(device), strict=strict)
+    """Each chunk of `batch` or fewer positions in `paths`, on the device, as squares of `size`."""
+    if backend == "dali":
+        stream = dali.stream(paths, chunks, preparation, batch, size, _device_id(device), strict=strict)
     else:
-        stream = host.stream(paths, chunks, options, batch, size, strict)
+        stream = host.stream(paths, chunks, preparation, batch, size, strict)
     with closing(stream):
         for gray, rgb in stream:
             yield _on(gray, device), _on(rgb, device)

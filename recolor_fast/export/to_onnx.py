@@ -39,8 +39,9 @@ from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path, replacing
 from recolor_fast.machine.versions import versions
 from recolor_fast.networks.generators import without_hints
-from recolor_fast.options import Options, to_json
+from recolor_fast.options import Data, Options, System, only, to_json
 from recolor_fast.photographs import chroma, images
+from recolor_fast.photographs.preparation import Preparation
 from recolor_fast.runs import runs
 
 # Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels
@@ -188,7 +189,7 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
     del graph.value_info[:]  # shapes that a runtime infers itself
 
 
-def in_torch(options: Options, generator: torch.nn.Module, graph: str, saturation: float = 1.0) -> proof.Run:
+def in_torch(options: System, generator: torch.nn.Module, graph: str, saturation: float = 1.0) -> proof.Run:
     """The graph with the generator as it was trained, by torch on the CPU."""
     module = GRAPHS[graph](generator, options, saturation).eval()
 
@@ -204,16 +205,16 @@ def in_onnxruntime(path: Path) -> proof.Run:
     return runtime.load(path, "cpu").run
 
 
-def with_photographs(options: Options, data: str, option: str = "data") -> Options:
-    """The options of a run, with other photographs where `option` gives some. UserError for a missing folder."""
+def with_photographs(options: Data, data: str, option: str = "data") -> Data:
+    """The photographs that a run was trained on, or others where `option` gives some. UserError for a folder not there."""
     if not data:
         advice = f"the run's photographs are not there any more: --{option} FOLDER takes others"
-        return replace(options, loader="host", data=resolve.data(options.data, advice=advice))
+        return replace(only(Data, options), data=resolve.data(options.data, advice=advice))
     data = resolve.data(data, option)
-    return replace(options, loader="host", data=data, per_class=None, val_per_class=None, classes=None)
+    return replace(only(Data, options), data=data, per_class=None, val_per_class=None, classes=None)
 
 
-def calibration(options: Options, count: int, graph: str) -> Iterator[tuple[np.ndarray, ...]]:
+def calibration(options: Data, count: int, graph: str) -> Iterator[tuple[np.ndarray, ...]]:
     """Inputs of one photograph to calibrate on, spread evenly over those there are."""
     found = sources.photographs(options).train
     paths, _ = index.usable(found[:: max(1, len(found) // count)][:count])
@@ -222,14 +223,14 @@ def calibration(options: Options, count: int, graph: str) -> Iterator[tuple[np.n
         yield proof.view(rgb, options, graph).inputs
 
 
-def painted(paths: Sequence[Path], options: Options, run: proof.Run) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def painted(paths: Sequence[Path], preparation: Preparation, run: proof.Run) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Up to PALETTE photographs, evenly picked, at the model's size and what graph hints paints of them without any."""
-    size = options.size
+    size = preparation.size
     found, _ = index.usable(paths[:: max(1, len(paths) // PALETTE)][:PALETTE])
     for path in found:
         rgb = images.resize(images.read_rgb(path.read_bytes(), size), size, size)
         gray = images.gray(rgb)
-        cbcr = run(images.source(gray, options)[None, None], np.zeros((1, 3, size, size), np.float32))[0]
+        cbcr = run(images.source(gray, preparation)[None, None], np.zeros((1, 3, size, size), np.float32))[0]
         yield rgb, chroma.merge(gray, cbcr)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recolor_fast import resolve
 from recolor_fast.arguments.to_tensorrt import Arguments, parse
 from recolor_fast.artefact import engines, proof, runtime, signatures
 from recolor_fast.data import loader
@@ -30,7 +31,7 @@ from recolor_fast.machine import starting
 from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path, replacing
 from recolor_fast.machine.versions import versions
-from recolor_fast.options import Options
+from recolor_fast.options import Data
 from recolor_fast.photographs import images
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -125,11 +126,11 @@ def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shape
 
     For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises UserError.
     """
-    options = Options(data=data, loader="host", **asdict(artefact.options))
+    options = Data(data=resolve.data(data), **asdict(artefact.options))
     paths = proof.photographs(options, count)
     (least, *_), _, (largest, *_) = shapes
     if artefact.graph == "chroma":
-        gray = loader.load(options, paths)[0].numpy()
+        gray = loader.load(artefact.options, paths)[0].numpy()
         most = min(largest, max(least, len(gray)))
         takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
         chosen = [gray[np.array(take) % len(gray)] for take in takes]

@@ -83,7 +83,7 @@ class Session:
         UserError where that is of another training. `command` is noted in environment.json.
         """
         resume(step, options, folder, photographs, progress)
-        self.gray, self.rgb = loader.load(options, photographs.val, strict=False)
+        self.gray, self.rgb = loader.load(options, photographs.val, strict=False, backend=options.loader)
         options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
         describe(folder, options, photographs, progress.begun, command)
         self.step, self.options, self.folder, self.photographs = step, options, folder, photographs
@@ -103,8 +103,9 @@ class Session:
 
     def batches(self) -> Generator[tuple[Tensor, Tensor]]:
         """The endless (gray, rgb) to train on, from where the training is taken up. Close it when done."""
-        train, begun = self.photographs.train, self.progress.begun
-        return loader.batches(self.options, train, self.step.device, begun)
+        options, train, begun = self.options, self.photographs.train, self.progress.begun
+        cached = options.cache == "on"
+        return loader.batches(options, options.batch, train, self.step.device, begun, options.loader, cached)
 
     @property
     def done(self) -> bool:
