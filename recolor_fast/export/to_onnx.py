@@ -206,7 +206,7 @@ def in_onnxruntime(path: Path) -> proof.Run:
 
 
 def with_photographs(options: Data, data: str, option: str = "data") -> Data:
-    """The photographs that a run was trained on, or others where `option` gives some. UserError for a folder not there."""
+    """The photographs that a run was trained on, or others where `option` gives some. UserError where they are not."""
     if not data:
         advice = f"the run's photographs are not there any more: --{option} FOLDER takes others"
         return replace(only(Data, options), data=resolve.data(options.data, advice=advice))
