@@ -104,6 +104,10 @@ serve.work
 serve.guard
 serve.connection
 serve.color
+serve.names
+serve.painter
+serve.zipped
+serve.desk_routes
 serve.health
 serve.metrics
 serve.app

@@ -67,14 +67,31 @@ def colors(artefact: runtime.Artefact, gray: np.ndarray, x: float, y: float, cou
 
     The first is what the model paints there. ValueError for a place outside, or an artefact that has no palette.
     """
+    size = artefact.options.size
+    return of_painted(artefact, images.resize(gray, size, size), artefact.chroma(gray), gray.shape[:2], x, y, count)
+
+
+def of_painted(
+    artefact: runtime.Artefact,
+    small: np.ndarray,
+    cbcr: np.ndarray,
+    sides: tuple[int, ...],
+    x: float,
+    y: float,
+    count: int = 8,
+) -> list[str]:
+    """The same of a photograph with these sides, its height and width in pixels, that the model has painted.
+
+    `small`: its uint8 gray at the model's size (S,S); `cbcr`: what the model paints without hints.
+    """
     if "palette" not in artefact.metadata:
         raise ValueError(f"palette with model {artefact.name}: it has none; give one exported with --graph hints")
     table: Table = json.loads(artefact.metadata["palette"])
-    height, width = gray.shape
+    height, width = sides
     if not (0 <= x < width and 0 <= y < height):
         raise ValueError(f"palette at {x:g}, {y:g}: outside the photograph of {width} x {height} pixels")
-    size = artefact.options.size
-    lab = to_lab(chroma.merge(images.resize(gray, size, size), artefact.chroma(gray)))
+    size = len(small)
+    lab = to_lab(chroma.merge(small, cbcr))
     own = lab[int(y * size / height), int(x * size / width)]
     frequent = table.get(str(bins(own[None])[0]), table[EVERY])
     chosen: list[np.ndarray] = []

@@ -17,7 +17,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import prometheus_client  # noqa: F401 - like the next one, of the extra: missing, it is told before anything is done
 import python_multipart  # noqa: F401
@@ -26,11 +26,12 @@ import uvicorn
 from recolor_fast.arguments.serve import Arguments, parse
 from recolor_fast.machine import signals, starting
 from recolor_fast.machine.errors import UserError
-from recolor_fast.machine.files import say
+from recolor_fast.machine.files import say, state_folder
 from recolor_fast.photographs import images
 from recolor_fast.serve import work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.connection import Connection
+from recolor_fast.serve.desk import Desks
 from recolor_fast.serve.guard import Rules
 
 CONNECTIONS = 256  # at a time; more are told 503
@@ -93,10 +94,13 @@ def serve(arguments: Arguments) -> None:
     limits = work.Limits(
         arguments.max_bytes, arguments.max_pixels, arguments.queue, arguments.timeout, arguments.threads
     )
-    with listening(arguments.host, arguments.port) as listener:
+    with (
+        listening(arguments.host, arguments.port) as listener,
+        closing(Desks(arguments.state or state_folder())) as desks,
+    ):
         models = work.models(arguments.model, arguments.provider, arguments.threads)
         names = (*arguments.name, arguments.host)
-        app = application(work.Work(models, limits), Rules(names, token, arguments.max_bytes))
+        app = application(work.Work(models, limits), Rules(names, token, arguments.max_bytes), desks)
         if not _local(arguments.host) and not token:
             say("warning: there is no --token: anyone who reaches this machine can color with it, and sees nothing")
         say("serving until Ctrl-C")

@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from recolor_fast.photographs import images, samples
-from recolor_fast.serve import color, health
+from recolor_fast.serve import color, desk_routes, health
+from recolor_fast.serve.desk import Desks
 from recolor_fast.serve.guard import Guard, Rules
 from recolor_fast.serve.metrics import Metrics
 from recolor_fast.serve.work import AGAIN, Full, Late, Stopping, Work
@@ -36,8 +37,9 @@ LATER = (429, 503)  # of STATUS: a client may try again
 RULES = Rules()
 
 
-def application(work: Work, rules: Rules = RULES) -> ASGIApp:
-    """The web application over some work, guarded. It closes the work when it ends."""
+def application(work: Work, rules: Rules = RULES, desks: Desks | None = None) -> ASGIApp:
+    """The web application over some work, guarded; without desks it colors and keeps nothing. It closes the work when
+    it ends."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,7 +54,8 @@ def application(work: Work, rules: Rules = RULES) -> ASGIApp:
         lifespan=lifespan,
     )
     metrics = Metrics(work)
-    for routes in (color.router(work), health.router(work), metrics.router()):
+    kept = [] if desks is None else [desk_routes.router(desks, work)]
+    for routes in (color.router(work), health.router(work), metrics.router(), *kept):
         app.include_router(routes)
     _add_page(app)
     for error, status in STATUS.items():

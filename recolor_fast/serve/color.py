@@ -117,7 +117,7 @@ def router(work: Work) -> APIRouter:
                 async for chunk in request.stream():
                     file.write(chunk)
                 done = await unless_gone(request, _colored(work, file, options))
-        return Response(status_code=GONE) if done is None else Sent(await asyncio.to_thread(_stored, done.data), done)
+        return Response(status_code=GONE) if done is None else Sent(await asyncio.to_thread(stored, done.data), done)
 
     return routes
 
@@ -189,7 +189,7 @@ class Sent(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _stored(data: bytes) -> BinaryIO:
+def stored(data: bytes) -> BinaryIO:
     file = _new()
     file.write(data)
     file.seek(0)

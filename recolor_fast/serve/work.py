@@ -196,6 +196,11 @@ class Work:
 
         return await self._job(job(), patient)
 
+    async def paint(self, seen: Seen, patient: bool = False) -> np.ndarray:
+        """Chroma, uint8 (2,S,S), of what a model is given. Raises Full and Late as `color`, RuntimeError where the
+        model fails."""
+        return await self._job(self._infer(seen), patient)
+
     async def run(
         self, function: Callable[..., Value], *arguments: Any, pixels: float = 0, patient: bool = False
     ) -> Value:

@@ -1,0 +1,445 @@
+"""The desk over HTTP, as the page meets it."""
+
+import io
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from recolor_fast.coloring.colorizer import Colorizer
+from recolor_fast.photographs import images, pictures, provenance
+from recolor_fast.serve import work
+from recolor_fast.serve.app import application
+from recolor_fast.serve.desk import LIMITS, Desks, Limits
+from tests import photographs
+
+ORIGIN = "http://127.0.0.1:8765"
+SIZE = 160  # of the model that comes with the package
+HINT = {"x": 20.0, "y": 15.0, "color": "#c03020", "radius": 6.0}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, work.Model]:
+    return work.models(threads=1)
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer(threads=1)
+
+
+class Server:
+    """A server's application over a state folder, and the browsers of its visitors."""
+
+    def __init__(self, models: dict[str, work.Model], state: Path, limits: Limits = LIMITS) -> None:
+        self.desks = Desks(state, limits)
+        self.work = work.Work(models)
+        self.client = TestClient(application(self.work, desks=self.desks), base_url=ORIGIN)
+
+    def __enter__(self) -> TestClient:
+        return self.client.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.client.__exit__(*error)
+        self.desks.close()
+
+
+@pytest.fixture
+def client(models, tmp_path) -> Iterator[TestClient]:
+    with Server(models, tmp_path / "state") as client:
+        client.get("/desk")
+        yield client
+
+
+def jpeg(seed: int = 0, height: int = 60, width: int = 80, color: bool = False, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    rgb = photographs.pixels(seed, height, width)
+    Image.fromarray(rgb if color else images.gray(rgb)).save(file, "JPEG", quality=95, **settings)
+    return file.getvalue()
+
+
+def sepia(seed: int = 0, height: int = 60, width: int = 80) -> bytes:
+    gray = images.gray(photographs.pixels(seed, height, width))
+    file = io.BytesIO()
+    Image.fromarray((gray[..., None] * np.array([1, 0.86, 0.64])).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def add(client: TestClient, data: bytes, name: str = "old.jpg") -> dict[str, Any]:
+    answer = client.post("/desk/photographs", params={"name": name}, content=data)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def done(client: TestClient, id: str) -> dict[str, Any]:
+    """The photograph once it is no more worked on."""
+    for _ in range(2000):
+        photograph = client.get(f"/desk/photographs/{id}").json()
+        if photograph["status"] in ("ready", "failed"):
+            return photograph
+        time.sleep(0.01)
+    raise AssertionError(photograph)
+
+
+def ready(client: TestClient, data: bytes, name: str = "old.jpg") -> dict[str, Any]:
+    photograph = done(client, add(client, data, name)["id"])
+    assert photograph["status"] == "ready", photograph
+    return photograph
+
+
+def put(client: TestClient, id: str, status: int = 200, **change: Any) -> dict[str, Any]:
+    answer = client.put(f"/desk/photographs/{id}", json=change)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def part(client: TestClient, id: str, what: str, **query: Any) -> bytes:
+    answer = client.get(f"/desk/photographs/{id}/{what}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def test_an_empty_desk_says_what_the_server_takes(client):
+    desk = client.get("/desk").json()
+    assert desk["version"] == 1
+    assert desk["models"] == [{"name": "recolor_fast", "hints": True}]
+    assert {".jpg", ".png", ".heic", ".dng"} <= {*desk["formats"]}
+    assert desk["limits"] == {"bytes": 64 * 2**20, "pixels": 64 * 10**6, "photographs": 500}
+    assert desk["photographs"] == []
+
+
+def test_a_photograph_is_colored(client):
+    data = jpeg()
+    first = add(client, data, "Großmutter 祖母.jpg")
+    assert (first["status"], first["name"], first["width"], first["height"]) == (
+        "waiting",
+        "Großmutter 祖母.jpg",
+        80,
+        60,
+    )
+    photograph = done(client, first["id"])
+    assert photograph == {
+        "id": first["id"],
+        "name": "Großmutter 祖母.jpg",
+        "status": "ready",
+        "reason": "",
+        "notes": [],
+        "width": 80,
+        "height": 60,
+        "in_color": False,
+        "toned": False,
+        "size": SIZE,
+        "model": "recolor_fast",
+        "look": {"saturation": 1.0, "warmth": 0.0, "strength": 1.0, "keep_tone": 0.7},
+        "hints": [],
+        "revision": 1,
+    }
+    assert client.get("/desk").json()["photographs"] == [photograph]
+
+
+def test_the_file_is_byte_for_byte_the_colorizers(client, colorizer):
+    data = jpeg(exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")  # turned
+    id = ready(client, data)["id"]
+    assert part(client, id, "file") == colorizer(data)
+    look = {"saturation": 1.4, "warmth": 0.3, "strength": 0.8, "keep_tone": 0.5}
+    photograph = put(client, id, look=look, hints=[HINT])
+    assert (photograph["look"], photograph["hints"], photograph["revision"]) == (look, [HINT], 2)
+    assert (photograph["width"], photograph["height"]) == (60, 80)
+    expected = Colorizer(threads=1, **look)(data, hints=[HINT])
+    written = part(client, id, "file")
+    assert written == expected
+    assert provenance.of(written)["model"] == "colorizer-hints"
+
+
+@pytest.mark.parametrize("name", ["sepia.png", "deep.tif", "color.jpg"])
+def test_so_are_toned_and_deep_and_color_ones(client, colorizer, name):
+    data = {"sepia.png": sepia(), "deep.tif": deep(), "color.jpg": jpeg(color=True)}[name]
+    photograph = ready(client, data, name)
+    written = part(client, photograph["id"], "file")
+    assert written == colorizer(data)
+    assert (photograph["toned"], photograph["in_color"]) == (name == "sepia.png", name == "color.jpg")
+    if name == "deep.tif":
+        assert pictures.read(written).gray.dtype == np.uint16
+    if name == "color.jpg":
+        assert photograph["notes"] == ["it came in color; these are a model's colors, not its own"]
+
+
+def deep() -> bytes:
+    gray = images.gray(photographs.pixels(3)).astype(np.uint16) * 257 + np.arange(64, dtype=np.uint16)
+    return cv2.imencode(".tif", gray)[1].tobytes()
+
+
+def test_the_page_gets_what_it_colors_with(client, colorizer):
+    data = sepia()
+    photograph = ready(client, data, "print.png")
+    id, size = photograph["id"], photograph["size"]
+    picture = pictures.read(data)
+    answer = client.get(f"/desk/photographs/{id}/gray.png")
+    assert answer.headers["content-type"] == "image/png"
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1), picture.gray)
+    chroma = part(client, id, "chroma")
+    assert len(chroma) == 2 * size * size + 4 * 2 * 256
+    cbcr = np.frombuffer(chroma, np.uint8, 2 * size * size).reshape(2, size, size)
+    np.testing.assert_array_equal(cbcr, colorizer.artefact.chroma(picture.gray))
+    np.testing.assert_array_equal(np.frombuffer(chroma, "<f4", offset=2 * size * size).reshape(2, 256), picture.tone)
+
+
+def test_gray_at_a_side_is_averaged_and_known_by_its_tag(client):
+    data = jpeg(height=40, width=80)
+    id = ready(client, data)["id"]
+    answer = client.get(f"/desk/photographs/{id}/gray.png", params={"side": 20})
+    small = cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1)
+    expected = cv2.resize(pictures.read(data).gray, (20, 10), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(small, expected)
+    again = client.get(
+        f"/desk/photographs/{id}/gray.png", params={"side": 20}, headers={"If-None-Match": answer.headers["etag"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    whole = client.get(f"/desk/photographs/{id}/gray.png", params={"side": 5000})
+    assert whole.headers["etag"] != answer.headers["etag"]
+    assert cv2.imdecode(np.frombuffer(whole.content, np.uint8), -1).shape == (40, 80)
+
+
+def test_hints_paint_anew_and_without_them_it_is_as_before(client, colorizer):
+    data = jpeg(1)
+    id = ready(client, data)["id"]
+    before = part(client, id, "chroma")
+    assert put(client, id, hints=[HINT])["revision"] == 2
+    after = np.frombuffer(part(client, id, "chroma"), np.uint8).reshape(2, SIZE, SIZE)
+    gray = pictures.read(data).gray
+    following = colorizer._following
+    np.testing.assert_array_equal(after, following.chroma(gray, work_hints([HINT])))
+    assert put(client, id, hints=[HINT])["revision"] == 2  # nothing to paint
+    assert put(client, id, hints=[])["revision"] == 3
+    assert part(client, id, "chroma") == before
+
+
+def work_hints(values: list[dict[str, Any]]):
+    from recolor_fast.artefact import hints
+
+    return hints.checked(values)
+
+
+def test_plausible_colors_are_the_colorizers(client, colorizer):
+    data = jpeg(2)
+    id = ready(client, data)["id"]
+    colors = client.get(f"/desk/photographs/{id}/palette", params={"x": 33.5, "y": 21}).json()["colors"]
+    assert len(colors) > 1
+    assert colors == colorizer.palette(pictures.read(data).gray, 33.5, 21)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"hints": [{**HINT, "x": 80}]}, "hint at 80, 15: outside the photograph of 80 x 60 pixels"),
+        ({"hints": [{**HINT, "x": -1}]}, "expected x, y and radius as numbers of pixels, 0 or more"),
+        ({"hints": [{**HINT, "color": "red"}]}, "hints.0.color 'red'"),
+        ({"hints": [{"x": 1, "y": 1}]}, "hints.0.color"),
+        ({"hints": [HINT] * 1001}, "hints"),
+        ({"hints": "none"}, "hints 'none'"),
+        ({"look": {"saturation": 4.1}}, "look.saturation 4.1"),
+        ({"look": {"warmth": "hot"}}, "look.warmth 'hot'"),
+        ({"look": {"upsample": "bilinear"}}, "look.upsample"),
+        ({"model": "another"}, "model 'another': expected one of recolor_fast"),
+        ({"name": "new"}, "name 'new'"),
+    ],
+)
+def test_a_bad_value_is_named_and_changes_nothing(client, change, says):
+    photograph = ready(client, jpeg())
+    answer = put(client, photograph["id"], 422, **change)
+    assert says in answer["detail"]
+    assert client.get(f"/desk/photographs/{photograph['id']}").json() == photograph
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_no_number_is_a_bad_value_too(client, number):
+    photograph = ready(client, jpeg())
+    body = f'{{"look": {{"saturation": {number}}}}}'
+    answer = client.put(
+        f"/desk/photographs/{photograph['id']}", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422
+    for query in ({"x": number, "y": 1}, {"x": 1, "y": -1}, {"x": 80, "y": 1}, {"x": 1}):
+        assert client.get(f"/desk/photographs/{photograph['id']}/palette", params=query).status_code == 422
+
+
+def test_what_cannot_be_colored_says_why(client):
+    whole = jpeg(height=120, width=160)
+    cases = {
+        "text.jpg": (b"no photograph at all", "not an image, or cut off in its header"),
+        "empty.jpg": (b"", "the file is empty"),
+        "cut.jpg": (whole[: len(whole) // 2], "of its rows are there, expected 90%"),
+        "bomb.png": (bomb(), "too many pixels: expected at most 64,000,000 in all"),
+    }
+    for name, (data, reason) in cases.items():
+        photograph = done(client, add(client, data, name)["id"])
+        assert photograph["status"] == "failed", name
+        assert reason in photograph["reason"]
+        for what in ("file", "chroma"):
+            answer = client.get(f"/desk/photographs/{photograph['id']}/{what}")
+            assert answer.status_code == 409
+            assert reason in answer.json()["detail"]
+        put(client, photograph["id"], 409, hints=[HINT])
+        assert client.get(f"/desk/photographs/{photograph['id']}/gray.png").status_code in (413, 415)
+    assert [one["name"] for one in client.get("/desk").json()["photographs"]] == [*cases]
+
+
+def bomb() -> bytes:
+    """A PNG of 400 megapixels in 50 kB."""
+    file = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_what_is_surely_no_image_is_refused_at_once(client):
+    for data, what in ((b"%PDF-1.7\n", "a PDF, not a photograph"), (b"PK\x03\x04" + bytes(30), "a ZIP archive")):
+        answer = client.post("/desk/photographs", params={"name": "x.jpg"}, content=data)
+        assert answer.status_code == 415
+        assert what in answer.json()["detail"]
+    assert client.get("/desk").json()["photographs"] == []
+
+
+def test_a_file_is_offered_under_its_own_name(client):
+    id = ready(client, jpeg(), '../"Großmutter" 祖母.JPG')["id"]
+    answer = client.get(f"/desk/photographs/{id}/file")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["content-disposition"] == (
+        'attachment; filename="_Gro_mutter_ __.colored.JPG"; '
+        "filename*=UTF-8''_Gro%C3%9Fmutter_%20%E7%A5%96%E6%AF%8D.colored.JPG"
+    )
+
+
+def test_all_that_is_ready_comes_as_one_archive(client, colorizer):
+    datas = [jpeg(seed) for seed in range(3)]
+    for data, name in zip(datas, ("a.jpg", "A.jpg", "a.JPG")):
+        ready(client, data, name)
+    done(client, add(client, b"broken", "broken.jpg")["id"])
+    answer = client.get("/desk/photographs.zip")
+    assert answer.headers["content-type"] == "application/zip"
+    assert "photographs.colored.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["a.colored.jpg", "A.colored-2.jpg", "a.colored-3.JPG"]
+        assert [archive.read(name) for name in archive.namelist()] == [colorizer(data) for data in datas]
+
+
+def test_an_empty_archive_is_one(client):
+    with zipfile.ZipFile(io.BytesIO(client.get("/desk/photographs.zip").content)) as archive:
+        assert archive.namelist() == []
+
+
+def test_removed_is_gone(client, tmp_path):
+    first, second = (ready(client, jpeg(seed))["id"] for seed in (0, 1))
+    assert client.delete(f"/desk/photographs/{first}").status_code == 204
+    for what in ("", "/file", "/chroma", "/gray.png", "/palette?x=1&y=1"):
+        assert client.get(f"/desk/photographs/{first}{what}").status_code == 404
+    assert client.delete(f"/desk/photographs/{first}").status_code == 404
+    assert [one["id"] for one in client.get("/desk").json()["photographs"]] == [second]
+    assert client.delete("/desk").status_code == 204
+    assert client.get("/desk").json()["photographs"] == []
+    assert [*(tmp_path / "state" / "desks").rglob("*")] == []
+
+
+def test_visitors_see_their_own_desks_alone(client):
+    id = ready(client, jpeg())["id"]
+    mine = dict(client.cookies)
+    client.cookies.clear()
+    assert client.get("/desk").json()["photographs"] == []
+    theirs = dict(client.cookies)
+    assert len(theirs["desk"]) == 43
+    assert theirs != mine
+    for method, what in (
+        ("GET", ""),
+        ("GET", "/file"),
+        ("GET", "/gray.png"),
+        ("GET", "/chroma"),
+        ("GET", "/palette?x=1&y=1"),
+        ("DELETE", ""),
+    ):
+        assert client.request(method, f"/desk/photographs/{id}{what}").status_code == 404
+    put(client, id, 404, look={"saturation": 2})
+    client.delete("/desk")
+    client.cookies.clear()
+    client.cookies.update(mine)
+    assert [one["id"] for one in client.get("/desk").json()["photographs"]] == [id]
+
+
+def test_the_cookie_is_for_the_server_alone(client):
+    cookie = client.get("/desk").headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "path=/desk" in cookie
+    assert "max-age=7776000" in cookie
+    client.cookies.set("desk", "chosen-by-somebody")
+    assert len(client.get("/desk").cookies["desk"]) == 43
+
+
+@pytest.mark.parametrize("id", ["0" * 16, "../../../etc", "0" * 15 + "G", "%2e%2e", "a" * 17])
+def test_an_id_is_no_path(client, id):
+    assert client.get(f"/desk/photographs/{id}").status_code in (404, 422)
+    assert client.get(f"/desk/photographs/{id}/file").status_code in (404, 422)
+
+
+def test_a_restart_loses_nothing_and_does_the_rest(models, tmp_path, colorizer):
+    datas = [jpeg(seed) for seed in range(4)]
+    with Server(models, tmp_path) as client:
+        client.get("/desk")
+        first = ready(client, datas[0])
+        first = put(client, first["id"], hints=[HINT], look={"warmth": -0.5})
+        cookies = dict(client.cookies)
+    desks = Desks(tmp_path)  # what a killed server leaves: some wait, one was worked on
+    key = next((tmp_path / "desks").iterdir()).name
+    for data in datas[1:]:
+        arriving = desks.begin(key)
+        arriving.write(data)
+        arriving.keep("late.jpg", "recolor_fast")
+        arriving.close()
+    desks.take()
+    desks.close()
+    with Server(models, tmp_path) as client:
+        client.cookies.update(cookies)
+        listed = client.get("/desk").json()["photographs"]
+        assert listed[0] == first
+        for one, data in zip(listed[1:], datas[1:]):
+            assert done(client, one["id"])["status"] == "ready"
+            assert part(client, one["id"], "file") == colorizer(data)
+        assert part(client, first["id"], "file") == Colorizer(threads=1, warmth=-0.5)(datas[0], hints=[HINT])
+
+
+def test_another_servers_models_color_what_waits_and_what_was_painted_stays(models, tmp_path):
+    with Server(models, tmp_path) as client:
+        client.get("/desk")
+        id = ready(client, jpeg())["id"]
+        written = part(client, id, "file")
+        cookies = dict(client.cookies)
+    with Server({"another": models["recolor_fast"]}, tmp_path) as client:
+        client.cookies.update(cookies)
+        assert client.get(f"/desk/photographs/{id}").json()["model"] == "recolor_fast"
+        assert part(client, id, "file") == written
+        assert "not there any more" in put(client, id, 422, hints=[HINT])["detail"]
+        changed = put(client, id, hints=[HINT], model="another")
+        assert (changed["model"], changed["revision"]) == ("another", 2)
+
+
+def test_a_desk_has_room_for_so_many(models, tmp_path):
+    with Server(models, tmp_path, Limits(photographs=1, desks=1)) as client:
+        client.get("/desk")
+        add(client, jpeg())
+        answer = client.post("/desk/photographs", content=jpeg())
+        assert (answer.status_code, answer.json()["detail"]) == (507, "a desk holds 1 photographs; remove some")
+        client.cookies.clear()
+        assert client.post("/desk/photographs", content=jpeg()).status_code == 507
+
+
+def test_too_many_at_a_time_come_again_later(models, tmp_path):
+    with Server(models, tmp_path, Limits(arriving=0)) as client:
+        answer = client.post("/desk/photographs", content=jpeg())
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
