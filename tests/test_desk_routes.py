@@ -1,6 +1,7 @@
 """The desk over HTTP, as the page meets it."""
 
 import io
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from PIL import Image
 
 from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.photographs import images, pictures, provenance
-from recolor_fast.serve import work
+from recolor_fast.serve import __main__, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
 from tests import photographs
@@ -443,3 +444,10 @@ def test_too_many_at_a_time_come_again_later(models, tmp_path):
         answer = client.post("/desk/photographs", content=jpeg())
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_small_answers_are_not_held_back():
+    with __main__.listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
