@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
-from recolor_fast.presets import PAPERS
+from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step.step import Step, step_seed
 from recolor_fast.step.updates import critic_update
@@ -20,10 +20,10 @@ PINNED = 9809412188657063841
 
 
 def small(preset: str, **changes) -> Options:
-    options = PAPERS[preset]
+    options = PRESETS[preset]
     batch = 1 if options.gradient_penalty and options.critic_norm == "batch" else 2
-    fixed = {"size": 64, "width": 8, "batch": batch, "compile": "off", "dropout": 0.0, "feature_weights": "random"}
-    return replace(options, **(fixed | changes))
+    fixed = {"size": 64, "load_size": 0, "width": 8, "batch": batch, "compile": "off", "dropout": 0.0}
+    return replace(options, **(fixed | {"feature_weights": "random"} | changes))
 
 
 def build(options: Options) -> Step:
