@@ -150,9 +150,9 @@ def with_frame(marker: int, precision: int = 8) -> bytes:
 @pytest.mark.parametrize(
     ("luma", "chroma", "word"),
     [
-        (with_frame(0xC9), HALVES, "arithmetic-coded"),
+        (with_frame(0xC9), HALVES, "coded as arithmetic coding"),
         (with_frame(0xC3), HALVES, "lossless"),
-        (with_frame(0xC5), HALVES, "hierarchical"),
+        (with_frame(0xC5), HALVES, "differential"),
         (with_frame(0xC1, 12), HALVES, "12 bits"),
         (saved(np.dstack([noise(40, 56)] * 3)), HALVES, "3 components"),
         (LUMA, halves(42, 56), "expected 20 x 28"),

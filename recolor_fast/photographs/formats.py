@@ -8,7 +8,7 @@ import struct
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from recolor_fast.photographs import directories
+from recolor_fast.photographs import directories, jpeg
 
 # The formats that Pillow opens, by its own names. First those whose content begins with a signature, then those that
 # only a suffix makes likely. Its other plugins (Blizzard's BLP, Eutechnyx' FTEX, electron microscopes' SPIDER, ...)
@@ -181,36 +181,20 @@ def layout(kind: Kind, data: bytes) -> str:
     return f"{channels} channel{'s' * (channels > 1)} of {bits} bits, mode {mode}"
 
 
-FRAMES = {  # of JPEG (ITU-T T.81, table B.1, and T.87): how the picture is coded
-    0xC0: "baseline",
-    0xC1: "extended",
-    0xC2: "progressive",
-    0xC3: "lossless",
-    0xC5: "differential",
-    0xC6: "differential progressive",
-    0xC7: "differential lossless",
-    0xC9: "arithmetic coding",
-    0xCA: "progressive, arithmetic coding",
-    0xCB: "lossless, arithmetic coding",
-    0xCD: "differential, arithmetic coding",
-    0xCE: "differential progressive, arithmetic coding",
-    0xCF: "differential lossless, arithmetic coding",
-    0xF7: "JPEG-LS",
-}
+FRAMES = jpeg.FRAMES | {0xF7: "JPEG-LS"}  # the latter of ITU-T T.87
 
 
 def _jpeg_layout(data: bytes) -> str:
     """How a JPEG with whole headers is coded. Raises ValueError or struct.error for others."""
-    at = 2
+    end = 2
     while True:
-        first, marker, length = struct.unpack_from(">BBH", data, at)
-        if first != 0xFF or marker in (0xD9, 0xDA):
+        marker, segment, _, end = jpeg.mark(data, end)
+        if segment is None or marker == jpeg.SOS:
             raise ValueError("a JPEG whose headers are damaged")
         if marker in FRAMES:
-            bits, height, width, count = struct.unpack_from(">BHHB", data, at + 4)
+            bits, height, width, count = struct.unpack_from(">BHHB", segment)
             unknown = "" if height and width else ", of a size that its header does not say"
             return f"{FRAMES[marker]}, {count} sample{'s' * (count > 1)} of {bits} bits{unknown}"
-        at += 1 if marker == 0xFF else 2 + length
 
 
 _CFA, _LINEAR_RAW, _DNG_VERSION = 32803, 34892, 50706

@@ -136,7 +136,7 @@ def frames(data: bytes) -> int:
         if more := libraries.opened(formats.kind(io.BytesIO(data)), data):
             return more.frames
         with opening.quiet(), opening.image(io.BytesIO(data), SIGNED + UNSIGNED) as image:
-            return getattr(image, "n_frames", 1)
+            return opening.frames(image)
     except decoders.ERRORS:  # Pillow's plugins and the libraries raise whatever their parsing runs into
         return 1
 

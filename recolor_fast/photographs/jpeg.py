@@ -14,20 +14,20 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 DHT, SOS, DQT, DRI = 0xC4, 0xDA, 0xDB, 0xDD
 APP0, APP1, APP2, APP13, APP15, COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEF, 0xFE
 MAX_PAYLOAD = 65_533  # bytes: the length field counts itself
-FRAMES = {  # kinds of frame and whether scans of one can be moved into another file
+FRAMES = {  # start of frame (table B.1): how the picture is coded
     0xC0: "baseline",
-    0xC1: "extended sequential",
+    0xC1: "extended",
     0xC2: "progressive",
     0xC3: "lossless",
-    0xC5: "hierarchical",
-    0xC6: "hierarchical",
-    0xC7: "hierarchical",
-    0xC9: "arithmetic-coded",
-    0xCA: "arithmetic-coded",
-    0xCB: "arithmetic-coded",
-    0xCD: "hierarchical",
-    0xCE: "hierarchical",
-    0xCF: "hierarchical",
+    0xC5: "differential",
+    0xC6: "differential progressive",
+    0xC7: "differential lossless",
+    0xC9: "arithmetic coding",
+    0xCA: "progressive, arithmetic coding",
+    0xCB: "lossless, arithmetic coding",
+    0xCD: "differential, arithmetic coding",
+    0xCE: "differential progressive, arithmetic coding",
+    0xCF: "differential lossless, arithmetic coding",
 }
 JOINABLE, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
 
@@ -59,6 +59,37 @@ class Frame(NamedTuple):
     """Identifier, sampling factors (horizontal * 16 + vertical) and quantization table of each."""
 
 
+class Mark(NamedTuple):
+    """A marker between the segments of a JPEG."""
+
+    code: int
+    """Its second byte."""
+    payload: bytes | None
+    """What its segment holds; None where it stands alone (SOI, EOI, TEM, restarts)."""
+    at: int
+    """Where its first byte lies, behind fill bytes."""
+    end: int
+    """Where what follows it begins."""
+
+
+def mark(data: bytes, at: int) -> Mark:
+    """The marker that begins at a place, or after fill bytes there. Raises ValueError where there is none."""
+    begin = at
+    while data[at : at + 2] == b"\xff\xff":  # fill bytes
+        at += 1
+    if at + 2 > len(data):
+        raise ValueError("truncated: the JPEG data stop before their end marker")
+    if data[at] != 0xFF:
+        raise ValueError(f"stray byte {data[at]:#04x} between the segments of a JPEG, at {begin:,}")
+    code = data[at + 1]
+    if code == 0x01 or 0xD0 <= code <= 0xD9:
+        return Mark(code, None, at, at + 2)
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    if length < 2 or at + 2 + length > len(data):
+        raise ValueError(f"segment {code:#04x} of a JPEG says {length} bytes, more or less than there can be")
+    return Mark(code, data[at + 4 : at + 2 + length], at, at + 2 + length)
+
+
 def parse(data: bytes, scans: bool = True) -> Generator[Segment, None, int]:
     """The segments between SOI and EOI; without `scans` only those before the first SOS, which cost no search.
 
@@ -69,28 +100,14 @@ def parse(data: bytes, scans: bool = True) -> Generator[Segment, None, int]:
         raise ValueError(f"no JPEG: it begins with {data[:2]!r}, expected {SOI!r}")
     at = 2
     while True:
-        marker_at = at
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes
-            at += 1
-        if at + 2 > len(data):
-            raise ValueError("truncated: the JPEG data stop before their end marker")
-        if data[at] != 0xFF:
-            raise ValueError(f"stray byte {data[at]:#04x} between the segments of a JPEG, at {marker_at:,}")
-        marker = data[at + 1]
-        if marker == EOI[1] or (marker == SOS and not scans):
-            return at + 2
-        at += 2
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # TEM, restart, another SOI: markers alone
-            continue
-        length = int.from_bytes(data[at : at + 2], "big")
-        if length < 2 or at + length > len(data):
-            raise ValueError(f"segment {marker:#04x} of a JPEG says {length} bytes, more or less than there can be")
-        payload = data[at + 2 : at + length]
-        at += length
-        start = at
-        if marker == SOS:
-            at = _scan_end(data, at)
-        yield Segment(marker, payload, data[start:at])
+        code, payload, begin, at = mark(data, at)
+        if code == EOI[1] or (code == SOS and not scans):
+            return begin + 2
+        if payload is not None:
+            start = at
+            if code == SOS:
+                at = _scan_end(data, at)
+            yield Segment(code, payload, data[start:at])
 
 
 def _scan_end(data: bytes, start: int) -> int:
@@ -160,7 +177,7 @@ def splice(data: bytes, segments: Iterable[Segment]) -> bytes:
     segments = list(segments)
     rest = 2
     if data[2:4] == bytes((0xFF, APP0)) and any(segment.marker == APP0 for segment in segments):
-        rest = 4 + int.from_bytes(data[4:6], "big")
+        rest = mark(data, 2).end
     return b"".join([write(segments)[: -len(EOI)], data[rest:]])
 
 
@@ -176,10 +193,10 @@ def cropped(data: bytes, height: int, width: int) -> bytes:
     for old, new, unit in zip((found.height, found.width), (height, width), units):
         if not old - unit < new <= old or -(-new // unit) != -(-old // unit):
             raise ValueError(f"{found.height} x {found.width} pixels cannot be cropped to {height} x {width}")
-    at = 2
-    while data[at + 1] not in FRAMES:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    at += 5  # marker, length, precision
+    start = mark(data, 2)
+    while start.code not in FRAMES:
+        start = mark(data, start.end)
+    at = start.at + 5  # marker, length, precision
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
@@ -187,7 +204,8 @@ def gray_frame(data: bytes) -> Frame:
     """The frame of a gray JPEG whose scans `join` can take over. Raises ValueError saying why there is none."""
     found = frame(parse(data, scans=False))
     if found.marker not in JOINABLE:
-        raise ValueError(f"the JPEG is {FRAMES[found.marker]}: expected {FRAMES[0xC0]} or {FRAMES[PROGRESSIVE]}")
+        expected = f"{FRAMES[0xC0]} or {FRAMES[PROGRESSIVE]}"
+        raise ValueError(f"the JPEG is coded as {FRAMES[found.marker]}: expected {expected}")
     if len(found.components) != 1 or found.precision != 8:
         raise ValueError(
             f"the JPEG has {len(found.components)} components of {found.precision} bits: expected one of 8 bits"

@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+from recolor_fast.photographs import jpeg
 from recolor_fast.photographs.opening import MAX_PIXELS
 from recolor_fast.photographs.samples import UnreadableImage
+
+APP14 = 0xEE
 
 
 class Jpeg(NamedTuple):
@@ -23,23 +26,22 @@ def read(data: bytes) -> Jpeg | None:
     """The headers of a JPEG (ITU-T T.81, annex B); None for other formats and for headers that are out of order."""
     if data[:3] != b"\xff\xd8\xff":
         return None
-    offset, frame, adobe = 2, None, None
-    while offset + 4 <= len(data) and data[offset] == 0xFF:
-        marker = data[offset + 1]
-        if marker == 0xFF:  # a fill byte
-            offset += 1
-            continue
-        segment = data[offset + 4 : offset + 2 + int.from_bytes(data[offset + 2 : offset + 4])]
-        if marker == 0xDA and frame is not None:
-            return _header(*frame, adobe, offset)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = (marker, segment)
-        if marker == 0xEE and segment[:5] == b"Adobe" and len(segment) >= 12:
-            adobe = segment[11]
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or (frame and len(frame[1]) < 6):
-            return None  # no segment that belongs here: let the full decoder judge
-        offset += 4 + len(segment)
-    return None
+    end, frame, adobe = 2, None, None
+    try:
+        while True:
+            marker, segment, offset, end = jpeg.mark(data, end)
+            if segment is None or marker < 0xC0:
+                return None  # nothing that belongs here: let the full decoder judge
+            if marker == jpeg.SOS:
+                return _header(*frame, adobe, offset) if frame else None
+            if marker in jpeg.FRAMES:
+                frame = (marker, segment)
+                if len(segment) < 6:
+                    return None
+            if marker == APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
+                adobe = segment[11]
+    except ValueError:
+        return None
 
 
 def plain(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg | None:
@@ -59,6 +61,6 @@ def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
     """`frame` is the SOF segment; `adobe` the color transform of an APP14 segment (0: none, so RGB or CMYK)."""
     precision, count = frame[0], frame[5]
     rgb = frame[6::3][:count] == b"RGB" or adobe == 0
-    plain = marker in (0xC0, 0xC1, 0xC2) and precision == 8 and (count == 1 or (count == 3 and not rgb))
+    plain = marker in jpeg.JOINABLE and precision == 8 and (count == 1 or (count == 3 and not rgb))
     height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
     return Jpeg(width, height, plain and height > 0 and width > 0, scan)

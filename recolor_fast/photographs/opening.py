@@ -80,6 +80,14 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise TooManyPixels(f"too many pixels: {width} x {height}, expected at most {max_pixels:,} in all")
 
 
+def frames(image: Image.Image) -> int:
+    """How many pictures an image's file holds; 1 where it cannot tell."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # Pillow's plugins raise whatever they run into; the first picture is there
+        return 1
+
+
 def file_format(image: Image.Image) -> str:
     """Pillow's name of an image's file format."""
     return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more JPEGs behind it

@@ -243,11 +243,7 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
 def _notes(image: Image.Image) -> tuple[str, ...]:
     """What a user should know of a loaded file."""
     notes = []
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except Exception:  # Pillow's plugins raise whatever they run into; the first frame is there
-        frames = 1
-    if frames > 1:
+    if (frames := opening.frames(image)) > 1:
         notes.append(f"first of {frames} pictures; the others are not copied")
     gamma = image.info.get("gamma")
     if isinstance(gamma, float) and abs(gamma - 1 / 2.2) > 0.02 and not image.info.get("icc_profile"):
