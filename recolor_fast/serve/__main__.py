@@ -85,8 +85,8 @@ def listening(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise UserError(f"{host}, port {port}: {error.strerror}; give another --port or --host") from error
-    # asyncio does this to sockets that say they are TCP's, and this one does not. Without it a small answer, headers and
-    # body sent apart, takes 40 milliseconds: one end waits for more, and so does the other.
+    # asyncio does this to sockets that say they are TCP's, and this one does not. Without it a small answer, whose
+    # headers and body are sent apart, takes 40 milliseconds: one end waits for more, and so does the other.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
