@@ -139,7 +139,7 @@ def test_the_folder_is_for_this_user_alone(desks, state):
         put(desks)
     finally:
         os.umask(before)
-    for path in [state, *state.rglob("*")]:
+    for path in (state, *state.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path
 
@@ -175,8 +175,20 @@ def test_removed_is_removed_from_the_disk_too(desks, state):
     assert [path.name for path in (state / "desks").iterdir()] == [OTHER]
     with pytest.raises(Gone):
         desks.paint(KEY, second.id, ARRAYS)
-    assert desks.clear_all() == 1
-    assert list((state / "desks").iterdir()) == []
+
+
+def test_everything_is_cleared_whatever_version_wrote_it(desks, state):
+    with pytest.raises(UserError, match="another server uses it"):
+        desk.clear(state)
+    photograph = put(desks)
+    put(desks, key=OTHER)
+    desks.close()
+    (state / "desks" / KEY / f"{photograph.id}.json").write_text('{"version": 9}')
+    (state / "desks" / "notes.txt").write_text("not ours")
+    assert desk.clear(state) == 2
+    assert [path.name for path in (state / "desks").iterdir()] == ["notes.txt"]
+    assert desk.clear(state) == 0
+    Desks(state).close()
 
 
 def test_what_arrives_while_the_desk_is_cleared_is_dropped(desks, state):
@@ -302,6 +314,9 @@ def test_a_disk_that_is_nearly_full_takes_no_more_and_work_goes_on(desks, state,
     with pytest.raises(NoRoom, match="the server's disk is full"):
         put(desks)
     Full(monkeypatch, 0)
+    with pytest.raises(NoRoom):
+        desks.change(KEY, desks.photographs(KEY)[0].id, look={"warmth": 1.0})
+    assert desks.photographs(KEY)[0].look == {}
     assert desks.take()[1].status == "working"  # that it is, is known until the server ends
     assert desks.take() is None
 

@@ -58,7 +58,7 @@ class Options(BaseModel):
 
 
 _sentence = {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}}
-_binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
 def problem(description: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def problem(description: str) -> dict[str, Any]:
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": f"The colored photograph. {NOTES}: what one should know of it, a list in JSON.",
-        "content": dict.fromkeys((*MEDIA.values(), "application/octet-stream"), _binary),
+        "content": dict.fromkeys((*MEDIA.values(), "application/octet-stream"), binary),
     },
     400: problem("Not sent to this server's name, or no valid form."),
     401: problem("The token is missing or wrong."),
@@ -86,8 +86,8 @@ BODY = {
     "required": True,
     "description": "An image file, as it is or as the field `image` of a form, which may have the options as well.",
     "content": {
-        "application/octet-stream": _binary,
-        "image/*": _binary,
+        "application/octet-stream": binary,
+        "image/*": binary,
         "multipart/form-data": {
             "schema": {
                 "type": "object",

@@ -88,13 +88,7 @@ class Desks:
         self._lock = threading.RLock()
         self._arriving: Counter[str] = Counter()
         self._visits: dict[str, float] = {}
-        try:
-            files.private(state)
-            files.private(self.folder)
-            self._handle = _locked(state / "desks.lock")
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise UserError(f"state folder {state}: {why}; give a folder of your own with --state") from error
+        self._handle = _opened(state)
         try:
             self._desks = _found(self.folder)
             self._tidy()
@@ -153,9 +147,9 @@ class Desks:
             photograph = self.get(key, id)._replace(**changes)
             try:
                 self._write(key, photograph)
-            except OSError:
+            except OSError as error:
                 if lasting:
-                    raise
+                    raise _told(error) from error
             self._desks[key][id] = photograph
             return photograph
 
@@ -217,14 +211,6 @@ class Desks:
             except FileNotFoundError:
                 return
         shutil.rmtree(with_others)
-
-    def clear_all(self) -> int:
-        """Remove all desks; how many there were."""
-        with self._lock:
-            keys = [*self._desks]
-        for key in keys:
-            self.clear(key)
-        return len(keys)
 
     def _path(self, key: str, id: str, end: str) -> Path:
         return self.folder / key / f"{id}.{end}"
@@ -359,6 +345,26 @@ def _private(path: str, flags: int) -> int:
 def _told(error: OSError) -> Exception:
     """A full disk as NoRoom, any other error as it is."""
     return NoRoom("the server's disk is full") if error.errno in _FULL else error
+
+
+def clear(state: Path) -> int:
+    """Remove all desks below a state folder, whatever version wrote them; how many there were. Raises UserError as
+    Desks does, and OSError."""
+    with _opened(state):
+        folders = [path for path in (state / "desks").iterdir() if _KEY.fullmatch(path.name)]
+        for path in [*folders, *(state / "desks").glob(".*.gone")]:
+            shutil.rmtree(path)
+    return len(folders)
+
+
+def _opened(state: Path) -> BinaryIO:
+    """A state folder for this process alone, until what is returned is closed. Raises UserError."""
+    try:
+        files.private(files.private(state) / "desks")
+        return _locked(state / "desks.lock")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(f"state folder {state}: {why}; give a folder of your own with --state") from error
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import re
 import secrets
+import traceback
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
@@ -17,11 +18,11 @@ from recolor_fast.artefact import hints
 from recolor_fast.photographs import formats, images, libraries
 from recolor_fast.photographs.chroma import LOOK
 from recolor_fast.serve import names
-from recolor_fast.serve.color import Sent, stored
+from recolor_fast.serve.color import RESPONSES, Sent, binary, problem, stored
 from recolor_fast.serve.desk import Busy, Desks, Gone, NoRoom
 from recolor_fast.serve.facts import VERSION, Photograph
 from recolor_fast.serve.painter import NotReady, Painter
-from recolor_fast.serve.work import AGAIN, Work
+from recolor_fast.serve.work import AGAIN, MEDIA, Work
 from recolor_fast.serve.zipped import zipped
 
 COOKIE = "desk"
@@ -31,6 +32,20 @@ BLOCK = 2**20  # bytes that are written to the disk at a time
 Key = Annotated[str, Cookie(alias=COOKIE, include_in_schema=False)]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
 Known = Annotated[str, Header(alias="if-none-match", include_in_schema=False)]
+
+
+Responses = dict[int | str, dict[str, Any]]
+COMMON: Responses = {status: RESPONSES[status] for status in (400, 401, 403, 408, 413, 422)}
+NONE: Responses = {404: problem("No such photograph on this desk.")}
+PAINTED: Responses = COMMON | NONE | {409: problem("The photograph is not colored, or not yet, and why.")}
+WORKED: Responses = PAINTED | {status: RESPONSES[status] for status in (415, 429, 503)}
+NO_ROOM: Responses = {507: problem("No room on the desk, for another desk or on the disk.")}
+BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "image/*"), binary)}
+
+
+def given(*types: str) -> Responses:
+    """The entry of OpenAPI's responses for bytes of these media types."""
+    return {200: {"description": "The bytes.", "content": dict.fromkeys(types, binary)}}
 
 
 class Look(BaseModel):
@@ -86,9 +101,9 @@ class Shown(BaseModel):
 
 def shown(photograph: Photograph) -> Shown:
     look = {name: photograph.look.get(name, getattr(LOOK, name)) for name in Look.model_fields}
-    given = [Hint(**hint._asdict()) for hint in photograph.hints]
+    points = [Hint(**hint._asdict()) for hint in photograph.hints]
     values = {name: getattr(photograph, name) for name in Shown.model_fields}
-    return Shown.model_validate(values | {"look": look, "hints": given, "notes": list(photograph.notes)})
+    return Shown.model_validate(values | {"look": look, "hints": points, "notes": list(photograph.notes)})
 
 
 @contextmanager
@@ -110,6 +125,12 @@ def told() -> Iterator[None]:
         raise HTTPException(422, str(error)) from error
 
 
+def _fallen(task: asyncio.Task[None]) -> None:
+    """Say what ended the coloring of what waits: a bug."""
+    if not task.cancelled() and (error := task.exception()):
+        traceback.print_exception(error)
+
+
 def folder_of(cookie: str) -> str:
     """The key of a visitor's desk."""
     return hashlib.sha256(cookie.encode()).hexdigest()
@@ -122,10 +143,10 @@ def router(desks: Desks, work: Work) -> APIRouter:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(painter.run())
+        task.add_done_callback(_fallen)
         yield
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})
 
     routes = APIRouter(prefix="/desk", tags=["desk"], lifespan=lifespan)
 
@@ -136,7 +157,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
         response.set_cookie(COOKIE, cookie, DAYS * 86400, path="/desk", httponly=True, samesite="strict")
         return folder_of(cookie)
 
-    @routes.get("")
+    @routes.get("", responses=COMMON)
     def desk(response: Response, cookie: Key = "") -> dict[str, Any]:
         """Everything on the visitor's desk, and what the server takes."""
         key = greeted(cookie, response)
@@ -152,14 +173,19 @@ def router(desks: Desks, work: Work) -> APIRouter:
             "photographs": [shown(one) for one in desks.photographs(key)],
         }
 
-    @routes.delete("", status_code=204)
+    @routes.delete("", status_code=204, responses=COMMON)
     async def clear(response: Response, cookie: Key = "") -> None:
         """Remove everything on the desk, from the server's disk too."""
         key = folder_of(cookie)
         await asyncio.to_thread(desks.clear, key)
         painter.forget(key)
 
-    @routes.post("/photographs", status_code=201)
+    @routes.post(
+        "/photographs",
+        status_code=201,
+        responses=COMMON | NONE | NO_ROOM | {status: RESPONSES[status] for status in (415, 429)},
+        openapi_extra={"requestBody": BODY},
+    )
     async def add(
         request: Request,
         response: Response,
@@ -189,21 +215,21 @@ def router(desks: Desks, work: Work) -> APIRouter:
         painter.wake()
         return shown(photograph)
 
-    @routes.get("/photographs/{id}")
+    @routes.get("/photographs/{id}", responses=COMMON | NONE)
     def photograph(id: Id, cookie: Key = "") -> Shown:
         """A photograph's facts."""
         with told():
             return shown(desks.get(folder_of(cookie), id))
 
-    @routes.put("/photographs/{id}")
+    @routes.put("/photographs/{id}", responses=WORKED | NO_ROOM)
     async def change(id: Id, change: Change, cookie: Key = "") -> Shown:
         """Change a photograph's look, hints or model; it is painted anew by the answer."""
         with told():
             look = None if change.look is None else change.look.model_dump(exclude_none=True)
-            given = None if change.hints is None else hints.checked([hint.model_dump() for hint in change.hints])
-            return shown(await painter.change(folder_of(cookie), id, look, given, change.model))
+            points = None if change.hints is None else hints.checked([hint.model_dump() for hint in change.hints])
+            return shown(await painter.change(folder_of(cookie), id, look, points, change.model))
 
-    @routes.delete("/photographs/{id}", status_code=204)
+    @routes.delete("/photographs/{id}", status_code=204, responses=COMMON | NONE)
     async def remove(id: Id, cookie: Key = "") -> None:
         """Remove a photograph, from the server's disk too."""
         key = folder_of(cookie)
@@ -211,7 +237,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
             await asyncio.to_thread(desks.remove, key, id)
         painter.forget(key, id)
 
-    @routes.get("/photographs/{id}/gray.png", response_class=Response)
+    @routes.get("/photographs/{id}/gray.png", response_class=Response, responses=WORKED | given("image/png"))
     async def gray(
         id: Id, side: Annotated[int | None, Query(ge=1, le=2**16)] = None, cookie: Key = "", known: Known = ""
     ) -> Response:
@@ -224,7 +250,9 @@ def router(desks: Desks, work: Work) -> APIRouter:
                 return Response(status_code=304, headers=headers)
             return Response(await painter.gray(key, id, side), media_type="image/png", headers=headers)
 
-    @routes.get("/photographs/{id}/chroma", response_class=Response)
+    @routes.get(
+        "/photographs/{id}/chroma", response_class=Response, responses=PAINTED | given("application/octet-stream")
+    )
     async def chroma(id: Id, cookie: Key = "") -> Response:
         """What the model painted: Cb, then Cr, a byte each, `size` rows of `size` pixels; of a toned print then its
         tone, 2 times 256 floats of 32 bits, little endian."""
@@ -232,13 +260,13 @@ def router(desks: Desks, work: Work) -> APIRouter:
             data = await painter.chroma(folder_of(cookie), id)
             return Response(data, media_type="application/octet-stream")
 
-    @routes.get("/photographs/{id}/palette")
+    @routes.get("/photographs/{id}/palette", responses=WORKED)
     async def palette(id: Id, x: float, y: float, cookie: Key = "") -> dict[str, list[str]]:
         """Colors for a place of the upright photograph, in pixels, the most plausible first."""
         with told():
             return {"colors": await painter.palette(folder_of(cookie), id, x, y)}
 
-    @routes.get("/photographs/{id}/file", response_class=Response)
+    @routes.get("/photographs/{id}/file", response_class=Response, responses=WORKED | given(*MEDIA.values()))
     async def file(id: Id, cookie: Key = "") -> Response:
         """The colored photograph, in its own format with its metadata, which say that a model colored it."""
         with told():
@@ -247,7 +275,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
             response.headers["Content-Disposition"] = names.disposition(names.colored(photograph.name, done.format))
             return response
 
-    @routes.get("/photographs.zip", response_class=Response)
+    @routes.get("/photographs.zip", response_class=Response, responses=COMMON | given("application/zip"))
     async def archive(cookie: Key = "") -> Response:
         """All photographs that are ready, colored: a zip."""
         key = folder_of(cookie)

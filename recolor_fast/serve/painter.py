@@ -18,7 +18,7 @@ from recolor_fast.coloring.coloring import count, eight
 from recolor_fast.photographs import images, pictures
 from recolor_fast.serve.desk import Desks, Gone, NoRoom
 from recolor_fast.serve.facts import Photograph
-from recolor_fast.serve.work import EVERY, Done, Late, Model, Seen, Work, encoded
+from recolor_fast.serve.work import EVERY, Done, Model, Seen, Work, encoded
 
 KEPT = 64 * 2**20  # bytes of pictures that were read last, to be shown and written again
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # a third larger than usual, in a fraction of the time
@@ -27,6 +27,10 @@ IN_COLOR = "it came in color; these are a model's colors, not its own"
 
 class NotReady(Exception):
     """The photograph is not colored yet, or could not be; the text is a sentence."""
+
+
+class BadHints(ValueError):
+    """Colors that lie outside the photograph, or that its model does not follow."""
 
 
 class Prepared(NamedTuple):
@@ -76,7 +80,8 @@ class Painter:
     def _again(self, key: str, photograph: Photograph) -> None:
         """Let it wait again: its work did not end the server, it was the other way round."""
         with suppress(Gone):
-            self.desks.change(key, photograph.id, False, status="waiting", tries=photograph.tries - 1)
+            if self.desks.get(key, photograph.id).status == "working":
+                self.desks.change(key, photograph.id, False, status="waiting", tries=photograph.tries - 1)
 
     async def _color(self, key: str, photograph: Photograph) -> None:
         """Color a photograph; it is ready or failed then."""
@@ -86,7 +91,7 @@ class Painter:
             return
         except Gone:
             return
-        except (images.UnreadableImage, ValueError, RuntimeError, Late, NoRoom) as error:
+        except (images.UnreadableImage, BadHints, RuntimeError, NoRoom) as error:
             reason = str(error)
         except MemoryError:
             reason = "there is not enough memory for it"
@@ -135,10 +140,13 @@ class Painter:
         changes: Mapping[str, Any],
         patient: bool = False,
     ) -> Photograph:
-        """A photograph of these sides, width and height, painted by a model as hints say. ValueError for bad hints."""
+        """A photograph of these sides, width and height, painted by a model as hints say. Raises BadHints."""
         model = self.work.models[name]
-        artefact = _following(model) if hints else model.plain
-        planes = draw(hints, *sides, artefact.options.size) if hints else None
+        try:
+            artefact = _following(model) if hints else model.plain
+            planes = draw(hints, *sides, artefact.options.size) if hints else None
+        except ValueError as error:
+            raise BadHints(str(error)) from error
         cbcr = await self.work.paint(Seen(artefact, seen.source, planes), patient)
         arrays = {"cbcr": cbcr, "tone": tone, **seen._asdict()}
         facts = {
