@@ -6,9 +6,14 @@ import signal
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.browsing import Browser
 
 
 def pytest_configure() -> None:
@@ -39,3 +44,45 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECOLOR_FAST_CACHE", str(tmp_path_factory.mktemp("cache") / "recolor_fast"))
         yield
+
+
+# --- the page in a browser ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page_address() -> Iterator[str]:
+    """Where the page is, with a backend of these tests."""
+    from tests.browsing import page_with_stub
+
+    with page_with_stub() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def chromium(downloads: Path) -> Iterator["Browser"]:
+    from tests.browsing import Browser
+
+    with Browser(downloads=downloads) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: "Browser", page_address: str) -> Iterator["Browser"]:
+    """The empty page on a desktop, as if never opened before; after the test the console must have nothing wrong."""
+    chromium.fresh(page_address)
+    yield chromium
+    assert chromium.said() == []
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """A photograph of one gray, 640x480."""
+    from tests.browsing import GRAY
+
+    Image.new("L", (640, 480), GRAY).save(tmp_path / "flat.png")
+    return tmp_path / "flat.png"

@@ -1,0 +1,71 @@
+// The worker that colors: it holds the picture that is shown, at one or two sizes, and paints parts of it.
+import { merge, prepare, recolor, region, sampled } from "./merge.js";
+
+/** The print as it was: gray, or in its own tone. */
+const BEFORE = { saturation: 0, warmth: 0, strength: 0, keep_tone: 0 };
+const JOBS = { open, level, chroma, paint, whole };
+
+let picture = null; // {key, width, height, levels, chroma}
+
+function open({ key, width, height }) {
+  picture = { key, width, height, levels: [], chroma: null };
+}
+
+/** The luminance at some size; the largest last. */
+function level({ key, luma, width, height }) {
+  if (picture?.key === key) picture.levels.push({ luma, width, height });
+}
+
+function chroma({ key, cbcr, size, tone }) {
+  if (picture?.key !== key) return;
+  picture.chroma = { cbcr, size, tone };
+  for (const one of picture.levels) one.base = one.before = one.after = null;
+}
+
+/**
+ * RGBA of a rectangle, in pixels of the picture, with columns x rows pixels: as it was, and as a look colors it.
+ * null where another picture is open by now.
+ */
+function paint({ key, rectangle, columns, rows, look }) {
+  if (picture?.key !== key || !picture.chroma || !picture.levels.length) return null;
+  const needed = (columns / rectangle.width) * picture.width;
+  const one = picture.levels.find(({ width }) => width >= needed * 0.999) ?? picture.levels.at(-1);
+  const { cbcr, size, tone } = picture.chroma,
+    ratio = [one.width / picture.width, one.height / picture.height];
+  const part = {
+    x: rectangle.x * ratio[0],
+    y: rectangle.y * ratio[1],
+    width: rectangle.width * ratio[0],
+    height: rectangle.height * ratio[1],
+  };
+  const place = JSON.stringify([part, columns, rows]),
+    wanted = JSON.stringify(look);
+  if (one.place !== place) {
+    one.luma_there = sampled(one.luma, one.width, one.height, part, columns, rows);
+    one.place = place;
+  }
+  one.base ??= prepare(one.luma, one.width, one.height, cbcr, size, tone);
+  one.before ??= recolor(one.base, BEFORE);
+  if (one.look !== wanted || !one.after) {
+    one.after = recolor(one.base, look);
+    one.look = wanted;
+  }
+  const [before, after] = [one.before, one.after].map((planes) => region(planes, one.luma_there, part, columns, rows));
+  return { before, after };
+}
+
+/** RGBA of a whole small picture that is not the one shown: a thumbnail. */
+function whole({ luma, width, height, cbcr, size, tone, look }) {
+  return merge(luma, width, height, cbcr, size, tone, look);
+}
+
+self.onmessage = ({ data: { number, job, given } }) => {
+  try {
+    const result = JOBS[job](given);
+    const buffers =
+      result instanceof Uint8ClampedArray ? [result.buffer] : result ? [result.before.buffer, result.after.buffer] : [];
+    self.postMessage({ number, result }, buffers);
+  } catch (error) {
+    self.postMessage({ number, error: String(error) });
+  }
+};
