@@ -44,7 +44,7 @@ class Arguments(NamedTuple):
     """Pixels that a photograph may have."""
     queue: int = 64
     """Photographs that may wait or be worked on; more are refused for the moment (status 429)."""
-    timeout: float = 60.0
+    timeout: float = 300.0
     """Seconds that a photograph may take, waiting included."""
     open: bool = True
     """Show the page in this machine's browser, where there is a screen."""

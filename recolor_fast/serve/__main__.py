@@ -30,11 +30,9 @@ from recolor_fast.machine.files import say, state_folder
 from recolor_fast.photographs import images
 from recolor_fast.serve import work
 from recolor_fast.serve.app import application
-from recolor_fast.serve.connection import Connection
+from recolor_fast.serve.connection import settings
 from recolor_fast.serve.desk import Desks
 from recolor_fast.serve.guard import Rules
-
-CONNECTIONS = 256  # at a time; more are told 503
 
 
 class Server(uvicorn.Server):
@@ -104,7 +102,8 @@ def serve(arguments: Arguments) -> None:
     ):
         models = work.models(arguments.model, arguments.provider, arguments.threads)
         names = (*arguments.name, arguments.host)
-        app = application(work.Work(models, limits), Rules(names, token, arguments.max_bytes), desks)
+        own = work.Work(models, limits)
+        app = application(own, Rules(names, token, arguments.max_bytes), desks)
         if not _local(arguments.host) and not token:
             say("warning: there is no --token: anyone who reaches this machine can color with it, and sees nothing")
         say("serving until Ctrl-C")
@@ -113,19 +112,11 @@ def serve(arguments: Arguments) -> None:
         print(address, flush=True)
         if arguments.open and _screen():
             webbrowser.open(f"{address}?token={token}" if token else address)
-        settings = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=10,
-        )
-        with signals.stoppable():
-            Server(settings).run(sockets=[listener])
+        try:
+            with signals.stoppable():
+                Server(settings(app)).run(sockets=[listener])
+        finally:
+            own.abandon()
 
 
 def _screen() -> bool:

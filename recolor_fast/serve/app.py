@@ -103,7 +103,7 @@ async def _bad_value(request: Request, error: Exception) -> Response:
     """The first wrong value, in a sentence."""
     assert isinstance(error, RequestValidationError)
     found: dict[str, Any] = error.errors()[0]
-    places = [str(place) for place in found["loc"] if place not in ("body", "query", "path", "header", "cookie")]
+    places = [str(place) for place in found["loc"][1:]]  # the first says where: in the query, in the body
     value = f" {found['input']!r}"[:80] if isinstance(found.get("input"), str | int | float) else ""
     return JSONResponse({"detail": f"{'.'.join(places)}{value}: {found['msg']}"}, 422)
 

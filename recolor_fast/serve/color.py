@@ -153,7 +153,7 @@ def _of_form(form: FormData, options: Options) -> tuple[BinaryIO, Options]:
         given = {name: getattr(options, name) for name in options.model_fields_set}
         return file.file, Options.model_validate({**given, **fields})
     except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
 
 
 async def unless_gone(request: Request, job: Awaitable[Value]) -> Value | None:

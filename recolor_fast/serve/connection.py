@@ -4,11 +4,14 @@ import asyncio
 from typing import Any
 
 import h11
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD = 10.0  # seconds for a request's head, from the connection or the first byte on
 STALLED = 60.0  # seconds in which a client has to read what fits into the system's buffers
 STOPPING = 3.0  # seconds that requests get when the server stops
+CONNECTIONS = 256  # at a time; more are told 503
 
 
 class Connection(H11Protocol):
@@ -54,6 +57,21 @@ class Connection(H11Protocol):
             self._head = _cancelled(self._head)
         elif self._head is None:
             self._head = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+
+def settings(app: ASGIApp, connection: type[Connection] = Connection) -> uvicorn.Config:
+    """How uvicorn serves an application: without words but for bugs, behind nothing that it would have to trust."""
+    return uvicorn.Config(
+        app,
+        http=connection,
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=10,
+    )
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> Any:

@@ -203,11 +203,8 @@ class _Exchange:
             return
         try:
             async with asyncio.timeout(LINGER):
-                left = 2 * _most(self.scope["method"], self.rules)
-                while not self.whole and left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    self.whole = not message.get("more_body", False)
+                while not self.whole:
+                    self.whole = not (await self._receive()).get("more_body", False)
         except TimeoutError:
             pass
 

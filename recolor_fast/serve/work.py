@@ -71,7 +71,7 @@ class Limits(NamedTuple):
     """Of a photograph."""
     queue: int = 64
     """Jobs that wait or are worked on."""
-    seconds: float = 60.0
+    seconds: float = 300.0
     """A job may take, waiting included."""
     threads: int | None = None
     """Processors to use; None: all that this process may use."""
@@ -224,8 +224,12 @@ class Work:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._pump:
             await self._pump
+        await asyncio.to_thread(self.abandon, wait=True)
+
+    def abandon(self, wait: bool = False) -> None:
+        """Let the threads end, and begin nothing that waits for them."""
         for pool in (self._many, self._soon, self._model):
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=wait, cancel_futures=True)
 
     async def _job(self, job: Coroutine[Any, Any, Value], patient: bool) -> Value:
         """A job as a task of its own: who waits for it may leave, its room is given back when its thread is done."""
@@ -417,7 +421,7 @@ def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, 
     else:
         file.seek(0)
         data = file.read()
-    judge = settings.color == "skip" or settings.keep_tone > 0
+    judge = settings.color == "skip" or look(settings).takes_tone
     return pictures.read(data, most, judge=judge, strict=settings.strict), data
 
 
