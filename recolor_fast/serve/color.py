@@ -190,6 +190,7 @@ class Sent(StreamingResponse):
 
 
 def stored(data: bytes) -> BinaryIO:
+    """A file without a name that holds these bytes, at its start."""
     file = _new()
     file.write(data)
     file.seek(0)

@@ -210,7 +210,7 @@ class Work:
         """
 
         async def job() -> Value:
-            async with self._held(pixels):
+            async with self._held(pixels, soon=not patient):
                 return await self._threaded(self._many if patient else self._soon, function, *arguments)
 
         return await self._job(job(), patient)
@@ -282,11 +282,11 @@ class Work:
     # --- room, threads, the model ---
 
     @asynccontextmanager
-    async def _held(self, pixels: float) -> AsyncIterator[None]:
-        """A block that holds room for so many pixels, once there is; who came before goes before."""
-        if self._line or not self._fits(pixels):
+    async def _held(self, pixels: float, soon: bool = False) -> AsyncIterator[None]:
+        """A block that holds room for so many pixels, once there is; who came before goes before, and `soon` first."""
+        if (self._line and not soon) or not self._fits(pixels):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._line.append((pixels, turn))
+            (self._line.appendleft if soon else self._line.append)((pixels, turn))
             try:
                 await turn
             except asyncio.CancelledError:
