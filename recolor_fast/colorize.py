@@ -15,7 +15,6 @@ if __name__ == "__main__":
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -32,11 +31,12 @@ from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given
 from recolor_fast.artefact.hints import read as read_hints
 from recolor_fast.coloring import folder, outputs, sheet
-from recolor_fast.coloring.coloring import Settings, color, colorize, count
+from recolor_fast.coloring.coloring import Settings, color, colorize, count, require_hints
 from recolor_fast.coloring.colorizer import Colorizer, checked, globs, jobs_of
 from recolor_fast.coloring.destinations import check, check_named, parted, shared_folder
 from recolor_fast.coloring.tally import Tally
 from recolor_fast.machine import starting
+from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 from recolor_fast.machine.signals import stoppable
 from recolor_fast.photographs import claims, images, provenance, walk
@@ -44,7 +44,6 @@ from recolor_fast.photographs import claims, images, provenance, walk
 __all__ = ["Arguments", "Colorizer", "colorize", "main"]
 
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
-TRACEBACK = "RECOLOR_FAST_TRACEBACK"  # environment variable: set, an unexpected error shows where it came from
 
 
 class Arguments(NamedTuple):
@@ -54,9 +53,9 @@ class Arguments(NamedTuple):
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
     What was done before is skipped, so the same command resumes where it was stopped.
     Photographs in color are left alone, see --color.
-    Exit code: 0 done, 1 unexpected error, 2 wrong usage, 3 some images could not be read or written (the others are
-    done) or the only file given is in color and was left alone, 4 no usable model or provider, 128 and a signal's
-    number where one stopped it (130, 143).
+    Exit code: 0 done (also where there was nothing to do), 1 the disk fails or a bug, 2 wrong usage, 3 some images
+    could not be read or written (the others are done) or the only file given is in color and was left alone, 4 no
+    usable model or provider, 128 and a signal's number where one stopped it (130, 143).
     """
 
     paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IN... OUT", help_behavior_hint="")]
@@ -90,7 +89,7 @@ class Arguments(NamedTuple):
     prefix="",
     stopped="stopped; what was written so far is complete, and the same command resumes from there",
     unread="stopped: nobody reads the output any more; the same command resumes from there",
-    told={ValueError: USAGE},
+    told={OSError: ERROR},
 )
 def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
@@ -98,16 +97,8 @@ def main(argv: list[str]) -> int:
     arguments = tyro.cli(
         explained(Arguments, Settings), prog=starting.usage("python -m recolor_fast.colorize"), args=argv
     )
-    try:
-        with stoppable():
-            return _run(arguments)
-    except (ValueError, BrokenPipeError):
-        raise
-    except Exception as error:
-        if os.environ.get(TRACEBACK):
-            traceback.print_exc()
-        say(f"unexpected error: {type(error).__name__}: {error} (set {TRACEBACK}=1 to see where)")
-        return ERROR
+    with stoppable():
+        return _run(arguments)
 
 
 def _run(arguments: Arguments) -> int:
@@ -125,7 +116,7 @@ def _run(arguments: Arguments) -> int:
     ends: dict[str, Any] = {}
     if "-" in paths:
         if len(inputs) != 1 or output is None or arguments.watch:
-            raise ValueError(f"paths {' '.join(paths)!r}: with - expected IN OUT, one image, and no watch")
+            raise UserError(f"paths {' '.join(paths)!r}: with - expected IN OUT, one image, and no watch")
         jobs, ends = _stream(inputs[0], output, settings)
         total = 1
     else:
@@ -145,6 +136,9 @@ def _run(arguments: Arguments) -> int:
             protected, total = walk.identities(found), len(found)
         jobs = jobs_of(found, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
+    if given is not None:
+        require_hints(artefact)
+    unused: dict[str, str] = {}  # where there are hints: why a photograph was not colored
     if output == "-" and settings.color == "skip":
         settings = settings._replace(color="copy")  # whoever reads stdout waits for a picture
     tally = Tally(settings, inputs, output)
@@ -162,19 +156,27 @@ def _run(arguments: Arguments) -> int:
             tally.add(record)
             if shown:
                 shown.add(record)
+            if given is not None and record.status != "ok":
+                unused[record.input] = record.reason
             if arguments.json:
                 print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
     if given is not None and (left := given.left()):
-        names = f"{', '.join(left[:5])}{' and others' * (len(left) > 5)}"
-        say(f"warning: hints for {names}: no such photograph was colored")
-    wanting = bool(shown and not _write(shown, artefact, settings))
+        why = (f"{name} ({_reason(name, unused)})" for name in left[:5])
+        say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")
+    wanting = bool(shown and not _write(shown, _called(arguments, artefact), settings))
     return FAILED if tally.failed or wanting else OK
 
 
-def _write(shown: sheet.Sheet, artefact: runtime.Artefact, settings: Settings) -> bool:
+def _reason(name: str, unused: dict[str, str]) -> str:
+    """Why the hints for a name had no effect."""
+    reasons = (reason for path, reason in unused.items() if f"/{Path(path).as_posix()}".endswith(f"/{name}"))
+    return next(reasons, "no file of that name")
+
+
+def _write(shown: sheet.Sheet, model: str, settings: Settings) -> bool:
     """Write the contact sheet and say so, or why there is none; whether all is well."""
     try:
-        count = shown.write(f"{shown.count} colored, before and after, by {artefact.name}", settings.overwrite)
+        count = shown.write(f"{shown.count} colored, before and after, by {model}", settings.overwrite)
     except (ValueError, OSError) as error:
         say(f"sheet {shown.path}: not written: {folder.reason(error)}")
         return False
@@ -188,22 +190,26 @@ def _model(arguments: Arguments, threads: int) -> runtime.Artefact:
     artefact = runtime.load(path, arguments.provider, threads=threads)
     if arguments.require_provider and artefact.fallback:
         raise runtime.NoProvider("auto", artefact.fallback, "or leave out --require-provider to compute on the cpu")
-    model = "the colorizer that comes with recolor_fast" if arguments.model is None else artefact.name
-    say(f"{model}, {runtime.place(artefact)}")
+    say(f"{_called(arguments, artefact)}, {runtime.place(artefact)}")
     return artefact
+
+
+def _called(arguments: Arguments, artefact: runtime.Artefact) -> str:
+    """What people are told that the model is."""
+    return "the colorizer that comes with recolor_fast" if arguments.model is None else artefact.name
 
 
 def _stream(source: str, output: str, settings: Settings) -> tuple[list[folder.Job], dict[str, Any]]:
     """The job of one image, and how its bytes are had and put: from stdin where `source` is "-", to stdout where
-    `output` is. Raises ValueError and OSError."""
+    `output` is. Raises UserError and OSError."""
     if output != "-" and os.path.isdir(output):
-        raise ValueError(f"output {output} is a folder: give a file, as stdin has no name")
+        raise UserError(f"output {output} is a folder: give a file, as stdin has no name")
     if output != "-":
         check_named(output, settings)
     if source != "-":
         folder.check([source], None if output == "-" else output)
         if os.path.isdir(source):
-            raise ValueError(f"input {source} is a folder: with - expected one image")
+            raise UserError(f"input {source} is a folder: with - expected one image")
     with open(0 if source == "-" else source, "rb", closefd=source != "-") as file:
         status = os.fstat(file.fileno())
         data = file.read(outputs.MAX_BYTES + 1)

@@ -778,20 +778,56 @@ def test_memory_that_runs_out_is_one_pictures_failure(photos: Path, model: Path,
     assert tree(tmp_path / "out") == ["a.png", "sub/deep/b.png"]
 
 
-def test_an_unexpected_error_is_one_sentence_unless_asked(
-    photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:
+@pytest.mark.parametrize("kind", ["ValueError", "TypeError"])
+def test_a_bug_is_a_traceback_and_what_a_user_can_mend_is_one_line(kind: str, photos: Path, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from recolor_fast import colorize
+from recolor_fast.coloring import folder
+def broken(*arguments):
+    raise {kind}("a bug")
+folder.jobs = broken
+sys.exit(colorize.main(sys.argv[1:]))
+"""
+    words = [sys.executable, "-c", program, str(photos), str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith(f"{kind}: a bug\n")
+    done = subprocess.run([*words, "--quality", "0"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "quality 0: expected 1 to 100\n")
+
+
+def test_a_failing_disk_is_one_line(photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     def broken(*arguments: object) -> None:
-        raise TypeError("a bug")
+        raise OSError(5, "Input/output error", "a.jpg")
 
     monkeypatch.setattr(folder, "jobs", broken)
     assert run(photos, tmp_path / "out", model=model) == 1
-    printed = capsys.readouterr().err
-    assert "unexpected error: TypeError: a bug" in printed
-    assert "Traceback" not in printed
-    monkeypatch.setenv(colorize.TRACEBACK, "1")
-    assert run(photos, tmp_path / "out", model=model) == 1
-    assert "Traceback" in capsys.readouterr().err
+    assert "Input/output error: 'a.jpg'\n" in capsys.readouterr().err
+
+
+def test_a_folder_without_images_is_told(model: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        assert run(tmp_path / "in", tmp_path / "out", model=model) == 0
+        printed = capsys.readouterr().err
+        assert f"no image files in {tmp_path / 'in'}\n0 colored, {number} skipped" in printed
+        (tmp_path / "in" / "notes.txt").write_text("hello")
+    draw(tmp_path / "in" / "a.png")
+    for _ in range(2):  # the second time it is done before
+        assert run(tmp_path / "in", tmp_path / "out", model=model) == 0
+        assert "no image files" not in capsys.readouterr().err
+
+
+def test_an_output_below_a_file_is_refused_at_once(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file" / "out", tmp_path / "file" / "deep" / "a.png"):
+        source = photos / "a.png" if output.suffix else photos
+        assert run(source, output, model=model) == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith(f"output {output}: {tmp_path / 'file'} is no folder")
+        assert printed.count("\n") == 1
 
 
 def test_nobody_reads_the_records(photos: Path, model: Path, tmp_path: Path) -> None:

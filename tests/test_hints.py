@@ -270,7 +270,7 @@ def test_the_command_colors_where_hints_say_and_nowhere_else(model, tmp_path, ca
     (tmp_path / "hints.json").write_text(json.dumps(given))
     command = [str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--provider", "cpu"]
     assert colorize.main([*command, "--hints", str(tmp_path / "hints.json")]) == 0
-    assert "hints for typo.png: no such photograph was colored" in capsys.readouterr().err
+    assert "hints without effect: typo.png (no file of that name)\n" in capsys.readouterr().err
     found = {name: np.array(Image.open(tmp_path / "out" / name)) for name in ("a.png", "sub/b.png", "c.png")}
     for name in ("a.png", "c.png"):
         assert (found[name] == 128).all()
@@ -284,6 +284,18 @@ def test_the_command_colors_where_hints_say_and_nowhere_else(model, tmp_path, ca
     (tmp_path / "hints.json").write_text(json.dumps(given))
     assert colorize.main([*command, "--hints", str(tmp_path / "hints.json")]) == 3
     assert "made differently: hints" in capsys.readouterr().err
+
+
+def test_hints_of_a_photograph_in_color_say_why_they_had_no_effect(model, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    pixels = np.dstack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), np.full((64, 64), 90, np.uint8)])
+    Image.fromarray(pixels).save(tmp_path / "in" / "red.png")
+    (tmp_path / "hints.json").write_text('{"red.png": [{"x": 3, "y": 0, "color": "#808000"}], "d.png": []}')
+    command = [str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--provider", "cpu"]
+    assert colorize.main([*command, "--hints", str(tmp_path / "hints.json")]) == 0
+    told = "warning: hints without effect: d.png (no file of that name), red.png (in color)\n"
+    assert told in capsys.readouterr().err
 
 
 def test_hints_outside_fail_the_photograph_and_no_other(model, tmp_path, capsys):
@@ -302,7 +314,9 @@ def test_a_model_that_follows_no_hints_is_refused(tmp_path, capsys):
     (tmp_path / "hints.json").write_text('{"a.png": []}')
     command = [str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--model", str(plain), "--provider", "cpu"]
     assert colorize.main([*command, "--hints", str(tmp_path / "hints.json")]) == 2
-    assert "it follows none" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "it follows none" in printed
+    assert "0 colored" not in printed
     with pytest.raises(ValueError, match="follows no hints"):
         colorize.Colorizer(plain, "cpu")(np.full((8, 8), 128, np.uint8), [Hint(1, 1, "#ff0000")])
 

@@ -39,7 +39,7 @@ def draw(hints: Sequence[Hint], width: int, height: int, size: int) -> np.ndarra
     planes = np.zeros((3, size, size), np.float32)
     for hint in hints:
         if not (0 <= hint.x < width and 0 <= hint.y < height):
-            raise ValueError(f"hint at {hint.x:g}, {hint.y:g}: outside the photograph of {width} x {height} pixels")
+            raise UserError(f"hint at {hint.x:g}, {hint.y:g}: outside the photograph of {width} x {height} pixels")
         radius = RADIUS * max(width, height) if hint.radius is None else hint.radius
         rows, columns = _span(hint.y, radius, height, size), _span(hint.x, radius, width, size)
         planes[:, rows, columns] = np.array([*ab(hint.color), 1], np.float32)[:, None, None]
@@ -57,7 +57,7 @@ def _span(place: float, radius: float, side: int, size: int) -> slice:
 def ab(color: str) -> tuple[float, float]:
     """a and b (CIE Lab, D65) of #rrggbb. Raises ValueError for anything else."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-        raise ValueError(f"color {color!r}: expected #rrggbb, as #c08040")
+        raise UserError(f"color {color!r}: expected #rrggbb, as #c08040")
     rgb = np.array([[[*bytes.fromhex(color[1:])]]], np.float32) / 255
     _, a, b = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[0, 0].tolist()
     return a, b
@@ -72,16 +72,16 @@ def color(lightness: float, a: float, b: float) -> str:
 def checked(values: Any) -> tuple[Hint, ...]:
     """Hints of one photograph from JSON's [{"x", "y", "color", "radius"}], or from Hints. Raises ValueError."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) > MOST:
-        raise ValueError(f"hints: expected a list of at most {MOST} hints, each with x, y and color")
+        raise UserError(f"hints: expected a list of at most {MOST} hints, each with x, y and color")
     found = []
     for value in values:
         fields = value._asdict() if isinstance(value, Hint) else value
         if not isinstance(fields, Mapping) or not {"x", "y", "color"} <= {*fields} <= {*Hint._fields}:
-            raise ValueError(f"hint {str(value)[:80]}: expected x, y, color and perhaps radius")
+            raise UserError(f"hint {str(value)[:80]}: expected x, y, color and perhaps radius")
         hint = Hint(**fields)
         numbers = [hint.x, hint.y, *([] if hint.radius is None else [hint.radius])]
         if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 2**31 for n in numbers):
-            raise ValueError(f"hint {str(value)[:80]}: expected x, y and radius as numbers of pixels, 0 or more")
+            raise UserError(f"hint {str(value)[:80]}: expected x, y and radius as numbers of pixels, 0 or more")
         ab(hint.color if isinstance(hint.color, str) else str(hint.color))
         found.append(hint)
     return tuple(found)
@@ -92,7 +92,7 @@ def read(path: Path) -> dict[str, tuple[Hint, ...]]:
     try:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict):
-            raise ValueError('expected {"photograph.jpg": [{"x": 10, "y": 20, "color": "#c08040"}]}')
+            raise UserError('expected {"photograph.jpg": [{"x": 10, "y": 20, "color": "#c08040"}]}')
         return {name: checked(given) for name, given in values.items()}
     except OSError as error:
         raise UserError(f"hints {path}: cannot be read ({error.strerror}); give a JSON file") from error

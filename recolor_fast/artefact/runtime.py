@@ -40,6 +40,7 @@ from recolor_fast.artefact.signatures import (
     ort,
 )
 from recolor_fast.machine import extras, processors
+from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import SHIPPED
 from recolor_fast.photographs import chroma, images
 from recolor_fast.photographs.preparation import Preparation, from_options
@@ -83,7 +84,7 @@ class Artefact(NamedTuple):
             size = self.options.size
             feeds["hints"] = np.zeros((len(batch), 3, size, size), np.float32) if hints is None else hints
         elif hints is not None:
-            raise ValueError(f"model {self.name}: its graph {self.graph} follows no hints; export with --graph hints")
+            raise UserError(f"model {self.name}: its graph {self.graph} follows no hints; export with --graph hints")
         try:
             return self.session.run([wanted], feeds)[0]
         except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
@@ -111,7 +112,7 @@ def shipped(graph: str = "chroma") -> Path:
     Raises BadArtefact where it is missing, as a package without it is not whole, and ValueError for another graph.
     """
     if graph not in GRAPHS:
-        raise ValueError(f"graph {graph}: expected {', '.join(GRAPHS)}")
+        raise UserError(f"graph {graph}: expected {', '.join(GRAPHS)}")
     path = SHIPPED / f"colorizer-{graph}.onnx"
     if not path.is_file():
         raise BadArtefact(
@@ -138,10 +139,10 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     NoProvider for a provider that cannot run here, saying what is missing, and ValueError for other arguments.
     """
     if provider not in get_args(Provider):
-        raise ValueError(f"provider {provider}: expected {', '.join(get_args(Provider))}")
+        raise UserError(f"provider {provider}: expected {', '.join(get_args(Provider))}")
     threads = processors.threads() if threads is None else threads
     if threads < 1:
-        raise ValueError(f"threads {threads}: expected 1 or more")
+        raise UserError(f"threads {threads}: expected 1 or more")
     ort()
     data = plain.read(path)
     plain.check(data, path)

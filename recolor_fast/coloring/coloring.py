@@ -16,6 +16,7 @@ from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given, Hint, draw
 from recolor_fast.coloring import folder, outputs, pipeline
 from recolor_fast.machine import memory, processors
+from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import chroma, claims, images, pages, pictures, provenance, walk
 
 BATCH = 8  # pictures a GPU is given at a time, at most
@@ -160,11 +161,10 @@ def color(
     once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
     is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
     `begun` are the claims that jobs were taken by. `given` are colors at some places, for an artefact that follows
-    them; of a file of several pages they are the first one's. ValueError where the artefact follows none.
+    them; of a file of several pages they are the first one's. UserError where the artefact follows none.
     """
-    if given is not None and artefact.graph != "hints":
-        what = "it follows none; give no model, or one exported with --graph hints"
-        raise ValueError(f"hints with model {artefact.name}: {what}")
+    if given is not None:
+        require_hints(artefact)
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
     made_by = made(artefact, settings)
@@ -183,6 +183,13 @@ def color(
             if begun is not None and result.item.claim:
                 begun.release(result.item.claim)
             yield _record(result)
+
+
+def require_hints(artefact: runtime.Artefact) -> None:
+    """UserError where a model follows no hints."""
+    if artefact.graph != "hints":
+        what = "it follows none; give no model, or one exported with --graph hints"
+        raise UserError(f"hints with model {artefact.name}: {what}")
 
 
 def plan_of(settings: Settings) -> folder.Plan:
@@ -204,7 +211,7 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
 
 def count(threads: int | None) -> int:
     if threads is not None and threads < 1:
-        raise ValueError(f"threads {threads}: expected 1 or more")
+        raise UserError(f"threads {threads}: expected 1 or more")
     return threads or processors.threads()
 
 

@@ -17,6 +17,7 @@ from recolor_fast.artefact.hints import checked as checked_hints
 from recolor_fast.coloring import folder, palette
 from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
 from recolor_fast.coloring.destinations import check, meant, shared_folder
+from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import claims, encoders, images, libraries, pictures, provenance, walk
 from recolor_fast.photographs.tones import judged
 
@@ -47,7 +48,7 @@ class Colorizer:
     ) -> None:
         """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
         use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
-        ValueError for settings out of range."""
+        UserError, a ValueError, for settings out of range."""
         self.settings = checked(
             Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone, warmth=warmth, strength=strength)
         )
@@ -92,7 +93,7 @@ class Colorizer:
         if isinstance(image, str | Path):
             picture = self._read(images.read(Path(image)))
             return as_image(self._colored(picture.gray, picture.tone, given), picture.alpha)
-        raise ValueError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
+        raise UserError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
 
     def palette(self, image: np.ndarray | Image.Image | str | Path, x: float, y: float, count: int = 8) -> list[str]:
         """Plausible colors, #rrggbb, at a place of the upright picture, the most plausible first (palette.colors).
@@ -151,8 +152,8 @@ class Colorizer:
         """Color files and folders as the command does; a record of each file, as they came to be done.
 
         `hints` are those of a call, by the name of the file or by its path's last parts. `settings` are those of
-        `Settings`; a wrong name is a TypeError. Raises ValueError for what cannot be used together, OSError where
-        nothing can be read.
+        `Settings`; a wrong name is a TypeError. Raises UserError, a ValueError, for what cannot be used together,
+        OSError where nothing can be read.
         """
         chosen = checked(self.settings._replace(**settings)) if settings else self.settings
         several = [input] if isinstance(input, str | Path) else input
@@ -176,7 +177,7 @@ def _gray(image: np.ndarray) -> np.ndarray:
     """Luminance (H,W) of an array as Colorizer takes it. Raises ValueError for others."""
     wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
     if not wanted or not image.size:
-        raise ValueError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty")
+        raise UserError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty")
     return images.gray(image) if image.ndim == 3 else image
 
 
@@ -186,7 +187,7 @@ def globs(settings: Settings) -> walk.Globs:
 
 
 def checked(settings: Settings) -> Settings:
-    """The settings with `format` as the key of encoders.WRITABLE that it names. Raises ValueError, naming the value."""
+    """The settings with `format` as the key of encoders.WRITABLE that it names. Raises UserError, naming the value."""
     limits = (
         ("quality", 1, 100),
         ("saturation", 0, 4),
@@ -197,25 +198,25 @@ def checked(settings: Settings) -> Settings:
     )
     for name, low, high in limits:
         if not low <= getattr(settings, name) <= high:
-            raise ValueError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
+            raise UserError(f"{name} {getattr(settings, name)}: expected {low} to {high:,}")
     format = folder.FORMATS.get(f".{settings.format.lower()}", settings.format.upper())
     if format and format not in encoders.WRITABLE:
-        raise ValueError(f"format {settings.format}: expected one of {', '.join(encoders.WRITABLE)}")
+        raise UserError(f"format {settings.format}: expected one of {', '.join(encoders.WRITABLE)}")
     if format in libraries.LIBRARIES and (lacks := libraries.missing(format)):
-        raise ValueError(f"format {format} {lacks}")
+        raise UserError(f"format {format} {lacks}")
     if settings.temporal and settings.pages == "all":
-        raise ValueError("temporal with pages all: a film's frames are files; use one of the two")
+        raise UserError("temporal with pages all: a film's frames are files; use one of the two")
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
-        raise ValueError(f"in_place with {which}: expected one of the two; give an output instead")
+        raise UserError(f"in_place with {which}: expected one of the two; give an output instead")
     if settings.skip_color and settings.color != "skip":
-        raise ValueError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
+        raise UserError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
     if settings.in_place and settings.color != "skip":
-        raise ValueError(
+        raise UserError(
             f"in_place with color {settings.color}: what has any color is left alone in place; give an output instead"
         )
     if settings.color == "copy" and settings.metadata == "drop":
-        raise ValueError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
+        raise UserError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
     globs(settings)
     return settings._replace(format=format)
 

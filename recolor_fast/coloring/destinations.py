@@ -42,7 +42,7 @@ def into(inputs: Sequence[str], output: str) -> bool:
 
 
 def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
-    """Raise ValueError, one sentence, where paths and settings cannot be used together."""
+    """Raise UserError where paths and settings cannot be used together."""
     if settings.in_place and output is not None:
         raise UserError(f"in_place with output {output}: give inputs alone, they are replaced")
     if not inputs or (output is None and not settings.in_place):
@@ -57,7 +57,7 @@ def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: 
 
 
 def check_named(output: str, settings: Settings) -> None:
-    """Raise ValueError where the suffix of a file to write is that of a format not written, or not of `format`."""
+    """Raise UserError where the suffix of a file to write is that of a format not written, or not of `format`."""
     suffix = Path(output).suffix.lower()
     if suffix in images.SUFFIXES and suffix not in folder.FORMATS:
         raise UserError(f"output {output}: {suffix} is not written; expected one of {', '.join(folder.FORMATS)}")

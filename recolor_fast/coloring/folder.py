@@ -125,7 +125,7 @@ class Plan(NamedTuple):
 
 
 def check(inputs: Sequence[str], output: str | None) -> None:
-    """Raise ValueError, one sentence for the user, where inputs and output cannot be used together.
+    """Raise UserError where inputs and output cannot be used together.
 
     `output` None: every input is replaced.
     """
@@ -136,6 +136,10 @@ def check(inputs: Sequence[str], output: str | None) -> None:
             raise UserError(
                 f"input and output are both {source}: give another output, or --in-place to replace the inputs"
             )
+    if output is not None:
+        above = next(path for path in Path(os.path.abspath(output)).parents if os.path.lexists(path))
+        if not above.is_dir():
+            raise UserError(f"output {output}: {above} is no folder, so nothing can be written below it; give another")
     if output is not None and os.path.isfile(output) and (len(inputs) > 1 or os.path.isdir(inputs[0])):
         what = f"{len(inputs)} inputs" if len(inputs) > 1 else f"input {inputs[0]} a folder"
         raise UserError(f"output {output} is a file and {what}: give a folder to write to")

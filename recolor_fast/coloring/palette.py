@@ -85,11 +85,11 @@ def of_painted(
     `small`: its uint8 gray at the model's size (S,S); `cbcr`: what the model paints without hints.
     """
     if "palette" not in artefact.metadata:
-        raise ValueError(f"palette with model {artefact.name}: it has none; give one exported with --graph hints")
+        raise UserError(f"palette with model {artefact.name}: it has none; give one exported with --graph hints")
     table: Table = json.loads(artefact.metadata["palette"])
     height, width = sides
     if not (0 <= x < width and 0 <= y < height):
-        raise ValueError(f"palette at {x:g}, {y:g}: outside the photograph of {width} x {height} pixels")
+        raise UserError(f"palette at {x:g}, {y:g}: outside the photograph of {width} x {height} pixels")
     size = len(small)
     lab = to_lab(chroma.merge(small, cbcr))
     own = lab[int(y * size / height), int(x * size / width)]

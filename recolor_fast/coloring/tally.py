@@ -13,7 +13,8 @@ class Tally:
     """What became of the files of a run, told to people at its end."""
 
     def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None) -> None:
-        self.settings, self.to_stdout = settings, output == "-"
+        self.settings, self.inputs, self.to_stdout = settings, inputs, output == "-"
+        self.images = False  # whether there was any
         self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
         self.colored = 0
         self.copied = 0
@@ -24,6 +25,7 @@ class Tally:
     def add(self, record: folder.Record) -> None:
         self.colored += record.status == "ok" and record.reason != folder.COPIED
         self.copied += record.reason == folder.COPIED
+        self.images = self.images or record.output is not None or record.status != "skipped"
         if record.status == "skipped":
             self.skipped[record.reason] += 1
         if record.status == "failed":
@@ -31,6 +33,8 @@ class Tally:
         self.notes.update(record.notes)
 
     def tell(self) -> None:
+        if not self.images:
+            say(f"no image files in {', '.join(self.inputs)}")
         why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
         say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
         became = "left alone" if self.settings.color == "skip" else "copied whole"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recolor_fast.machine import files
+from recolor_fast.machine.errors import UserError
 
 HIDDEN, SYSTEM, LINK = "hidden", "thumbnails, trash or notes of a system", "a link to a folder, not followed"
 EXCLUDED, NOT_INCLUDED = "excluded", "not included"  # why a file or folder is left out
@@ -65,7 +66,7 @@ def globs(include: Sequence[str] | str, exclude: Sequence[str] | str) -> Globs:
         given = [patterns] if isinstance(patterns, str) else patterns
         both[name] = tuple(_plain(one.removeprefix("./").rstrip("/")) for one in given)
         if "" in both[name]:
-            raise ValueError(f"{name} {list(given)}: expected patterns of names or paths, none of them empty")
+            raise UserError(f"{name} {list(given)}: expected patterns of names or paths, none of them empty")
     return Globs(**both)
 
 
