@@ -1,14 +1,21 @@
 """The desk over HTTP, as the page meets it."""
 
+import errno
 import io
+import os
 import socket
+import subprocess
+import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -19,8 +26,11 @@ from recolor_fast.photographs import images, pictures, provenance
 from recolor_fast.serve import __main__, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
-from tests import photographs
+from recolor_fast.serve.desk_routes import folder_of
+from recolor_fast.serve.facts import Photograph
+from tests import photographs, serving
 
+ROOT = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8765"
 SIZE = 160  # of the model that comes with the package
 HINT = {"x": 20.0, "y": 15.0, "color": "#c03020", "radius": 6.0}
@@ -77,6 +87,13 @@ def add(client: TestClient, data: bytes, name: str = "old.jpg") -> dict[str, Any
     answer = client.post("/desk/photographs", params={"name": name}, content=data)
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+def keep(desks: Desks, key: str, data: bytes) -> Photograph:
+    """A photograph that is put on a desk without a server."""
+    with closing(desks.begin(key)) as arriving:
+        arriving.write(data)
+        return arriving.keep("late.jpg", "recolor_fast")
 
 
 def done(client: TestClient, id: str) -> dict[str, Any]:
@@ -240,7 +257,7 @@ def test_plausible_colors_are_the_colorizers(client, colorizer):
     ("change", "says"),
     [
         ({"hints": [{**HINT, "x": 80}]}, "hint at 80, 15: outside the photograph of 80 x 60 pixels"),
-        ({"hints": [{**HINT, "x": -1}]}, "expected x, y and radius as numbers of pixels, 0 or more"),
+        ({"hints": [{**HINT, "x": -1}]}, "hints.0.x -1"),
         ({"hints": [{**HINT, "color": "red"}]}, "hints.0.color 'red'"),
         ({"hints": [{"x": 1, "y": 1}]}, "hints.0.color"),
         ({"hints": [HINT] * 1001}, "hints"),
@@ -382,6 +399,15 @@ def test_the_cookie_is_for_the_server_alone(client):
     assert len(client.get("/desk").cookies["desk"]) == 43
 
 
+def test_what_nobody_could_find_again_is_not_taken(client, tmp_path):
+    client.cookies.clear()
+    answer = client.post("/desk/photographs", content=jpeg())
+    assert (answer.status_code, "GET /desk gives one" in answer.text) == (403, True)
+    client.cookies.set("desk", "x")
+    assert client.post("/desk/photographs", content=jpeg()).status_code == 403
+    assert [*(tmp_path / "state" / "desks").iterdir()] == []
+
+
 @pytest.mark.parametrize("id", ["0" * 16, "../../../etc", "0" * 15 + "G", "%2e%2e", "a" * 17])
 def test_an_id_is_no_path(client, id):
     assert client.get(f"/desk/photographs/{id}").status_code in (404, 422)
@@ -398,10 +424,7 @@ def test_a_restart_loses_nothing_and_does_the_rest(models, tmp_path, colorizer):
     desks = Desks(tmp_path)  # what a killed server leaves: some wait, one was worked on
     key = next((tmp_path / "desks").iterdir()).name
     for data in datas[1:]:
-        arriving = desks.begin(key)
-        arriving.write(data)
-        arriving.keep("late.jpg", "recolor_fast")
-        arriving.close()
+        keep(desks, key, data)
     desks.take()
     desks.close()
     with Server(models, tmp_path) as client:
@@ -436,11 +459,13 @@ def test_a_desk_has_room_for_so_many(models, tmp_path):
         answer = client.post("/desk/photographs", content=jpeg())
         assert (answer.status_code, answer.json()["detail"]) == (507, "a desk holds 1 photographs; remove some")
         client.cookies.clear()
+        client.get("/desk")
         assert client.post("/desk/photographs", content=jpeg()).status_code == 507
 
 
 def test_too_many_at_a_time_come_again_later(models, tmp_path):
     with Server(models, tmp_path, Limits(arriving=0)) as client:
+        client.get("/desk")
         answer = client.post("/desk/photographs", content=jpeg())
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 0
@@ -451,3 +476,164 @@ def test_small_answers_are_not_held_back():
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(client, tmp_path, monkeypatch):
+    id = ready(client, jpeg())["id"]
+    before = client.get("/desk").json()["photographs"]
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answers = [
+            client.post("/desk/photographs", content=jpeg(1)),
+            client.put(f"/desk/photographs/{id}", json={"look": {"warmth": 1}}),
+            client.put(f"/desk/photographs/{id}", json={"hints": [HINT]}),
+        ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["detail"]) == (507, "the server's disk is full")
+    assert client.get("/desk").json()["photographs"] == before
+    assert not list((tmp_path / "state").rglob("*.part"))
+    put(client, id, hints=[HINT])
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(models, tmp_path):
+    server = Server(models, tmp_path)
+    head = (
+        f"POST /desk/photographs HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: desk={'x' * 43}\r\nContent-Length: 5000\r\n\r\n"
+    )
+    with serving.served(server.client.app) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(head.encode() + jpeg()[:1000])
+            while not list(tmp_path.rglob("*.part")):
+                time.sleep(0.01)
+        while list(tmp_path.rglob("*.part")):
+            time.sleep(0.01)
+    server.desks.close()
+    assert not [path for path in (tmp_path / "desks").rglob("*") if path.is_file()]
+
+
+def test_photographs_are_colored_in_the_order_they_came(models, tmp_path):
+    """One thread works on one photograph at a time, and on the next one's reading."""
+    begun = []
+    server = Server(models, tmp_path)
+    taken = server.desks.take
+
+    def take():
+        found = taken()
+        begun.extend([found[1].id] if found else [])
+        return found
+
+    server.desks.take = take
+    with server as client:
+        client.get("/desk")
+        ids = [add(client, jpeg(seed))["id"] for seed in range(6)]
+        assert [done(client, id)["status"] for id in ids] == ["ready"] * 6
+    assert begun == ids
+
+
+def test_what_is_removed_while_it_is_worked_on_stays_removed(models, tmp_path, monkeypatch):
+    started, go_on = threading.Event(), threading.Event()
+    read = pictures.read
+
+    def slowly(*given: Any, **more: Any) -> pictures.Picture:
+        started.set()
+        go_on.wait(20)
+        return read(*given, **more)
+
+    monkeypatch.setattr(pictures, "read", slowly)
+    with Server(models, tmp_path) as client:
+        client.get("/desk")
+        first = add(client, jpeg())
+        assert started.wait(20)
+        assert client.get(f"/desk/photographs/{first['id']}").json()["status"] == "working"
+        assert client.delete(f"/desk/photographs/{first['id']}").status_code == 204
+        second = add(client, jpeg(1))
+        go_on.set()
+        assert done(client, second["id"])["status"] == "ready"
+        assert [one["id"] for one in client.get("/desk").json()["photographs"]] == [second["id"]]
+    names = {path.name.split(".")[0] for path in (tmp_path / "desks").rglob("*.*")}
+    assert names == {second["id"]}
+
+
+def test_a_server_that_stops_in_mid_work_has_not_failed(models, tmp_path, monkeypatch):
+    go_on = threading.Event()
+    read = pictures.read
+    monkeypatch.setattr(pictures, "read", lambda *given, **more: go_on.wait(20) and read(*given, **more))
+    for _ in range(4):
+        server = Server(models, tmp_path)
+        with server as client:
+            client.get("/desk")
+            if not server.desks._desks:
+                client.post("/desk/photographs", content=jpeg())
+                cookies = dict(client.cookies)
+            client.cookies.update(cookies)
+            while client.get("/desk").json()["photographs"][0]["status"] != "working":
+                time.sleep(0.01)
+            threading.Timer(0.1, go_on.set).start()
+        go_on.clear()
+    monkeypatch.undo()
+    with Server(models, tmp_path) as client:
+        client.cookies.update(cookies)
+        assert done(client, client.get("/desk").json()["photographs"][0]["id"])["status"] == "ready"
+
+
+def test_a_bug_fails_its_photograph_alone_and_is_told(models, tmp_path, monkeypatch, capsys):
+    read = pictures.read
+
+    def broken(data: bytes, *given: Any, **more: Any) -> pictures.Picture:
+        if len(data) == 3:
+            raise KeyError("a bug")
+        return read(data, *given, **more)
+
+    monkeypatch.setattr(pictures, "read", broken)
+    with Server(models, tmp_path) as client:
+        client.get("/desk")
+        bad, good = add(client, b"bad"), add(client, jpeg())
+        assert done(client, bad["id"])["reason"] == (
+            "an unexpected error, KeyError, of which the server's messages say more"
+        )
+        assert done(client, good["id"])["status"] == "ready"
+        again = put(client, bad["id"], model="recolor_fast")
+        assert again["status"] in ("waiting", "working", "failed")
+    assert "KeyError: 'a bug'" in capsys.readouterr().err
+
+
+def started(state: Path) -> tuple[subprocess.Popen[str], str]:
+    """The verb as a program of its own, and its address."""
+    words = [sys.executable, "-m", "recolor_fast.serve", "--port", "0", "--no-open", "--state", str(state)]
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert program.stdout is not None
+    return program, program.stdout.readline().strip().rstrip("/")
+
+
+@pytest.mark.slow
+def test_a_kill_in_mid_job_damages_nothing_and_the_job_is_done_anew(tmp_path, colorizer):
+    data, cookies = jpeg(0, 3000, 4000), {"desk": "x" * 43}
+    desks = Desks(tmp_path)
+    sent = [keep(desks, folder_of(cookies["desk"]), data).id for _ in range(12)]
+    desks.close()
+    ready = 0
+    for _ in range(3):
+        program, address = started(tmp_path)
+        with httpx2.Client(base_url=address, cookies=cookies, timeout=60) as client:
+            found: list[dict[str, Any]] = []
+            while sum(one["status"] == "ready" for one in found) <= ready:
+                found = client.get("/desk").json()["photographs"]
+            program.kill()
+        program.communicate()
+        assert [one["id"] for one in found] == sent
+        assert [one["status"] for one in found].count("working") > 0, "the kill came too late"
+        ready = sum(one["status"] == "ready" for one in found)
+    program, address = started(tmp_path)
+    with httpx2.Client(base_url=address, cookies=cookies, timeout=60) as client:
+        while {"waiting", "working"} & {one["status"] for one in client.get("/desk").json()["photographs"]}:
+            time.sleep(0.05)
+        expected = colorizer(data)
+        for id in sent:
+            assert client.get(f"/desk/photographs/{id}/file").content == expected
+    program.terminate()
+    program.communicate()
+    assert program.returncode == 143

@@ -26,6 +26,7 @@ from recolor_fast.serve.work import AGAIN, MEDIA, Work
 from recolor_fast.serve.zipped import zipped
 
 COOKIE = "desk"
+GIVEN = re.compile(r"[A-Za-z0-9_-]{43}")  # cookies that come from here
 DAYS = 90
 BLOCK = 2**20  # bytes that are written to the disk at a time
 
@@ -64,10 +65,12 @@ class Hint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    x: float = Field(description="Pixels from the left edge.")
-    y: float = Field(description="Pixels from the top edge.")
+    x: float = Field(ge=0, lt=2**31, description="Pixels from the left edge.")
+    y: float = Field(ge=0, lt=2**31, description="Pixels from the top edge.")
     color: str = Field(pattern="^#[0-9a-fA-F]{6}$")
-    radius: float | None = Field(None, description="Pixels around the place that surely have this color.")
+    radius: float | None = Field(
+        None, ge=0, lt=2**31, description="Pixels around the place that surely have this color."
+    )
 
 
 class Change(BaseModel):
@@ -150,17 +153,11 @@ def router(desks: Desks, work: Work) -> APIRouter:
 
     routes = APIRouter(prefix="/desk", tags=["desk"], lifespan=lifespan)
 
-    def greeted(cookie: str, response: Response) -> str:
-        """The key of a visitor's desk, who has a cookie from now on."""
-        if not re.fullmatch(r"[A-Za-z0-9_-]{43}", cookie):
-            cookie = secrets.token_urlsafe(32)
-        response.set_cookie(COOKIE, cookie, DAYS * 86400, path="/desk", httponly=True, samesite="strict")
-        return folder_of(cookie)
-
     @routes.get("", responses=COMMON)
     def desk(response: Response, cookie: Key = "") -> dict[str, Any]:
-        """Everything on the visitor's desk, and what the server takes."""
-        key = greeted(cookie, response)
+        """Everything on the visitor's desk, and what the server takes. Who has no cookie gets one."""
+        cookie = cookie if GIVEN.fullmatch(cookie) else secrets.token_urlsafe(32)
+        response.set_cookie(COOKIE, cookie, DAYS * 86400, path="/desk", httponly=True, samesite="strict")
         return {
             "version": VERSION,
             "models": [{"name": name, "hints": model.hints} for name, model in work.models.items()],
@@ -170,7 +167,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
                 "pixels": work.limits.pixels,
                 "photographs": desks.limits.photographs,
             },
-            "photographs": [shown(one) for one in desks.photographs(key)],
+            "photographs": [shown(one) for one in desks.photographs(folder_of(cookie))],
         }
 
     @routes.delete("", status_code=204, responses=COMMON)
@@ -188,16 +185,17 @@ def router(desks: Desks, work: Work) -> APIRouter:
     )
     async def add(
         request: Request,
-        response: Response,
         name: Annotated[str, Query(max_length=1000)] = "",
         model: Annotated[str, Query(max_length=255)] = "",
         cookie: Key = "",
     ) -> Shown:
         """Put a photograph, the body, on the desk; it is colored when its turn comes."""
+        if not GIVEN.fullmatch(cookie):
+            raise HTTPException(403, "there is no cookie, by which photographs are found again: GET /desk gives one")
         if model and model not in work.models:
             raise HTTPException(422, f"model {model!r}: expected one of {', '.join(work.models)}")
         with told():
-            arriving = await asyncio.to_thread(desks.begin, greeted(cookie, response))
+            arriving = await asyncio.to_thread(desks.begin, folder_of(cookie))
             try:
                 block = bytearray()
                 async for chunk in request.stream():
