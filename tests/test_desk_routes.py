@@ -601,6 +601,18 @@ def test_a_bug_fails_its_photograph_alone_and_is_told(models, tmp_path, monkeypa
     assert "KeyError: 'a bug'" in capsys.readouterr().err
 
 
+def test_all_photographs_are_removed_at_once(tmp_path, capsys):
+    state = tmp_path / "state"
+    desks = Desks(state)
+    keep(desks, "a" * 64, jpeg())
+    assert __main__.main(["--clear", "--state", str(state)]) == 2
+    assert "another server uses it; stop that one" in capsys.readouterr().err
+    desks.close()
+    assert __main__.main(["--clear", "--state", str(state)]) == 0
+    assert capsys.readouterr().err == f"{state}: 1 desk removed, with all photographs\n"
+    assert [*(state / "desks").iterdir()] == []
+
+
 def started(state: Path) -> tuple[subprocess.Popen[str], str]:
     """The verb as a program of its own, and its address."""
     words = [sys.executable, "-m", "recolor_fast.serve", "--port", "0", "--no-open", "--state", str(state)]

@@ -38,6 +38,8 @@ class Arguments(NamedTuple):
     state: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder, this user's alone, where the page's photographs are kept; default: recolor_fast in $XDG_STATE_HOME or in
     ~/.local/state."""
+    clear: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Remove every visitor's photographs from --state, and end."""
     max_bytes: int = 64 * 2**20
     """Bytes that a file may have."""
     max_pixels: int = 64 * 10**6

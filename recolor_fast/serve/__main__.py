@@ -18,6 +18,7 @@ import sys
 import webbrowser
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import prometheus_client  # noqa: F401 - like the next one, of the extra: missing, it is told before anything is done
 import python_multipart  # noqa: F401
@@ -28,7 +29,7 @@ from recolor_fast.machine import signals, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say, state_folder
 from recolor_fast.photographs import images
-from recolor_fast.serve import work
+from recolor_fast.serve import desk, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.connection import settings
 from recolor_fast.serve.desk import Desks
@@ -119,6 +120,12 @@ def serve(arguments: Arguments) -> None:
             own.abandon()
 
 
+def clear(state: Path) -> None:
+    """Remove what the page keeps. UserError where a server uses it."""
+    count = desk.clear(state)
+    say(f"{state}: {count} desk{'' if count == 1 else 's'} removed, with all photographs")
+
+
 def _screen() -> bool:
     """Whether a browser could be shown: without a screen it would be one of text, in this terminal."""
     desktop = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -128,5 +135,9 @@ def _screen() -> bool:
 @starting.verb(told={OSError: 2})
 def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
-    serve(parse(argv))
+    arguments = parse(argv)
+    if arguments.clear:
+        clear(arguments.state or state_folder())
+    else:
+        serve(arguments)
     return 0
