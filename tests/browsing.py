@@ -133,6 +133,15 @@ class Browser(webdriver.Chrome):
         red, green, blue, _ = self.js(code, left, top)
         return red, green, blue
 
+    def slide(self, name: str, value: float, chosen: bool = True) -> None:
+        """Move a slider there, and let it go if it is `chosen`."""
+        code = """
+            const slider = document.getElementById(arguments[0]);
+            slider.value = arguments[1];
+            slider.dispatchEvent(new Event("input"));
+            if (arguments[2]) slider.dispatchEvent(new Event("change"));"""
+        self.js(code, name, value, chosen)
+
     def box(self, selector: str) -> dict[str, float]:
         return self.js("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
 

@@ -109,23 +109,19 @@ def test_a_look_is_seen_at_once_and_sent_when_it_is_chosen(browser, flat):
     divide(browser, 0)
     browser.js("stub.delay = 400")
     before = len(browser.js("return stub.calls"))
-    slide = (
-        "const slider = document.getElementById(arguments[0]); slider.value = arguments[1];"
-        "slider.dispatchEvent(new Event('input'))"
-    )
-    browser.js(slide, "saturation", 0)
+    browser.slide("saturation", 0, chosen=False)
     settled(browser)
     assert gray(color(browser, 0.2, 0.5))
-    browser.js(slide, "warmth", 100)
+    browser.slide("warmth", 100, chosen=False)
     settled(browser)
     red, green, blue = color(browser, 0.2, 0.5)
     assert red > green > blue
-    browser.js(slide, "warmth", 0)
-    browser.js(slide, "saturation", 100)
+    browser.slide("warmth", 0, chosen=False)
+    browser.slide("saturation", 100, chosen=False)
     settled(browser)
     strong = color(browser, 0.2, 0.5)
     assert browser.id("saturation-value").text == "400%"
-    browser.js(slide, "strength", 10)
+    browser.slide("strength", 10, chosen=False)
     settled(browser)
     weak = color(browser, 0.2, 0.5)
     assert 10 < max(weak) - min(weak) < max(strong) - min(strong)

@@ -42,11 +42,10 @@ def test_a_click_puts_a_color_there_and_nowhere_else(browser, flat):
     browser.wait("document.querySelector('#palette-colors [aria-pressed=true]')?.dataset.color === '#c03028'")
     browser.js("document.querySelectorAll('#palette-colors button')[4].click()")
     assert hints(browser) == ["green, #3a7a3a"]
-    radius = "const slider = document.getElementById('palette-radius'); slider.value = arguments[0];"
-    browser.js(radius + "for (const name of ['input', 'change']) slider.dispatchEvent(new Event(name))", 100)
+    browser.slide("palette-radius", 100)
     settled(browser)
     assert calls(browser, "change")[-1][0]["hints"][0]["radius"] == 64
-    browser.js(radius + "for (const name of ['input', 'change']) slider.dispatchEvent(new Event(name))", 50)
+    browser.slide("palette-radius", 50)
     settled(browser)
     assert calls(browser, "change")[-1][0]["hints"][0]["radius"] is None
     browser.id("palette-delete").click()

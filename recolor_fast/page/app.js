@@ -64,7 +64,12 @@ const uploads = new Uploads({
 
 function take(photograph) {
   const edit = edits.get(photograph.id);
-  if (edit) return edit.heard(photograph);
+  if (edit) {
+    if (photograph.status === "failed" && edit.photograph.status !== "failed") {
+      report(`file ${photograph.name}`, say("error.file", photograph));
+    }
+    return edit.heard(photograph);
+  }
   const { id } = photograph,
     past = JSON.parse(sessionStorage.getItem(PAST + id) ?? "null");
   edits.set(id, new Edit(photograph, { change: backend.change, shown, failed: (_, error) => failed(error), past }));
@@ -112,6 +117,7 @@ async function watch() {
 
 /** @param {string} [more] what it means here */
 function failed(error, more = "") {
+  if (error.status === 409) return soon(); // not ready (any more): what is, the desk says
   const text = sentence(error, desk.limits);
   if (error.status === 0) {
     if (gone && !more) return;

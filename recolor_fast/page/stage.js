@@ -1,5 +1,6 @@
 // The picture that is shown: loaded, painted, and given colors by clicks and keys.
 import { described } from "./colors.js";
+import { Divider } from "./divider.js";
 import { listen } from "./gestures.js";
 import { announce } from "./messages.js";
 import { Palette } from "./palette.js";
@@ -9,9 +10,11 @@ import { View } from "./view.js";
 const SIDE = 1600; // pixels of the longer side until one zooms in
 const KEPT = 8; // photographs whose luminance is kept for going back to them
 
+/** What is said instead of a picture. */
+const NOTES = { waiting: "status.waiting_long", working: "status.working_long", failed: "status.failed_long" };
+
 const element = (id) => document.getElementById(id);
-const stage = element("stage"),
-  divider = element("divider");
+const stage = element("stage");
 
 export class Stage {
   #grays = new Map(); // by id, the last used last
@@ -47,9 +50,9 @@ export class Stage {
       hover: (pixel) => this.#hover(pixel),
       cancel: () => this.#cancel(),
     });
-    this.#slide();
+    this.divider = new Divider(view, stage);
     stage.addEventListener("pointerdown", () => !view.dropper && this.palette.close());
-    addEventListener("resize", () => this.palette.close());
+    addEventListener("resize", () => this.target && this.palette.move(this.#onPage(this.target)));
   }
 
   /** @param {import("./edits.js").Edit | null} edit of the photograph to show */
@@ -68,11 +71,9 @@ export class Stage {
   update() {
     const { edit, view } = this,
       status = edit?.photograph.status;
-    const words = { waiting: "status.waiting_long", working: "status.working_long", failed: "status.failed_long" }[
-      status
-    ];
-    element("stage-note").textContent = words ? say(words) : "";
-    element("stage-note").hidden = !words;
+    element("stage-note").hidden = !NOTES[status];
+    element("stage-note").firstElementChild.textContent = NOTES[status] ? say(NOTES[status]) : "";
+    element("stage-note").lastElementChild.textContent = edit?.photograph.reason ?? "";
     const ready = status === "ready";
     stage.tabIndex = ready ? 0 : -1;
     if (!ready || this.key !== edit.photograph.id) {
@@ -85,7 +86,7 @@ export class Stage {
       this.#let();
     }
     view.chosen = this.chosen;
-    element("divider").hidden = !view.width;
+    this.divider.hidden = !view.width;
     const look = JSON.stringify(edit?.wanted.look);
     if (look !== this.look) view.refresh();
     this.look = look;
@@ -126,7 +127,7 @@ export class Stage {
       view.open(width, height);
       view.finest = Math.min(gray.width / width, 1);
       view.refresh();
-      divider.hidden = false;
+      this.divider.hidden = false;
       this.#moved();
     } else if (this.revision !== revision) {
       const chroma = await backend.chroma(id);
@@ -159,50 +160,9 @@ export class Stage {
     return this.painter.ask("paint", { key: this.key, rectangle, columns, rows, look: this.edit.wanted.look });
   }
 
-  // --- the divider ---
-
-  #slide() {
-    const { view } = this;
-    let grabbed = null; // where on the handle
-    const left = (event) => event.clientX - stage.getBoundingClientRect().left;
-    divider.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      divider.setPointerCapture(event.pointerId);
-      grabbed = left(event) - view.dividerLeft;
-    });
-    divider.addEventListener("pointermove", (event) => {
-      if (grabbed !== null) view.dividerLeft = left(event) - grabbed;
-    });
-    for (const name of ["pointerup", "pointercancel"]) divider.addEventListener(name, () => (grabbed = null));
-    divider.addEventListener("keydown", (event) => {
-      const way = {
-        ArrowLeft: -0.02,
-        ArrowRight: 0.02,
-        ArrowDown: -0.02,
-        ArrowUp: 0.02,
-        PageDown: -0.2,
-        PageUp: 0.2,
-        Home: -1,
-        End: 1,
-      }[event.key];
-      if (way === undefined) return;
-      event.preventDefault();
-      event.stopPropagation();
-      const { left: from, right: to } = view.frame;
-      view.dividerLeft = from + (view.divider + way) * (to - from);
-    });
-  }
-
   #moved() {
-    const { view } = this,
-      { top, bottom } = view.frame;
-    if (view.width) {
-      divider.style.setProperty("--at", `${view.dividerLeft}px`);
-      divider.style.setProperty("--top", `${top}px`);
-      divider.style.setProperty("--height", `${bottom - top}px`);
-      const share = Math.round(100 * view.divider);
-      divider.setAttribute("aria-valuenow", String(share));
-      divider.setAttribute("aria-valuetext", say("divider.value", { share }));
+    if (this.view.width) {
+      this.divider.tell();
       if (this.palette.open && this.target) this.palette.move(this.#onPage(this.target));
       this.#sync();
     }

@@ -1,0 +1,168 @@
+"""The page on the real server: what is seen is what is downloaded, and neither a reload nor a restart loses it."""
+
+import base64
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from recolor_fast.photographs import images
+from tests.browsing import Browser, divide, hints, messages, ready, settled
+
+ROOT = Path(__file__).parent.parent
+ALL = """
+    const [name, ...given] = arguments, done = given.pop();
+    import("./backend.js").then(({ backend }) => backend[name](...given)).then(done);
+"""
+
+
+@contextmanager
+def serving(state: Path, port: int = 0) -> Iterator[str]:
+    command = [sys.executable, "-m", "recolor_fast.serve", "--no-open", "--port", port, "--state", state]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().strip()
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def page_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("state") / "desks") as address:
+        yield address
+
+
+@pytest.fixture
+def portrait(browser: Browser, tmp_path: Path) -> Path:
+    """A gray photograph, 320x240, for the empty desk of this browser."""
+    browser.execute_async_script(ALL, "clear")
+    browser.refresh()
+    browser.wait("document.body.dataset.ready !== undefined")
+    path = tmp_path / "portrait.png"
+    Image.fromarray(images.gray(data.astronaut()[:480, 30:])).resize((320, 240), Image.Resampling.BOX).save(path)
+    return path
+
+
+def canvas(browser: Browser) -> np.ndarray:
+    """All of the canvas at 100 %, where the picture is: RGB (240,320,3)."""
+    code = """
+        document.getElementById("pixels").click();
+        const hints = document.getElementById("show-hints");
+        if (hints.getAttribute("aria-pressed") === "true") hints.click();"""
+    browser.js(code)
+    settled(browser)
+    code = """
+        const left = Math.round(canvas.width / 2 - 160), top = Math.round(canvas.height / 2 - 120);
+        const { data } = canvas.getContext("2d").getImageData(left, top, 320, 240);
+        return btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))"""
+    rgba = np.frombuffer(base64.b64decode(browser.js(code)), np.uint8)
+    return rgba.reshape(240, 320, 4)[..., :3].astype(int)
+
+
+def file(browser: Browser) -> bytes:
+    """The colored file, as the API gives it."""
+    code = """
+        const done = arguments[0], { photographs } = await (await fetch("desk")).json();
+        const bytes = new Uint8Array(await (await fetch(`desk/photographs/${photographs[0].id}/file`)).arrayBuffer());
+        done(btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")))"""
+    return base64.b64decode(browser.execute_async_script(f"(async () => {{ {code} }}).apply(null, arguments)"))
+
+
+@pytest.mark.browser
+def test_what_is_seen_is_what_is_downloaded_and_it_is_there_again_after_a_reload(browser, portrait, downloads):
+    browser.add(portrait)
+    ready(browser)
+    divide(browser, 0)
+    plain = canvas(browser)
+    assert np.ptp(plain, axis=2).mean() > 3
+    (photograph,) = browser.execute_async_script(ALL, "desk")["photographs"]
+    code = """
+        const [id, done] = arguments;
+        import("./backend.js").then(({ backend }) => backend.gray(id, null)).then(({ luma }) =>
+          done(btoa(Array.from(luma, (level) => String.fromCharCode(level)).join(""))))"""
+    luma = browser.execute_async_script(code, photograph["id"])
+    expected = images.gray(images.read_rgb(portrait.read_bytes()))
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(luma), np.uint8).reshape(240, 320), expected)
+
+    box = browser.box("#stage")
+    browser.click_at(box["width"] / 2 - 110, box["height"] / 2 + 20)  # the flag's dark
+    browser.wait("document.querySelectorAll('#palette-colors button').length > 1")
+    own = "const own = document.getElementById('palette-own'); own.value = '#2040c0';"
+    browser.js(own + "for (const name of ['input', 'change']) own.dispatchEvent(new Event(name))")
+    browser.slide("saturation", 60)
+    browser.js("document.getElementById('palette-close').click()")
+    ready(browser)
+    shown = canvas(browser)
+    assert np.abs(shown - plain).max() > 30
+    browser.id("download").click()
+    saved = downloads / "portrait.colored.png"
+    browser.wait(saved.is_file)
+    assert saved.read_bytes() == file(browser)
+    assert b"guess" in saved.read_bytes() or b"urn:recolor-fast" in saved.read_bytes()
+    assert np.abs(shown - images.read_rgb(saved.read_bytes())).max() <= 2
+
+    browser.refresh()
+    ready(browser)
+    assert len(hints(browser)) == 1
+    assert browser.id("saturation-value").text == "144%"
+    np.testing.assert_array_equal(canvas(browser), shown)
+    browser.control("z")
+    browser.control("z")
+    settled(browser)
+    assert hints(browser) == []
+    np.testing.assert_array_equal(canvas(browser), plain)
+
+
+@pytest.mark.browser
+def test_the_tone_of_a_print_is_shown_and_can_be_kept(browser, portrait, tmp_path):
+    gray = images.gray(images.read_rgb(portrait.read_bytes())).astype(float) / 255
+    sepia = np.stack([255 * gray**0.8, 235 * gray**0.95, 200 * gray**1.15], 2)
+    Image.fromarray(np.rint(sepia).astype(np.uint8)).save(tmp_path / "sepia.png")
+    browser.add(tmp_path / "sepia.png")
+    ready(browser)
+    assert "toned" in browser.id("facts").text
+    assert browser.id("keep_tone").is_displayed()
+    divide(browser, 1)
+    before = canvas(browser)
+    assert np.abs(before - sepia).mean() < 4  # as it was, left of the divider
+    divide(browser, 0)
+    assert np.abs(canvas(browser) - images.read_rgb(file(browser))).max() <= 2
+
+
+@pytest.mark.browser
+def test_a_server_that_stops_and_starts_again_loses_nothing(chromium, portrait, tmp_path):
+    with serving(tmp_path / "state") as address:
+        chromium.fresh(address)
+        chromium.add(portrait)
+        ready(chromium)
+    chromium.slide("warmth", 40)
+    chromium.wait("document.querySelector('.message')")
+    assert messages(chromium)[0].startswith("The server does not answer.")
+    with serving(tmp_path / "state", int(address.rstrip("/").rsplit(":", 1)[1])):
+        chromium.wait("document.querySelector('.message p').textContent.startsWith('The server answers again')")
+        ready(chromium)
+        look = "fetch('desk').then((answer) => answer.json()).then((desk) => done(desk.photographs[0].look.warmth))"
+        chromium.wait(lambda: chromium.execute_async_script(f"const done = arguments[0]; {look}") == 0.4)
+        chromium.refresh()
+        ready(chromium)
+        assert chromium.id("warmth-value").text == "+40"
+    assert [entry for entry in chromium.said() if "net::ERR_" not in entry] == []
+
+
+@pytest.mark.browser
+def test_files_that_the_server_refuses_are_named(browser, portrait, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    browser.add(tmp_path / "notes.txt")
+    browser.wait("document.querySelector('.message')")
+    (message,) = messages(browser)
+    assert message.startswith("notes.txt: not an image")
+    assert browser.id("notes").text in message
