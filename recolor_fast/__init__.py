@@ -3,8 +3,13 @@
 From Python: `from recolor_fast import Colorizer`, `Hint`, `runtime`; `from recolor_fast.train import train`.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# From 1.29 on onnxruntime's wheels for Linux send to Microsoft which models are loaded, unless this is set before they
+# are imported; its own disable_telemetry_events() comes too late. Nothing is to leave the machine.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Imported when first asked for: a verb's --help must wait for none of them.
 PUBLIC = {"Colorizer": "coloring.colorizer", "Hint": "artefact.hints", "runtime": "artefact.runtime"}
