@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
+from dataclasses import fields, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -72,7 +73,9 @@ class Arguments(NamedTuple):
     """With provider auto: fail with exit code 4 rather than compute on the cpu. Any other one is required anyway."""
     threads: int | None = None
     """Processors to use; none: all that this process may use."""
-    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
+    settings: Annotated[
+        Settings, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction
+    ] = Settings()
     watch: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on until interrupted: color what is new in the folders, once it is complete (unchanged for a second)."""
     sheet: Path | None = None
@@ -93,9 +96,9 @@ class Arguments(NamedTuple):
 )
 def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
-    foreign.check(argv, [*Arguments._fields, *Settings._fields], foreign.COLORIZE)
+    foreign.check(argv, [*Arguments._fields, *(one.name for one in fields(Settings))], foreign.COLORIZE)
     arguments = tyro.cli(
-        explained(Arguments, Settings), prog=starting.usage("python -m recolor_fast.colorize"), args=argv
+        explained(Arguments, *Settings.__mro__[:-1]), prog=starting.usage("python -m recolor_fast.colorize"), args=argv
     )
     with stoppable():
         return _run(arguments)
@@ -140,7 +143,7 @@ def _run(arguments: Arguments) -> int:
         require_hints(artefact)
     unused: dict[str, str] = {}  # where there are hints: why a photograph was not colored
     if output == "-" and settings.color == "skip":
-        settings = settings._replace(color="copy")  # whoever reads stdout waits for a picture
+        settings = replace(settings, color="copy")  # whoever reads stdout waits for a picture
     tally = Tally(settings, inputs, output)
     with ExitStack() as stack:
         if begun is not None:

@@ -25,10 +25,10 @@ def saved(format: str, **settings: object) -> bytes:
     return out.getvalue()
 
 
-def colored(data: bytes, format: str = "", **writing: object) -> tuple[bytes, str]:
+def colored(data: bytes, format: str = "", made=None, **writing: object) -> tuple[bytes, str]:
     """The copy and the losses that are told of."""
     picture = pictures.read(data)
-    out, notes = pictures.encode(picture, CBCR, format or picture.format, pictures.Writing(**writing))
+    out, notes = pictures.encode(picture, CBCR, format or picture.format, pictures.Writing(**writing), made)
     assert pictures.read(out).gray.shape == picture.gray.shape
     return out, "; ".join(note for note in (*picture.notes, *notes) if note.startswith(pictures.LOSS))
 

@@ -3,13 +3,13 @@
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-import tyro
 from PIL import Image
 
 from recolor_fast.artefact import runtime
@@ -22,68 +22,27 @@ from recolor_fast.photographs import chroma, claims, images, pages, pictures, pr
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
 READS = 3  # of a file that changes meanwhile
-LOOK = chroma.Look()
+LOOK = chroma.LOOK
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings(folder.Handling, pictures.Writing):
     """How pictures are colored and written."""
 
-    quality: int = pictures.AS_USUAL.quality
-    """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
-    format: str = ""
-    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
-    file of another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own; TIFF of a camera's raw
-    file, PNG of others that are not written."""
-    metadata: Literal["keep", "drop"] = "keep"
-    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
-    hidden list in its folder does where they cannot."""
-    lossless_luma: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
-    upsample: Literal["guided", "bilinear"] = LOOK.upsample
-    """How chroma is enlarged: along the edges of the luminance, or evenly."""
-    saturation: float = 1.0
-    """Factor of the colors' strength, 0 (gray) to 4."""
-    keep_tone: float = LOOK.keep_tone
-    """Share of a toned print's own tone (sepia, cyanotype) that fills in where the model paints little, 0 to 1."""
-    warmth: float = LOOK.warmth
-    """Light of another color: -1 (bluer) to 1 (more orange)."""
-    strength: float = LOOK.strength
-    """Share of the colored picture, 0 to 1; the rest is the print as it was, gray or toned."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
-    same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
     color: Literal["skip", "copy", "recolor"] = "skip"
     """What becomes of photographs in color: skip leaves them out, copy copies the whole file to OUT under its own name,
     recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
-    skip_color: tyro.conf.FlagCreatePairsOff[bool] = False
+    skip_color: bool = False
     """The old name of --color skip."""
-    in_place: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
-    second run changes nothing; so are links. New files keep owner, mode, access list and extended attributes. What
-    cannot be written back whole (GIF, several frames, a video behind the picture, a file of several names) fails,
-    named."""
-    keep_times: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Give outputs the times of their inputs: last read, last written."""
-    pages: Literal["first", "all"] = "first"
-    """Of a TIFF of several pages: color the first alone, as a note then says, or all, written as a TIFF of as many."""
-    temporal: tyro.conf.FlagCreatePairsOff[bool] = False
-    """The images of a folder are frames of a film, in natural order: steady their colors."""
-    max_pixels: int = images.MAX_PIXELS
-    """Larger pictures fail, pixels in all."""
-    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    strict: bool = False
     """JPEGs without their end fail. Otherwise one of which nine tenths of the rows are there is colored, with a note,
     unless that is in place."""
-    include: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    include: tuple[str, ...] = ()
     """Color only what matches this pattern of a name, or of a path below IN where it has a slash, or lies in a folder
     that does: --include '*.tif'. Repeatable. Hidden files and folders, and thumbnails and trash of systems, are taken
     where a pattern says their name: --include .picasaoriginals."""
-    exclude: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    exclude: tuple[str, ...] = ()
     """Leave out files and folders that match this pattern: --exclude 'scans/raw' --exclude '*.gif'. Repeatable."""
-
-
-def look(settings: Settings) -> chroma.Look:
-    """The part of the settings that says how colors look."""
-    return chroma.Look(*(getattr(settings, name) for name in chroma.Look._fields))
 
 
 # --- one picture ---------------------------------------------------------------------------------------------------
@@ -168,7 +127,7 @@ def color(
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
     made_by = made(artefact, settings)
-    plan = plan_of(settings)._replace(made=made_by, begun=begun, kept={} if following else None, hints=given)
+    plan = replace(plan_of(settings), made=made_by, begun=begun, kept={} if following else None, hints=given)
     lists, fetching, putting = provenance.Lists(), fetch or outputs.fetch, put or outputs.put
     stages, limits = _stages(
         artefact,
@@ -193,7 +152,7 @@ def require_hints(artefact: runtime.Artefact) -> None:
 
 
 def plan_of(settings: Settings) -> folder.Plan:
-    return folder.Plan(**{name: getattr(settings, name) for name in folder.Plan._fields if name in Settings._fields})
+    return folder.Plan(**{one.name: getattr(settings, one.name) for one in fields(folder.Handling)})
 
 
 def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
@@ -204,8 +163,8 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
         "model": artefact.name,
         "sha256": artefact.sha256,
         "input": provenance.ANY if every else provenance.GRAY,
-        **{name: getattr(settings, name) for name in (*chroma.Look._fields, "quality")},
-        **{name: getattr(settings, name) for name in ("lossless_luma", "metadata", "temporal")},
+        **{one.name: getattr(settings, one.name) for one in fields(chroma.Look)},
+        **{name: getattr(settings, name) for name in ("quality", "lossless_luma", "metadata", "temporal")},
     }
 
 
@@ -242,7 +201,6 @@ def _stages(
     put: Callable[[folder.Job, bytes], tuple[str, ...]],
 ) -> tuple[list[pipeline.Stage], pipeline.Limits]:
     """What is done with each job, and what may be in flight."""
-    usual = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings))
     steadied: dict[Path, chroma.Steady] = {}
 
     def read(job: folder.Job) -> tuple[folder.Job, bytes]:
@@ -281,8 +239,8 @@ def _stages(
         if work.job.replay:
             verdict = outputs.done(work.job, plan, in_color=partial(outputs.shows_color, plan=plan))
             raise verdict or folder.Verdict("skipped", folder.DONE)
-        writing = usual._replace(made=outputs.making(work.job, plan))
-        written = [pictures.encode(page.picture, page.cbcr, work.job.format, writing) for page in (work, *work.more)]
+        made_by, every = outputs.making(work.job, plan), (work, *work.more)
+        written = [pictures.encode(one.picture, one.cbcr, work.job.format, settings, made_by) for one in every]
         data = pages.joined([one for one, _ in written]) if work.more else written[0][0]
         notes = tuple(dict.fromkeys([*work.notes, *(note for _, more in written for note in more)]))
         losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
@@ -344,7 +302,7 @@ def _page(
     artefact: runtime.Artefact, job: folder.Job, data: bytes, settings: Settings, plan: folder.Plan, hints: bool
 ) -> _Work:
     spared = settings.color != "recolor" and not settings.in_place
-    judge = spared or (look(settings).takes_tone and not settings.in_place)  # in place what has a tint is left alone
+    judge = spared or (settings.takes_tone and not settings.in_place)  # in place what has a tint is left alone
     picture = pictures.read(data, settings.max_pixels, judge=judge, strict=settings.strict)
     if spared and picture.is_color:
         raise folder.Verdict("skipped", folder.IN_COLOR)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,10 +16,10 @@ from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given, Hint
 from recolor_fast.artefact.hints import checked as checked_hints
 from recolor_fast.coloring import folder, palette
-from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, look, made, plan_of
+from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, made, plan_of
 from recolor_fast.coloring.destinations import check, meant, shared_folder
 from recolor_fast.machine.errors import UserError
-from recolor_fast.photographs import claims, encoders, images, libraries, pictures, provenance, walk
+from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, walk
 from recolor_fast.photographs.tones import judged
 
 
@@ -62,7 +63,8 @@ class Colorizer:
         self.artefact = self._load(count(threads))
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
-        return type(self), (self.path, self.provider, self.threads, *look(self.settings))
+        looked = (getattr(self.settings, one.name) for one in fields(chroma.Look))
+        return type(self), (self.path, self.provider, self.threads, *looked)
 
     @overload
     def __call__(self, image: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray: ...
@@ -116,14 +118,14 @@ class Colorizer:
         return self._load(count(self.threads), "hints")
 
     def _colored(self, gray: np.ndarray, tone: np.ndarray | None, hints: Sequence[Hint]) -> np.ndarray:
-        return colorize(self._following if hints else self.artefact, gray, look(self.settings), tone, hints)
+        return colorize(self._following if hints else self.artefact, gray, self.settings, tone, hints)
 
     def _array(self, image: np.ndarray, hints: Sequence[Hint], alpha: np.ndarray | None = None) -> np.ndarray:
         gray = _gray(image)
-        return self._colored(gray, judged(image, alpha)[1] if look(self.settings).takes_tone else None, hints)
+        return self._colored(gray, judged(image, alpha)[1] if self.settings.takes_tone else None, hints)
 
     def _read(self, data: bytes) -> pictures.Picture:
-        return pictures.read(data, judge=look(self.settings).takes_tone)
+        return pictures.read(data, judge=self.settings.takes_tone)
 
     def _image(self, image: Image.Image, hints: Sequence[Hint]) -> Image.Image:
         pixels, alpha = pictures.of_image(image)
@@ -138,9 +140,9 @@ class Colorizer:
         artefact = self._following if hints else self.artefact
         picture = self._read(data)
         format = picture.format if picture.format in encoders.WRITABLE else "PNG"
-        settings = self.settings._replace(color="recolor")
-        writing = pictures.Writing(look=look(settings), made=provenance.written(made(artefact, settings), format))
-        return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, writing)[0]
+        settings = replace(self.settings, color="recolor")
+        made_by = provenance.written(made(artefact, settings), format)
+        return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, settings, made_by)[0]
 
     def folder(
         self,
@@ -155,7 +157,7 @@ class Colorizer:
         `Settings`; a wrong name is a TypeError. Raises UserError, a ValueError, for what cannot be used together,
         OSError where nothing can be read.
         """
-        chosen = checked(self.settings._replace(**settings)) if settings else self.settings
+        chosen = checked(replace(self.settings, **settings)) if settings else self.settings
         several = [input] if isinstance(input, str | Path) else input
         inputs = [os.fspath(one) for one in several]
         target = None if output is None else meant(inputs, os.fspath(output))
@@ -218,7 +220,7 @@ def checked(settings: Settings) -> Settings:
     if settings.color == "copy" and settings.metadata == "drop":
         raise UserError("color copy with metadata drop: copies are whole, with their metadata; give one of the two")
     globs(settings)
-    return settings._replace(format=format)
+    return replace(settings, format=format)
 
 
 def jobs_of(

@@ -5,6 +5,7 @@ import os
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -99,18 +100,37 @@ class Job(NamedTuple):
     """Name by which several runs into one folder claim it, or its sequence."""
 
 
-class Plan(NamedTuple):
-    """How files become jobs."""
+@dataclass(frozen=True)
+class Handling:
+    """What becomes of files and what they are written as."""
 
     format: str = ""
-    """Format to write everything in; empty: each file's own."""
+    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
+    file of another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own; TIFF of a camera's raw
+    file, PNG of others that are not written."""
     overwrite: bool = False
+    """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
+    same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
     in_place: bool = False
-    temporal: bool = False
-    max_pixels: int = images.MAX_PIXELS
+    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
+    second run changes nothing; so are links. New files keep owner, mode, access list and extended attributes. What
+    cannot be written back whole (GIF, several frames, a video behind the picture, a file of several names) fails,
+    named."""
     keep_times: bool = False
+    """Give outputs the times of their inputs: last read, last written."""
     pages: Literal["first", "all"] = "first"
-    made: provenance.Made = {}  # noqa: RUF012 - replaced, never changed
+    """Of a TIFF of several pages: color the first alone, as a note then says, or all, written as a TIFF of as many."""
+    temporal: bool = False
+    """The images of a folder are frames of a film, in natural order: steady their colors."""
+    max_pixels: int = images.MAX_PIXELS
+    """Larger pictures fail, pixels in all."""
+
+
+@dataclass(frozen=True)
+class Plan(Handling):
+    """How files become jobs."""
+
+    made: provenance.Made = field(default_factory=dict)
     """What makes the outputs, but for their format."""
     hints: Given | None = None
     """Colors given at some places, by photograph."""

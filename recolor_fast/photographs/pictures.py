@@ -8,6 +8,7 @@ never RGB on the way: its Y samples are those of the new file.
 import io
 import math
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -67,18 +68,17 @@ class Picture(NamedTuple):
     """A toned print's, see photographs.tones; None where `read` was not asked or colors were painted."""
 
 
-class Writing(NamedTuple):
+@dataclass(frozen=True)
+class Writing(chroma.Look):
     """How pictures are written."""
 
     quality: int = 95
-    """Of JPEG, WebP, AVIF, HEIF and JXL, 1..100; others lose nothing. With `lossless_luma` it is the chroma's."""
+    """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
     metadata: Literal["keep", "drop"] = "keep"
-    """EXIF, XMP, IPTC, comments, resolution and text of the input, or none of these."""
+    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
+    hidden list in its folder does where they cannot."""
     lossless_luma: bool = False
-    """JPEG of a gray JPEG: its coefficients become the luma's, bit for bit, instead of being decoded and encoded."""
-    look: chroma.Look = chroma.Look()
-    made: provenance.Made | None = None
-    """What the file shall say made it, where `metadata` are kept; None: nothing."""
+    """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
 
 
 AS_USUAL = Writing()
@@ -276,16 +276,21 @@ def _is_lossless_webp(data: bytes) -> bool:
 
 
 def encode(
-    picture: Picture, cbcr: np.ndarray, format: str, writing: Writing = AS_USUAL
+    picture: Picture,
+    cbcr: np.ndarray,
+    format: str,
+    writing: Writing = AS_USUAL,
+    made: provenance.Made | None = None,
 ) -> tuple[bytes, tuple[str, ...]]:
     """A picture with chroma, uint8 (2,h,w) of any size, as the bytes of a file, and notes on what a user should know.
 
-    `format` is a key of encoders.WRITABLE. Luminance is kept: in a JPEG as the Y samples, before its own loss, in other
-    formats within 1 level. Raises ValueError for another format or for sizes the format cannot hold.
+    The file says what `made` it where its metadata are kept. `format` is a key of encoders.WRITABLE. Luminance is kept:
+    in a JPEG as the Y samples, before its own loss, in other formats within 1 level. Raises ValueError for another
+    format or for sizes the format cannot hold.
     """
     if format not in encoders.WRITABLE:
         raise ValueError(f"format {format}: expected one of {', '.join(encoders.WRITABLE)}")
-    data, notes = _encoded(picture, cbcr, format, writing)
+    data, notes = _encoded(picture, cbcr, format, writing, made if writing.metadata == "keep" else None)
     return data, notes + _lost(picture, data, format, writing)
 
 
@@ -302,17 +307,19 @@ def _lost(picture: Picture, data: bytes, format: str, writing: Writing) -> tuple
     )
 
 
-def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) -> tuple[bytes, tuple[str, ...]]:
+def _encoded(
+    picture: Picture, cbcr: np.ndarray, format: str, writing: Writing, made: provenance.Made | None
+) -> tuple[bytes, tuple[str, ...]]:
     height, width = picture.gray.shape
     notes: tuple[str, ...] = ()
     if writing.lossless_luma:
         try:
-            return _lossless(picture, cbcr, format, writing)
+            return _lossless(picture, cbcr, format, writing, made)
         except ValueError as error:
             notes = (f"luma encoded anew: {error}",)
     kept = _kept(picture, writing)
     found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
-    found = _saying(found, writing, format)
+    found = _saying(found, made, format)
     gray, alpha = picture.gray, picture.alpha
     most = encoders.BITS.get(format, 8)
     if gray.dtype != np.uint8 and picture.bits > most:
@@ -324,9 +331,9 @@ def _encoded(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) 
     elif alpha is not None and format in ("AVIF", "HEIF"):
         notes += (f"{LOSS}transparency is kept about, {format} writes it with a loss",)
     if format == "JPEG":
-        data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing.look, picture.tone), writing.quality)
+        data = _yuv(gray, *chroma.subsampled(gray, cbcr, writing, picture.tone), writing.quality)
     else:
-        rgb = chroma.merge(gray, cbcr, writing.look, picture.tone)
+        rgb = chroma.merge(gray, cbcr, writing, picture.tone)
         lossless = {"lossless": True} if picture.lossless and format == picture.format else {}
         given = metadata.settings(found, format) | lossless
         data = encoders.encode(rgb, alpha, format, writing.quality, given, picture.bits)
@@ -355,13 +362,14 @@ def _kept(picture: Picture, writing: Writing) -> Metadata:
     return picture.metadata if writing.metadata == "keep" else Metadata()
 
 
-def _saying(found: Metadata, writing: Writing, format: str) -> Metadata:
-    """The metadata to write, which also say what makes the picture, unless none are to be kept."""
-    made = writing.made if writing.metadata == "keep" else None
+def _saying(found: Metadata, made: provenance.Made | None, format: str) -> Metadata:
+    """The metadata to write, which also say what makes the picture."""
     return provenance.tagged(found, made, format) if made else found
 
 
-def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing) -> tuple[bytes, tuple[str, ...]]:
+def _lossless(
+    picture: Picture, cbcr: np.ndarray, format: str, writing: Writing, made: provenance.Made | None
+) -> tuple[bytes, tuple[str, ...]]:
     """A gray JPEG with chroma scans added. The pixels stay as they lie in the file, and so does the orientation tag.
 
     Raises ValueError saying why that is not possible.
@@ -376,13 +384,13 @@ def _lossless(picture: Picture, cbcr: np.ndarray, format: str, writing: Writing)
     as_stored = np.stack([images.upright(plane, back) for plane in cbcr])
     tables = _chroma_tables(writing.quality)
     files = []
-    for plane in chroma.subsampled(gray, as_stored, writing.look):
+    for plane in chroma.subsampled(gray, as_stored, writing):
         file = io.BytesIO()
         progressive = frame.marker == jpeg.PROGRESSIVE
         Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
         files.append(file.getvalue())
     found = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
-    found = _saying(found, writing, format)
+    found = _saying(found, made, format)
     segments, notes = metadata.segments_of(found)
     return jpeg.join(picture.original, files[0], files[1], segments), notes
 

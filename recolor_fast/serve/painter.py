@@ -6,6 +6,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -224,7 +225,7 @@ class Painter:
         some = next(iter(self.work.models.values())).plain
         painter = some._replace(name=name, sha256=digest)  # of what painted it, no more is said, and it may be gone
         look: dict[str, Any] = dict(photograph.look)
-        settings = EVERY._replace(**look)
+        settings = replace(EVERY, **look)
         given = picture, arrays["cbcr"], painter, settings
         return photograph, await self.work.run(encoded, *given, pixels=_room(photograph), patient=patient)
 

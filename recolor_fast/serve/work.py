@@ -19,7 +19,7 @@ import numpy as np
 
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Hint, draw
-from recolor_fast.coloring.coloring import Settings, count, eight, look, made
+from recolor_fast.coloring.coloring import Settings, count, eight, made
 from recolor_fast.machine import memory
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import encoders, images, opening, pictures, provenance
@@ -389,8 +389,7 @@ def encoded(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artef
     own = picture.format if picture.format in encoders.WRITABLE else encoders.INSTEAD.get(picture.format, "PNG")
     format = settings.format or own
     by = provenance.written(made(artefact, settings), format)
-    writing = pictures.Writing(settings.quality, settings.metadata, settings.lossless_luma, look(settings), by)
-    data, notes = pictures.encode(picture, cbcr, format, writing)
+    data, notes = pictures.encode(picture, cbcr, format, settings, by)
     return Done(data, format, (*picture.notes, *notes))
 
 
@@ -421,7 +420,7 @@ def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, 
     else:
         file.seek(0)
         data = file.read()
-    judge = settings.color == "skip" or look(settings).takes_tone
+    judge = settings.color == "skip" or settings.takes_tone
     return pictures.read(data, most, judge=judge, strict=settings.strict), data
 
 
