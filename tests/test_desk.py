@@ -146,7 +146,7 @@ def test_the_folder_is_for_this_user_alone(desks, state):
 
 def test_a_folder_that_others_may_use_is_refused(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
-    with pytest.raises(UserError, match=r"open: .*open to other users; give a folder of your own with --state"):
+    with pytest.raises(UserError, match=r"open: .*open to other users; give a folder of your own, of mode 700, with"):
         Desks(tmp_path / "open")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="--state"):

@@ -4,12 +4,13 @@ import errno
 import io
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from recolor_fast.artefact import runtime
 from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.photographs import images, pictures, provenance
 from recolor_fast.serve import __main__, work
@@ -28,7 +30,11 @@ from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
 from recolor_fast.serve.desk_routes import folder_of
 from recolor_fast.serve.facts import Photograph
-from tests import photographs, serving
+from tests import artefacts, photographs, serving
+from tests.test_heif import heic
+from tests.test_jxl import encoded as jxl
+from tests.test_pages import scan
+from tests.test_raw import dng, linear
 
 ROOT = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8765"
@@ -176,17 +182,39 @@ def test_the_file_is_byte_for_byte_the_colorizers(client, colorizer):
     assert provenance.of(written)["model"] == "colorizer-hints"
 
 
-@pytest.mark.parametrize("name", ["sepia.png", "deep.tif", "color.jpg"])
-def test_so_are_toned_and_deep_and_color_ones(client, colorizer, name):
-    data = {"sepia.png": sepia(), "deep.tif": deep(), "color.jpg": jpeg(color=True)}[name]
+FILES: dict[str, Callable[[], bytes]] = {
+    "sepia.png": lambda: sepia(),
+    "deep.tif": lambda: deep(),
+    "color.jpg": lambda: jpeg(color=True),
+    "pages.tif": lambda: scan(*(images.gray(photographs.pixels(number)) for number in range(3))),
+    "phone.heic": lambda: heic(photographs.pixels(5)),
+    "small.jxl": lambda: jxl(photographs.pixels(6)),
+    "camera.dng": lambda: dng(linear()),
+    "moving.gif": lambda: gif(),
+}
+NOTES = {
+    "color.jpg": "it came in color; these are a model's colors, not its own",
+    "pages.tif": "first of 3 pictures; the others are not copied",
+    "moving.gif": "first of 2 pictures; the others are not copied",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_so_are_files_of_other_kinds(client, colorizer, name):
+    data = FILES[name]()
     photograph = ready(client, data, name)
     written = part(client, photograph["id"], "file")
     assert written == colorizer(data)
-    assert (photograph["toned"], photograph["in_color"]) == (name == "sepia.png", name == "color.jpg")
-    if name == "deep.tif":
-        assert pictures.read(written).gray.dtype == np.uint16
-    if name == "color.jpg":
-        assert photograph["notes"] == ["it came in color; these are a model's colors, not its own"]
+    assert photograph["toned"] == (name == "sepia.png")
+    assert NOTES.get(name, "") in "; ".join(photograph["notes"])
+    assert pictures.read(written).gray.dtype == (np.uint16 if name in ("deep.tif", "camera.dng") else np.uint8)
+
+
+def gif() -> bytes:
+    file = io.BytesIO()
+    frames = [Image.fromarray(images.gray(photographs.pixels(number))) for number in (7, 8)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
 
 
 def deep() -> bytes:
@@ -345,6 +373,11 @@ def test_all_that_is_ready_comes_as_one_archive(client, colorizer):
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["a.colored.jpg", "A.colored-2.jpg", "a.colored-3.JPG"]
+        for entry in archive.infolist():  # the head of each says its length: programs may unpack while it comes
+            *_, flags, _, _, _, check, length, _, _, _ = struct.unpack_from(
+                "<4s5H3I2H", answer.content, entry.header_offset
+            )
+            assert (flags, check, length) == (0, entry.CRC, entry.file_size)
         assert [archive.read(name) for name in archive.namelist()] == [colorizer(data) for data in datas]
 
 
@@ -450,6 +483,30 @@ def test_another_servers_models_color_what_waits_and_what_was_painted_stays(mode
         assert "not there any more" in put(client, id, 422, hints=[HINT])["detail"]
         changed = put(client, id, hints=[HINT], model="another")
         assert (changed["model"], changed["revision"]) == ("another", 2)
+
+
+def test_a_model_of_another_size_paints_what_it_sees(models, tmp_path):
+    echo = runtime.load(artefacts.echo(tmp_path / "echo.onnx"), "cpu", 1)
+    both = models | {"echo": work.Model(echo, None)}
+    with Server(both, tmp_path / "state") as client:
+        assert client.get("/desk").json()["models"] == [
+            {"name": "recolor_fast", "hints": True},
+            {"name": "echo", "hints": False},
+        ]
+        data = jpeg()
+        id = ready(client, data)["id"]
+        before = part(client, id, "chroma")
+        photograph = put(client, id, model="echo")
+        assert (photograph["model"], photograph["size"], photograph["revision"]) == ("echo", 64, 2)
+        seen = images.source(pictures.read(data).gray, echo.options)
+        assert part(client, id, "chroma") == 2 * seen.tobytes()
+        says = "model echo: it follows no colors that one chooses; choose a model that does"
+        assert put(client, id, 422, hints=[HINT])["detail"] == says
+        assert client.get(f"/desk/photographs/{id}/palette", params={"x": 1, "y": 1}).json()["detail"] == says
+        assert put(client, id, hints=[HINT], model="recolor_fast")["hints"] == [HINT]
+        assert put(client, id, 422, model="echo")["detail"] == says
+        put(client, id, hints=[])
+        assert part(client, id, "chroma") == before
 
 
 def test_a_desk_has_room_for_so_many(models, tmp_path):

@@ -80,10 +80,11 @@ class Colorizer:
         An array, uint8 or uint16 (H,W) gray or (H,W,3) RGB, gives RGB (H,W,3) of the same type. A Pillow image of any
         mode gives one of equal size, RGB or, with transparency, RGBA, 8 bits and sRGB, with the same `info`. A path
         gives the file's picture, upright, as such an image. The bytes of a file give those of a colored file as
-        `folder` writes them: the same format, or PNG where that is not written, with metadata. `hints` are colors at
-        some places of the upright picture, Hints or dictionaries of their fields; the package's own model that follows
-        them then takes the place of its other one. Raises ValueError for other arguments, images.UnreadableImage, which
-        is one, for what is no picture, and OSError for a path that cannot be read.
+        `folder` writes them: the same format, or what is written in its place (TIFF of a camera's raw file, PNG of
+        others), with metadata. `hints` are colors at some places of the upright picture, Hints or dictionaries of their
+        fields; the package's own model that follows them then takes the place of its other one. Raises ValueError for
+        other arguments, images.UnreadableImage, which is one, for what is no picture, and OSError for a path that
+        cannot be read.
         """
         given = checked_hints(hints)
         if isinstance(image, np.ndarray):
@@ -139,7 +140,7 @@ class Colorizer:
     def _file(self, data: bytes, hints: Sequence[Hint]) -> bytes:
         artefact = self._following if hints else self.artefact
         picture = self._read(data)
-        format = picture.format if picture.format in encoders.WRITABLE else "PNG"
+        format = encoders.own(picture.format)
         settings = replace(self.settings, color="recolor")
         made_by = provenance.written(made(artefact, settings), format)
         return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, settings, made_by)[0]

@@ -285,7 +285,7 @@ def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path
         return target, FORMATS[target.suffix.lower()]
     if not format:  # reading it will fail and say why
         return target, format
-    new = wanted or (format if format in encoders.WRITABLE else encoders.INSTEAD.get(format, "PNG"))
+    new = wanted or encoders.own(format)
     return (target, new) if new == format or named else (target.with_name(target.name + encoders.WRITABLE[new]), new)
 
 

@@ -37,6 +37,11 @@ OPENCV: dict[str, list[int]] = {  # what OpenCV writes, and how: Pillow holds no
 }
 
 
+def own(format: str) -> str:
+    """The key of WRITABLE that a picture from a file of a format is written in, unless another one is asked for."""
+    return format if format in WRITABLE else INSTEAD.get(format, "PNG")
+
+
 def encode(
     rgb: np.ndarray,
     alpha: np.ndarray | None,

@@ -364,7 +364,7 @@ def _opened(state: Path) -> BinaryIO:
         return _locked(state / "desks.lock")
     except OSError as error:
         why = error.strerror or str(error)
-        raise UserError(f"state folder {state}: {why}; give a folder of your own with --state") from error
+        raise UserError(f"state folder {state}: {why}; give a folder of your own, of mode 700, with --state") from error
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -386,8 +386,7 @@ def encoded(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artef
 
     ValueError for a format that cannot hold it.
     """
-    own = picture.format if picture.format in encoders.WRITABLE else encoders.INSTEAD.get(picture.format, "PNG")
-    format = settings.format or own
+    format = settings.format or encoders.own(picture.format)
     by = provenance.written(made(artefact, settings), format)
     data, notes = pictures.encode(picture, cbcr, format, settings, by)
     return Done(data, format, (*picture.notes, *notes))

@@ -13,22 +13,27 @@ from recolor_fast.serve.painter import NotReady, Painter
 LEFT_OUT = "left-out.txt"
 
 
-class _Sent(io.RawIOBase):
-    """A file that is only written to, and what was written since one asked last."""
+class _Sent(io.BytesIO):
+    """A file of which all that is written is taken away, piece by piece. A zip's writer goes back no further than to
+    the head of an entry, which then says the entry's length: not every program finds one that only follows it."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        super().__init__()
+        self._before = 0
 
-    def writable(self) -> bool:
-        return True
+    def tell(self) -> int:
+        return self._before + super().tell()
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._parts.append(bytes(data))
-        return len(data)
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        assert place >= self._before
+        return self._before + super().seek(place - self._before)
 
     def taken(self) -> bytes:
-        data = b"".join(self._parts)
-        self._parts.clear()
+        data = self.getvalue()
+        self._before += len(data)
+        super().seek(0)
+        self.truncate()
         return data
 
 
