@@ -435,9 +435,9 @@ def test_the_cookie_is_for_the_server_alone(client):
 def test_what_nobody_could_find_again_is_not_taken(client, tmp_path):
     client.cookies.clear()
     answer = client.post("/desk/photographs", content=jpeg())
-    assert (answer.status_code, "GET /desk gives one" in answer.text) == (403, True)
+    assert (answer.status_code, "GET /desk gives one" in answer.text) == (428, True)
     client.cookies.set("desk", "x")
-    assert client.post("/desk/photographs", content=jpeg()).status_code == 403
+    assert client.post("/desk/photographs", content=jpeg()).status_code == 428
     assert [*(tmp_path / "state" / "desks").iterdir()] == []
 
 
@@ -589,6 +589,24 @@ def test_photographs_are_colored_in_the_order_they_came(models, tmp_path):
         ids = [add(client, jpeg(seed))["id"] for seed in range(6)]
         assert [done(client, id)["status"] for id in ids] == ["ready"] * 6
     assert begun == ids
+
+
+def test_a_choice_made_before_its_turn_counts(models, tmp_path, monkeypatch):
+    """It has been taken, but somebody else's change comes first."""
+    server = Server(models | {"another": models["recolor_fast"]}, tmp_path)
+    taken = server.desks.take
+
+    def take():
+        found = taken()
+        if found:
+            server.desks.change(found[0], found[1].id, model="another", look={"warmth": 0.5})
+        return found
+
+    server.desks.take = take
+    with server as client:
+        client.get("/desk")
+        photograph = ready(client, jpeg())
+        assert (photograph["model"], photograph["look"]["warmth"], photograph["notes"]) == ("another", 0.5, [])
 
 
 def test_what_is_removed_while_it_is_worked_on_stays_removed(models, tmp_path, monkeypatch):

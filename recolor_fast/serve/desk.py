@@ -134,11 +134,11 @@ class Desks:
                 raise NoRoom(f"a desk holds {self.limits.photographs} photographs; remove some")
             self._room(key, 0)
             try:
-                file = open(self.folder / key / f".{uuid.uuid4().hex}.part", "xb", opener=_private)  # noqa: SIM115 - Arriving closes it
+                arriving = Arriving(self, key, self.folder / key / f".{uuid.uuid4().hex}.part")
             except OSError as error:
                 raise _told(error) from error
             self._arriving[key] += 1
-        return Arriving(self, key, file)
+        return arriving
 
     def change(self, key: str, id: str, lasting: bool = True, **changes: Any) -> Photograph:
         """A photograph with other facts. Where these cannot be written that is an error, and nothing is changed, unless
@@ -195,10 +195,11 @@ class Desks:
     def remove(self, key: str, id: str) -> None:
         """Remove a photograph, from the disk too."""
         with self._lock:
-            revision = self.get(key, id).revision
-            for end in ("json", "original", f"{revision}.npz"):  # without its facts it is not there
-                self._path(key, id, end).unlink(missing_ok=True)
+            self.get(key, id)
+            self._path(key, id, "json").unlink(missing_ok=True)  # first: without its facts it is not there
             del self._desks[key][id]
+            for path in (self.folder / key).glob(f"{id}.*"):
+                path.unlink()
 
     def clear(self, key: str) -> None:
         """Remove a desk with all that is on it, from the disk too."""
@@ -283,9 +284,9 @@ class Desks:
 class Arriving:
     """A photograph whose bytes are coming: a file that `keep` gives to its desk and `close`, otherwise, removes."""
 
-    def __init__(self, desks: Desks, key: str, file: Any) -> None:
-        self._desks, self._key, self._file = desks, key, file
-        self.path = Path(file.name)
+    def __init__(self, desks: Desks, key: str, path: Path) -> None:
+        self._desks, self._key, self.path = desks, key, path
+        self._file = open(path, "xb", opener=_private)  # noqa: SIM115 - until `close`
         self.size = 0
         """Bytes that have come."""
 

@@ -40,6 +40,7 @@ COMMON: Responses = {status: RESPONSES[status] for status in (400, 401, 403, 408
 NONE: Responses = {404: problem("No such photograph on this desk.")}
 PAINTED: Responses = COMMON | NONE | {409: problem("The photograph is not colored, or not yet, and why.")}
 WORKED: Responses = PAINTED | {status: RESPONSES[status] for status in (415, 429, 503)}
+NO_COOKIE: Responses = {428: problem("There is no cookie, by which photographs are found again.")}
 NO_ROOM: Responses = {507: problem("No room on the desk, for another desk or on the disk.")}
 BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "image/*"), binary)}
 
@@ -180,7 +181,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
     @routes.post(
         "/photographs",
         status_code=201,
-        responses=COMMON | NONE | NO_ROOM | {status: RESPONSES[status] for status in (415, 429)},
+        responses=COMMON | NONE | NO_ROOM | NO_COOKIE | {status: RESPONSES[status] for status in (415, 429)},
         openapi_extra={"requestBody": BODY},
     )
     async def add(
@@ -191,7 +192,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
     ) -> Shown:
         """Put a photograph, the body, on the desk; it is colored when its turn comes."""
         if not GIVEN.fullmatch(cookie):
-            raise HTTPException(403, "there is no cookie, by which photographs are found again: GET /desk gives one")
+            raise HTTPException(428, "there is no cookie, by which photographs are found again: GET /desk gives one")
         if model and model not in work.models:
             raise HTTPException(422, f"model {model!r}: expected one of {', '.join(work.models)}")
         with told():

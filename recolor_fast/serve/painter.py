@@ -19,7 +19,7 @@ from recolor_fast.coloring.coloring import count, eight
 from recolor_fast.photographs import images, pictures
 from recolor_fast.serve.desk import Desks, Gone, NoRoom
 from recolor_fast.serve.facts import Photograph
-from recolor_fast.serve.work import EVERY, Done, Model, Seen, Work, encoded
+from recolor_fast.serve.work import EVERY, Done, Model, Seen, Stopping, Work, encoded
 
 KEPT = 64 * 2**20  # bytes of pictures that were read last, to be shown and written again
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # a third larger than usual, in a fraction of the time
@@ -74,6 +74,8 @@ class Painter:
                 continue
             try:
                 await self._color(*taken)
+            except Stopping:
+                return self._again(*taken)
             except asyncio.CancelledError:
                 self._again(*taken)
                 raise
@@ -88,10 +90,12 @@ class Painter:
         """Color a photograph; it is ready or failed then."""
         try:
             async with self._turn(photograph.id):
-                await self._paint_first(key, photograph)
+                await self._paint_first(key, self.desks.get(key, photograph.id))  # its model may be another one by now
             return
         except Gone:
             return
+        except Stopping:
+            raise
         except (images.UnreadableImage, BadHints, RuntimeError, NoRoom) as error:
             reason = str(error)
         except MemoryError:
@@ -117,7 +121,7 @@ class Painter:
         if picture.is_color:
             notes.append(IN_COLOR)
         height, width = picture.gray.shape
-        of_picture = {
+        found = {
             "width": width,
             "height": height,
             "notes": tuple(notes),
@@ -126,26 +130,25 @@ class Painter:
         }
         tone = np.empty((2, 0), np.float32) if picture.tone is None else picture.tone.astype(np.float32)
         del picture
-        hints = self.desks.get(key, photograph.id).hints
-        await self._paint(key, photograph.id, name, seen, hints, (width, height), tone, of_picture, patient=True)
+        await self._paint(key, photograph._replace(**found), name, photograph.hints, seen, tone, found, patient=True)
 
     async def _paint(
         self,
         key: str,
-        id: str,
+        photograph: Photograph,
         name: str,
-        seen: Prepared,
         hints: Sequence[Hint],
-        sides: tuple[int, int],
+        seen: Prepared,
         tone: np.ndarray,
         changes: Mapping[str, Any],
         patient: bool = False,
     ) -> Photograph:
-        """A photograph of these sides, width and height, painted by a model as hints say. Raises BadHints."""
+        """A photograph painted by a model of this name as hints say, with other changes. Raises BadHints."""
         model = self.work.models[name]
         try:
             artefact = _following(model) if hints else model.plain
-            planes = draw(hints, *sides, artefact.options.size) if hints else None
+            size = artefact.options.size
+            planes = draw(hints, photograph.width, photograph.height, size) if hints else None
         except ValueError as error:
             raise BadHints(str(error)) from error
         cbcr = await self.work.paint(Seen(artefact, seen.source, planes), patient)
@@ -157,7 +160,7 @@ class Painter:
             "painter": (artefact.name, artefact.sha256),
             "prepared": _how(model),
         }
-        return await asyncio.to_thread(self.desks.paint, key, id, arrays, **facts, **changes)
+        return await asyncio.to_thread(self.desks.paint, key, photograph.id, arrays, **facts, **changes)
 
     # --- what visitors ask ---
 
@@ -191,8 +194,7 @@ class Painter:
             if wanted not in self.work.models:
                 raise ValueError(f"model {wanted}: it is not there any more; choose another one")
             seen = await self._seen(key, photograph, arrays, wanted)
-            sides = photograph.width, photograph.height
-            return await self._paint(key, id, wanted, seen, given, sides, arrays["tone"], changes)
+            return await self._paint(key, photograph, wanted, given, seen, arrays["tone"], changes)
 
     async def palette(self, key: str, id: str, x: float, y: float) -> list[str]:
         """Colors, #rrggbb, for a place of a photograph, the most plausible first. ValueError for a place outside or a
