@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -230,6 +232,46 @@ def test_limits_of_number_and_size(state):
         put(desks, key="c" * 64)
     assert len(desks.photographs(KEY)) == 2
     desks.close()
+
+
+def test_all_desks_together_have_a_limit(state):
+    desks = Desks(state, Limits(all_bytes=2**30))
+    put(desks, b"x")
+    desks.change(KEY, desks.photographs(KEY)[0].id, bytes=2**30 - 10)
+    put(desks, b"x" * 10, key=OTHER)
+    with pytest.raises(NoRoom, match="the server holds 1 GiB of photographs, and no more"):
+        put(desks, b"x", key=OTHER)
+    desks.close()
+
+
+def test_many_threads_leave_a_desk_whole(state):
+    """They add, paint and remove, and one clears the desk now and then: memory and disk agree at the end."""
+    desks = Desks(state)
+
+    def visit(number: int) -> None:
+        chance = random.Random(number)
+        for turn in range(15):
+            with suppress(Gone):  # the desk was cleared
+                photograph = put(desks, bytes([number]) * 100)
+                for _ in range(chance.randrange(3)):
+                    desks.paint(KEY, photograph.id, {"cbcr": np.full((2, 4, 4), number, np.uint8)})
+                if chance.random() < 0.3:
+                    desks.remove(KEY, photograph.id)
+            if number == 0 and turn == 8:
+                desks.clear(KEY)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(visit, range(6)))
+    listed = desks.photographs(KEY)
+    expected = {f"{one.id}.{end}" for one in listed for end in ("json", "original")}
+    expected |= {f"{one.id}.{one.revision}.npz" for one in listed if one.revision}
+    assert files_of(state) == expected
+    again = opened_again(desks, state)
+    assert again.photographs(KEY) == listed
+    for one in listed:
+        number = again.original(KEY, one.id)[0]
+        assert not one.revision or {*again.painted(KEY, one.id)[1]["cbcr"].flat} == {number}
+    again.close()
 
 
 def test_old_desks_make_room_and_are_cleared_at_the_start(desks, state):

@@ -44,9 +44,11 @@ class Limits(NamedTuple):
     photographs: int = 500
     """On a desk."""
     desk_bytes: int = 10 * 2**30
-    """Of the files on a desk."""
+    """Of the files that came to a desk."""
     desks: int = 50
     """In all."""
+    all_bytes: int = 100 * 2**30
+    """Of the files that came to all desks."""
     days: int = 90
     """After a desk's last visit it is cleared, when the server starts or there is no room for another desk."""
     spare: int = 2**28
@@ -241,8 +243,10 @@ class Desks:
 
     def _room(self, key: str, size: int) -> None:
         """Raises NoRoom where a desk or the disk has no room for so many bytes more."""
-        if sum(one.bytes for one in self._desks[key].values()) + size > self.limits.desk_bytes:
+        if _size(self._desks[key]) + size > self.limits.desk_bytes:
             raise NoRoom(f"a desk holds {self.limits.desk_bytes / 2**30:.3g} GiB; remove some photographs")
+        if sum(map(_size, self._desks.values())) + size > self.limits.all_bytes:
+            raise NoRoom(f"the server holds {self.limits.all_bytes / 2**30:.3g} GiB of photographs, and no more")
         if shutil.disk_usage(self.folder).free < self.limits.spare:
             raise NoRoom("the server's disk is full")
 
@@ -326,6 +330,11 @@ class Arriving:
             self.path.unlink(missing_ok=True)
             with self._desks._lock:
                 self._desks._arriving[self._key] -= 1
+
+
+def _size(desk: Mapping[str, Photograph]) -> int:
+    """Bytes of the files that came to a desk."""
+    return sum(photograph.bytes for photograph in desk.values())
 
 
 def _left(path: Path, desk: Mapping[str, Photograph]) -> bool:
