@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
-    given = None if arguments.hints is None else Given(read_hints(arguments.hints))
+    by_name = None if arguments.hints is None else Given(read_hints(arguments.hints))
     inputs, output = parted(paths, settings.in_place)
     if arguments.sheet:
         sheet.check(arguments.sheet, tuple(inputs), output, settings.overwrite, arguments.watch)
@@ -114,7 +114,7 @@ def _run(arguments: Arguments) -> int:
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
     begun: claims.Claims | None = None
-    found: Iterable[walk.Found]
+    files: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
     if "-" in paths:
@@ -128,18 +128,18 @@ def _run(arguments: Arguments) -> int:
         if arguments.watch:
 
             def glance() -> list[walk.Found]:
-                found = list(walk.find(inputs, output, globs(settings)))
+                files = list(walk.find(inputs, output, globs(settings)))
                 protected.clear()
-                protected.update(walk.identities(found))
-                return found
+                protected.update(walk.identities(files))
+                return files
 
-            found = walk.watch(glance, enough, again=begun.missed)
+            files = walk.watch(glance, enough, again=begun.missed)
         else:
-            found = list(walk.find(inputs, output, globs(settings)))
-            protected, total = walk.identities(found), len(found)
-        jobs = jobs_of(found, output, settings, protected, begun)
+            files = list(walk.find(inputs, output, globs(settings)))
+            protected, total = walk.identities(files), len(files)
+        jobs = jobs_of(files, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
-    if given is not None:
+    if by_name is not None:
         require_hints(artefact)
     unused: dict[str, str] = {}  # where there are hints: why a photograph was not colored
     if output == "-" and settings.color == "skip":
@@ -152,18 +152,18 @@ def _run(arguments: Arguments) -> int:
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
         records = stack.enter_context(
-            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, given=given, **ends))
+            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, hints=by_name, **ends))
         )
         for record in records:
             bar.update()
             tally.add(record)
             if shown:
                 shown.add(record)
-            if given is not None and record.status != "ok":
+            if by_name is not None and record.status != "ok":
                 unused[record.input] = record.reason
             if arguments.json:
                 print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
-    if given is not None and (left := given.left()):
+    if by_name is not None and (left := by_name.left()):
         why = (f"{name} ({_reason(name, unused)})" for name in left[:5])
         say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")
     wanting = bool(shown and not _write(shown, _called(arguments, artefact), settings))

@@ -122,11 +122,11 @@ def evaluate(arguments: Arguments) -> Path:
     asked = [one.judge for one in judged.values() if one.judge]
     told = protocol(arguments, chosen, systems, judged, device)  # now: the commit may be another one when this is done
     columns = combine(measure(chosen, systems, asked, arguments.size, device), true_classes(chosen))
-    found = summarize(columns, systems, judged, arguments.seed)
-    results = Results(told, caption(told), columns, found)
+    summary = summarize(columns, systems, judged, arguments.seed)
+    results = Results(told, caption(told), columns, summary)
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    written = {"protocol": told, "systems": found}
+    written = {"protocol": told, "systems": summary}
     write_text(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
     write_text(out / "per_photograph.csv", per_photograph(chosen, columns))
     write_text(out / "tables.md", tables(results, systems))

@@ -48,15 +48,15 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
             "device cuda: torch sees no CUDA device here; use --device cpu, or check driver and torch build"
         )
     moved = f"if the photographs of {resumed} have moved, --data FOLDER says where they are"
-    found = data(options.data, advice=moved if resumed else sources.EXPECTED)
-    if found in AUTO_SPLIT:
-        per_class, val_per_class = AUTO_SPLIT[found]
+    photographs = data(options.data, advice=moved if resumed else sources.EXPECTED)
+    if photographs in AUTO_SPLIT:
+        per_class, val_per_class = AUTO_SPLIT[photographs]
         per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
-    elif found != "sample":
-        found = str(Path(found).resolve())
+    elif photographs != "sample":
+        photographs = str(Path(photographs).resolve())
     start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
-    options = _fastest(replace(options, device=device, data=found, start=start), torch.device(device))
+    options = _fastest(replace(options, device=device, data=photographs, start=start), torch.device(device))
     options = lpips(options)
     check_features(options)
     return replace(options, threads=threads(options.threads, device))
@@ -104,14 +104,14 @@ def in_stored_pieces(options: Whole, stored: Options) -> Whole:
     return replace(options, micro_batch=stored.micro_batch, cuda_graph="off")
 
 
-def data(given: str, option: str = "data", advice: str = sources.EXPECTED) -> str:
+def data(value: str, option: str = "data", advice: str = sources.EXPECTED) -> str:
     """The value of `data` with "auto" replaced by what is there, "imagenette" or "sample".
 
     Imagenette is taken where it is cached or its server answers; nothing is downloaded here. Where it is not, one line
     on stderr says so. Other values are returned as they are. Raises UserError for a folder that does not exist, with
     the name of the `option` that it was given by and the `advice`.
     """
-    if given == "auto":
+    if value == "auto":
         if sources.cached() or reachable(sources.ARCHIVE.url):
             return "imagenette"
         print(
@@ -121,8 +121,8 @@ def data(given: str, option: str = "data", advice: str = sources.EXPECTED) -> st
             file=sys.stderr,
         )
         return "sample"
-    sources.check(given, option, advice)
-    return given
+    sources.check(value, option, advice)
+    return value
 
 
 def fastest(options: Whole, device: torch.device) -> Whole:
@@ -183,19 +183,19 @@ def lpips(options: Whole, probe: Callable[[str, str], str] = missing) -> Whole:
             f"lpips {options.lpips}: expected one LPIPS term among the terms {options.terms}, found {len(ours)}; "
             "choose a preset with LPIPS, or give its weight: --terms l1 100 lpips_alex 50"
         )
-    wanted = ours[0] if options.lpips == "auto" else options.lpips
-    file = lpips_file(wanted, options)
-    reason = probe(wanted, file)
-    if reason and (options.lpips != "auto" or file or wanted == FALLBACK):
-        raise UserError(f"lpips {wanted}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
+    chosen = ours[0] if options.lpips == "auto" else options.lpips
+    file = lpips_file(chosen, options)
+    reason = probe(chosen, file)
+    if reason and (options.lpips != "auto" or file or chosen == FALLBACK):
+        raise UserError(f"lpips {chosen}: {reason}; give the backbone's state_dict with --lpips-weights FILE")
     if reason:
         advice = 'see "What may be missing" in docs/training.md'
-        print(f"warning: no weights of {wanted} here: {FALLBACK} takes its place; {advice}", file=sys.stderr)
-        wanted = FALLBACK
+        print(f"warning: no weights of {chosen} here: {FALLBACK} takes its place; {advice}", file=sys.stderr)
+        chosen = FALLBACK
     if file == "random":
-        _warn_random(wanted)
-    terms = tuple((wanted if name in LPIPS else name, weight) for name, weight in options.terms)
-    return replace(options, lpips=wanted, terms=terms)
+        _warn_random(chosen)
+    terms = tuple((chosen if name in LPIPS else name, weight) for name, weight in options.terms)
+    return replace(options, lpips=chosen, terms=terms)
 
 
 def check_features(options: System, probe: Callable[[str, str], str] = missing) -> None:

@@ -63,7 +63,7 @@ def test_what_a_user_names_is_looked_at_whatever_it_is_called(tmp_path: Path) ->
     source = make(tmp_path / ".hidden" / "@eaDir", "a.jpg", "sub/b.jpg", "._a.jpg")
     assert kept(source) == {"a.jpg", "sub/b.jpg"}
     (one,) = walk.find([str(source / "._a.jpg")], str(tmp_path / "out"))
-    assert (one.given, one.left) == (True, "")
+    assert (one.source_named, one.left) == (True, "")
 
 
 def test_include_and_exclude(tmp_path: Path) -> None:

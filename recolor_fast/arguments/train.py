@@ -129,8 +129,8 @@ def _fits(name: str, value: Any, like: Any) -> bool:
 
 def options(early: argparse.Namespace, default: Command) -> Command:
     """The options of a command line. SystemExit for --help and unknown words, UserError for values of no use."""
-    given: Any = tyro.cli(_grouped(default), args=early.rest, prog=starting.usage(PROG), description=HELP)
-    return Command(**{name: value for group in vars(given).values() for name, value in vars(group).items()})
+    answers: Any = tyro.cli(_grouped(default), args=early.rest, prog=starting.usage(PROG), description=HELP)
+    return Command(**{name: value for group in vars(answers).values() for name, value in vars(group).items()})
 
 
 def _grouped(default: Command) -> type:
@@ -149,11 +149,11 @@ def _grouped(default: Command) -> type:
 
 def groups() -> dict[str, list[str]]:
     """The options as --help shows them: each once, by the title of its box."""
-    found = {"often used": OFTEN}
+    boxes = {"often used": OFTEN}
     for title, part in PARTS.items():
-        before = {name for names in found.values() for name in names}
-        found[title] = [each.name for each in fields(part) if each.name not in before]
-    return found
+        before = {name for names in boxes.values() for name in names}
+        boxes[title] = [each.name for each in fields(part) if each.name not in before]
+    return boxes
 
 
 def _texts() -> dict[str, str]:

@@ -18,12 +18,12 @@ from recolor_fast.machine.files import NotPrivate, private_folder
 def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
     """The TensorRT library that onnxruntime's provider, given as bytes, links to, its major version, and the pip
     requirement that has it. Raises NoProvider."""
-    found = re.search(rb"libnvinfer\.so\.(\d+)|nvinfer_(\d+)\.dll", provider)
-    if not found:
+    match = re.search(rb"libnvinfer\.so\.(\d+)|nvinfer_(\d+)\.dll", provider)
+    if not match:
         raise NoProvider("tensorrt", "onnxruntime's provider links to no TensorRT known here", "use provider cuda")
-    major = int(found.group(1) or found.group(2))
+    major = int(match.group(1) or match.group(2))
     cuda = str(getattr(ort(), "cuda_version", "") or "13").split(".")[0]
-    return found.group().decode(), major, f"tensorrt-cu{cuda}>={major},<{major + 1}"
+    return match.group().decode(), major, f"tensorrt-cu{cuda}>={major},<{major + 1}"
 
 
 def profiles(

@@ -76,8 +76,8 @@ class Hints(Chroma):
         """missing (N,3,S,S): what two channels lack where the mask, the third, is 1; gray (N,1,S,S), 0..255 -> what to
         add to them, (N,2,S/2,S/2): all of it at the place, less and less around it."""
         half = F.avg_pool2d(missing, 2)
-        given = (half[:, 2:] > 0).to(half.dtype)
-        planes = torch.cat((half[:, :2] / half[:, 2:].clamp_min(0.25), given), 1)
+        hinted = (half[:, 2:] > 0).to(half.dtype)
+        planes = torch.cat((half[:, :2] / half[:, 2:].clamp_min(0.25), hinted), 1)
         side = 2 * self.REACH + 1
         around = torch.eye(side * side).view(side * side, 1, side, side)  # a channel for each neighbor
 

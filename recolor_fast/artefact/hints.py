@@ -73,7 +73,7 @@ def checked(values: Any) -> tuple[Hint, ...]:
     """Hints of one photograph from JSON's [{"x", "y", "color", "radius"}], or from Hints. Raises ValueError."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) > MOST:
         raise UserError(f"hints: expected a list of at most {MOST} hints, each with x, y and color")
-    found = []
+    hints = []
     for value in values:
         fields = value._asdict() if isinstance(value, Hint) else value
         if not isinstance(fields, Mapping) or not {"x", "y", "color"} <= {*fields} <= {*Hint._fields}:
@@ -83,8 +83,8 @@ def checked(values: Any) -> tuple[Hint, ...]:
         if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 2**31 for n in numbers):
             raise UserError(f"hint {str(value)[:80]}: expected x, y and radius as numbers of pixels, 0 or more")
         ab(hint.color if isinstance(hint.color, str) else str(hint.color))
-        found.append(hint)
-    return tuple(found)
+        hints.append(hint)
+    return tuple(hints)
 
 
 def read(path: Path) -> dict[str, tuple[Hint, ...]]:
@@ -93,7 +93,7 @@ def read(path: Path) -> dict[str, tuple[Hint, ...]]:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict):
             raise UserError('expected {"photograph.jpg": [{"x": 10, "y": 20, "color": "#c08040"}]}')
-        return {name: checked(given) for name, given in values.items()}
+        return {name: checked(hints) for name, hints in values.items()}
     except OSError as error:
         raise UserError(f"hints {path}: cannot be read ({error.strerror}); give a JSON file") from error
     except json.JSONDecodeError as error:

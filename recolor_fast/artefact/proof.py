@@ -81,8 +81,8 @@ def view(rgb: np.ndarray, preparation: Preparation, graph: str) -> View:
     places = np.random.default_rng(0).random((HINTS, 2)) * (width, height)
     smooth = cv2.blur(rgb, (max(1, width // 20), max(1, height // 20)))  # a thing's color, not its grain's
     colors = [smooth[int(y), int(x)] for x, y in places]
-    given = [hints.Hint(x, y, f"#{bytes(color).hex()}") for (x, y), color in zip(places.tolist(), colors)]
-    return View((gray, hints.draw(given, width, height, preparation.size)[None]), [luma])
+    drawn = [hints.Hint(x, y, f"#{bytes(color).hex()}") for (x, y), color in zip(places.tolist(), colors)]
+    return View((gray, hints.draw(drawn, width, height, preparation.size)[None]), [luma])
 
 
 def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterator[View]:
@@ -94,11 +94,11 @@ def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterat
             yield view(images.resize(rgb, *(max(1, round(edge * scale)) for edge in rgb.shape[:2])), preparation, graph)
 
 
-def prove(expected: Run, found: Run, graph: str, views: Iterable[View]) -> Proof:
+def prove(expected: Run, actual: Run, graph: str, views: Iterable[View]) -> Proof:
     """Compare two computations of a graph, batches in and batch out. ValueError where there is no picture."""
     largest, means, deltas, errors = 0, [], [], []
     for inputs, lumas in views:
-        outputs = [run(*inputs) for run in (expected, found)]
+        outputs = [run(*inputs) for run in (expected, actual)]
         for place, pair in enumerate(zip(*outputs)):
             levels = np.abs(pair[0].astype(np.int16) - pair[1])
             largest = max(largest, int(levels.max()))

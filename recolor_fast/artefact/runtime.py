@@ -78,15 +78,15 @@ class Artefact(NamedTuple):
         TensorRT takes what BATCHES and SIDES say. RuntimeError with onnxruntime's reason where it fails (out of
         memory, say).
         """
-        *given, (wanted, _, _) = GRAPHS[self.graph]
-        feeds = {given[0][0]: batch}
-        if len(given) > 1:
+        *inputs, (output, _, _) = GRAPHS[self.graph]
+        feeds = {inputs[0][0]: batch}
+        if len(inputs) > 1:
             size = self.options.size
             feeds["hints"] = np.zeros((len(batch), 3, size, size), np.float32) if hints is None else hints
         elif hints is not None:
             raise UserError(f"model {self.name}: its graph {self.graph} follows no hints; export with --graph hints")
         try:
-            return self.session.run([wanted], feeds)[0]
+            return self.session.run([output], feeds)[0]
         except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
             name = OPENVINO if self.provider == OPENVINO else "onnxruntime"
             raise RuntimeError(f"{name} failed: {one_line(error)[:200]}") from error
@@ -205,7 +205,9 @@ def _artefact(session: Any, path: str | Path) -> Artefact:
     try:
         metadata = session.get_modelmeta().custom_metadata_map
         values = [*session.get_inputs(), *session.get_outputs()]
-        found = [(value.name, value.type, [d if isinstance(d, int) else None for d in value.shape]) for value in values]
+        signature = [
+            (value.name, value.type, [d if isinstance(d, int) else None for d in value.shape]) for value in values
+        ]
     except UnicodeDecodeError as error:
         raise BadArtefact(f"{path}: its texts are damaged ({error.reason}); export it again") from error
     graph = metadata.get("recolor_fast.graph")
@@ -226,10 +228,10 @@ def _artefact(session: Any, path: str | Path) -> Artefact:
         (name, f"tensor({type})", [options.size if length == 0 else length for length in shape])
         for name, type, shape in GRAPHS[graph]
     ]
-    if found != expected:
-        both = zip_longest(found, expected, ("output", *["input"] * (len(expected) - 1))[::-1])
-        got, wanted, kind = next(one for one in both if one[0] != one[1])
-        text = "nothing more" if wanted is None else f"{wanted[0]}, {_shape(wanted[2])}"
+    if signature != expected:
+        both = zip_longest(signature, expected, ("output", *["input"] * (len(expected) - 1))[::-1])
+        got, declared, kind = next(one for one in both if one[0] != one[1])
+        text = "nothing more" if declared is None else f"{declared[0]}, {_shape(declared[2])}"
         raise BadArtefact(f"{path}: {kind or 'value'} {got}, expected {text}; export it again")
     own_metadata = {key.removeprefix("recolor_fast."): value for key, value in metadata.items()}
     return Artefact(session, options, graph, session.get_providers()[0], own_metadata, precision)
@@ -283,12 +285,12 @@ def _cuda(data: bytes, threads: int) -> Any:
 
 def _checked(provider: str, data: bytes, providers: list[Any], threads: int, advice: str) -> Any:
     """A session that really runs on the first of `providers`. Raises NoProvider."""
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    asked = providers[0] if isinstance(providers[0], str) else providers[0][0]
     try:
         session = _session(data, providers, threads)
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
         raise NoProvider(provider, f"onnxruntime failed ({one_line(error)[:300]})", advice) from error
-    if session.get_providers()[0] != wanted:  # it leaves out, in silence, a provider that does not start
+    if session.get_providers()[0] != asked:  # it leaves out, in silence, a provider that does not start
         # Asked only now: loaded before onnxruntime itself loads it, a provider would start up without its host.
         reason = _load_error(str(_library(provider))) or f"its {provider} provider does not start"
         raise NoProvider(provider, f"onnxruntime cannot use it ({reason})", advice)
@@ -339,11 +341,11 @@ class _OpenVINO:
             raise NoProvider("openvino", f"it failed ({one_line(error)[:300]})", "use provider cpu") from error
         self._requests = threading.local()  # a request computes one batch at a time
 
-    def run(self, wanted: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         if not hasattr(self._requests, "own"):
             self._requests.own = self._model.create_infer_request()
-        results = self._requests.own.infer(given)
-        return [np.array(results[name]) for name in wanted]
+        results = self._requests.own.infer(feeds)
+        return [np.array(results[name]) for name in outputs]
 
 
 def place(artefact: Artefact) -> str:

@@ -112,22 +112,22 @@ def color(
     put: Put | None = None,
     enough: threading.Event | None = None,
     begun: claims.Claims | None = None,
-    given: Given | None = None,
+    hints: Given | None = None,
 ) -> Generator[folder.Record]:
     """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
 
     On a CPU give it an artefact of one thread where there are several images: as many pictures are then in the model at
     once. A GPU has a thread of its own, which takes what waits together. `jobs` may be endless, and wait until `enough`
     is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
-    `begun` are the claims that jobs were taken by. `given` are colors at some places, for an artefact that follows
+    `begun` are the claims that jobs were taken by. `hints` are colors at some places, for an artefact that follows
     them; of a file of several pages they are the first one's. UserError where the artefact follows none.
     """
-    if given is not None:
+    if hints is not None:
         require_hints(artefact)
     memory.keep_freed(memory.MODERATE)
     following = begun is not None and begun.missed is not None
     made_by = made(artefact, settings)
-    plan = replace(plan_of(settings), made=made_by, begun=begun, kept={} if following else None, hints=given)
+    plan = replace(plan_of(settings), made=made_by, begun=begun, kept={} if following else None, hints=hints)
     lists, fetching, putting = provenance.Lists(), fetch or outputs.fetch, put or outputs.put
     stages, limits = _stages(
         artefact,
@@ -211,8 +211,8 @@ def _stages(
                 return job._replace(size=len(data), state=before), data
         raise folder.Verdict("failed", "it changes while it is being read: color it again once it is whole")
 
-    def decode(given: tuple[folder.Job, bytes]) -> _Work | _Copy:
-        return _decode(artefact, *given, settings, plan)
+    def decode(read: tuple[folder.Job, bytes]) -> _Work | _Copy:
+        return _decode(artefact, *read, settings, plan)
 
     def infer(works: list[_Work | _Copy]) -> list[_Work | _Copy]:
         flat = [page for work in works if isinstance(work, _Work) for page in (work, *work.more)]
@@ -312,9 +312,9 @@ def _page(
     if artefact.graph == "image":
         return _Work(job, picture, gray, notes=tuple(picture.notes))
     size, planes = artefact.options.size, None
-    if hints and plan.hints is not None and (given := plan.hints.of(job.source)):
+    if hints and plan.hints is not None and (some := plan.hints.of(job.source)):
         try:
-            planes = draw(given, gray.shape[1], gray.shape[0], size)
+            planes = draw(some, gray.shape[1], gray.shape[0], size)
         except ValueError as error:
             raise folder.Verdict("failed", str(error)) from error
     return _Work(job, picture, images.source(gray, artefact.options), planes, notes=tuple(picture.notes))

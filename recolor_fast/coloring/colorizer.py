@@ -86,16 +86,16 @@ class Colorizer:
         other arguments, images.UnreadableImage, which is one, for what is no picture, and OSError for a path that
         cannot be read.
         """
-        given = checked_hints(hints)
+        placed = checked_hints(hints)
         if isinstance(image, np.ndarray):
-            return self._array(image, given)
+            return self._array(image, placed)
         if isinstance(image, Image.Image):
-            return self._image(image, given)
+            return self._image(image, placed)
         if isinstance(image, bytes):
-            return self._file(image, given)
+            return self._file(image, placed)
         if isinstance(image, str | Path):
             picture = self._read(images.read(Path(image)))
-            return as_image(self._colored(picture.gray, picture.tone, given), picture.alpha)
+            return as_image(self._colored(picture.gray, picture.tone, placed), picture.alpha)
         raise UserError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
 
     def palette(self, image: np.ndarray | Image.Image | str | Path, x: float, y: float, count: int = 8) -> list[str]:
@@ -163,23 +163,23 @@ class Colorizer:
         inputs = [os.fspath(one) for one in several]
         target = None if output is None else meant(inputs, os.fspath(output))
         check(inputs, target, chosen, watch=False)
-        found = list(walk.find(inputs, target, globs(chosen)))
-        given = None if hints is None else Given({name: checked_hints(each) for name, each in hints.items()})
-        graph = "chroma" if given is None else "hints"
-        artefact = self._load(count(self.threads) if len(found) < 2 else 1, graph)
+        files = list(walk.find(inputs, target, globs(chosen)))
+        by_name = None if hints is None else Given({name: checked_hints(each) for name, each in hints.items()})
+        graph = "chroma" if by_name is None else "hints"
+        artefact = self._load(count(self.threads) if len(files) < 2 else 1, graph)
         enough = threading.Event()
         with closing(claims.Claims(shared_folder(inputs, target), enough)) as begun:
-            jobs = jobs_of(found, target, chosen, walk.identities(found), begun)
+            jobs = jobs_of(files, target, chosen, walk.identities(files), begun)
             with closing(
-                color(artefact, jobs, chosen, self.threads, enough=enough, begun=begun, given=given)
+                color(artefact, jobs, chosen, self.threads, enough=enough, begun=begun, hints=by_name)
             ) as records:
                 return list(records)
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
     """Luminance (H,W) of an array as Colorizer takes it. Raises ValueError for others."""
-    wanted = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
-    if not wanted or not image.size:
+    right = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
+    if not right or not image.size:
         raise UserError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty")
     return images.gray(image) if image.ndim == 3 else image
 
@@ -225,10 +225,10 @@ def checked(settings: Settings) -> Settings:
 
 
 def jobs_of(
-    found: Iterable[walk.Found],
+    files: Iterable[walk.Found],
     output: str | None,
     settings: Settings,
     inputs: set[tuple[int, int]],
     begun: claims.Claims,
 ) -> Iterator[folder.Job]:
-    return folder.jobs(found, plan_of(settings), inputs, folder.keys(output), begun)
+    return folder.jobs(files, plan_of(settings), inputs, folder.keys(output), begun)

@@ -20,11 +20,11 @@ def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | N
         return paths, None
     if len(paths) > 1:
         return paths[:-1], meant(paths[:-1], paths[-1])
-    given = Path(paths[0] if paths else "photos")
-    suffix = given.suffix if os.path.isfile(given) else ""
-    out = given.with_name(f"{given.name.removesuffix(suffix)}-colored{suffix}") if given.name else "colored"
+    source = Path(paths[0] if paths else "photos")
+    suffix = source.suffix if os.path.isfile(source) else ""
+    out = source.with_name(f"{source.name.removesuffix(suffix)}-colored{suffix}") if source.name else "colored"
     what = "OUT is missing, the folder or file to write to" if paths else "IN and OUT are missing"
-    words = shlex.join(map(str, (given, out)))
+    words = shlex.join(map(str, (source, out)))
     raise UserError(f"{what}; for example: python -m recolor_fast.colorize {words}")
 
 

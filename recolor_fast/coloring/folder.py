@@ -174,13 +174,13 @@ def reason(error: BaseException) -> str:
 
 
 def jobs(
-    found: Iterable[Found],
+    candidates: Iterable[Found],
     plan: Plan,
     inputs: Set[tuple[int, int]],
     key: Callable[[Path], str] = str,
     claims: Claims | None = None,
 ) -> Iterator[Job]:
-    """The job of each file, told by its header alone; lazy, in the order of `found`.
+    """The job of each file, told by its header alone; lazy, in the order of `candidates`.
 
     `inputs`: the identities of all of them, which are never written to but in place. `key` is equal for paths that the
     output's file system takes for one (see `keys`). A job with a verdict is not to be done: no image, an output that
@@ -195,7 +195,7 @@ def jobs(
         except Exception as error:  # whatever it is, the other files are to be done
             return Job(one.source, None, verdict=Verdict("failed", f"{type(error).__name__}: {error}"))
 
-    each = map(judged, found)
+    each = map(judged, candidates)
     groups: Iterable[list[Job]] = ([job] for job in each)
     if plan.temporal:
         groups = (list(group) for _, group in groupby(each, key=lambda job: job.source.parent))
@@ -237,7 +237,7 @@ def _judged(
         return no("failed" if one.fault else "skipped", one.fault or one.left)
     if files.is_part(source):
         return no("skipped", "left by an interrupted run; it can be removed")
-    meant = one.given or source.suffix.lower() in images.SUFFIXES  # to be an image
+    meant = one.source_named or source.suffix.lower() in images.SUFFIXES  # to be an image
     try:
         with open(source, "rb") as file:
             status = os.fstat(file.fileno())  # first: reading sets times, and a plugin of Pillow may close the file
@@ -275,8 +275,8 @@ def _judged(
     return job
 
 
-def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path, str]:
-    """File and format to write for an image of `format`: `wanted`, else its own, else PNG where that cannot hold RGB.
+def output_of(target: Path, format: str, asked: str, named: bool) -> tuple[Path, str]:
+    """File and format to write for an image of `format`: `asked`, else its own, else PNG where that cannot hold RGB.
 
     A file that changes its format has the new suffix added, so a.jpg and a.png stay apart. A file that the user named
     keeps its name, and has the format of its suffix.
@@ -285,7 +285,7 @@ def output_of(target: Path, format: str, wanted: str, named: bool) -> tuple[Path
         return target, FORMATS[target.suffix.lower()]
     if not format:  # reading it will fail and say why
         return target, format
-    new = wanted or encoders.own(format)
+    new = asked or encoders.own(format)
     return (target, new) if new == format or named else (target.with_name(target.name + encoders.WRITABLE[new]), new)
 
 

@@ -52,16 +52,16 @@ def done(
     except (OSError, ValueError) as error:
         why = f"its output {job.target} exists and is not this picture ({reason(error)}); --overwrite replaces it"
         return Verdict("failed", why)
-    wanted, copy = making(job, plan), _is_copy(job, data)
+    planned, copy = making(job, plan), _is_copy(job, data)
     made = provenance.of(data) or (lists or provenance.Lists()).of(job.target, data)
-    leaves_color = wanted.get("input") == provenance.GRAY
+    leaves_color = planned.get("input") == provenance.GRAY
     if (copy or made) and plan.kept is not None:
         plan.kept[job.target] = state(job.source), state(job.target)
     if copy:  # whatever made the input
         return Verdict("skipped", DONE, () if leaves_color and in_color(job.source) else (A_COPY,))
     if not made:
         return Verdict("skipped", DONE, (UNKNOWN,))
-    if differs := provenance.differences(made, wanted):
+    if differs := provenance.differences(made, planned):
         why = f"its output {job.target} was made differently: {', '.join(differs)}; --overwrite makes it anew"
         return Verdict("failed", why)
     if leaves_color and made.get("input") == provenance.ANY and in_color(job.source):
@@ -75,8 +75,8 @@ def making(job: Job, plan: Plan) -> provenance.Made:
     and of a TIFF of several pages whether all are in it."""
     size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
     several = {"pages": plan.pages} if job.pages > 1 else {}
-    given = {} if plan.hints is None else {"hints": plan.hints.digest(job.source)}
-    return {**provenance.written(plan.made, job.format), **size, **several, **given}
+    hinted = {} if plan.hints is None else {"hints": plan.hints.digest(job.source)}
+    return {**provenance.written(plan.made, job.format), **size, **several, **hinted}
 
 
 def replaced(job: Job, plan: Plan) -> bool:
@@ -99,8 +99,8 @@ def _meanwhile(job: Job, plan: Plan, lists: provenance.Lists) -> Verdict | None:
         data = images.read(job.target)
     except OSError:
         return None
-    made, wanted = provenance.of(data) or lists.of(job.target, data), making(job, plan)
-    same = made and made.get("input") == wanted.get("input") and not provenance.differences(made, wanted)
+    made, planned = provenance.of(data) or lists.of(job.target, data), making(job, plan)
+    same = made and made.get("input") == planned.get("input") and not provenance.differences(made, planned)
     return Verdict("skipped", MEANWHILE) if same else None
 
 

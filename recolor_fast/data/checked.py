@@ -32,12 +32,12 @@ def state(path: Path) -> str:
     """What changes whenever the content of a file does: its size and times. Empty where that cannot be relied on: for
     a file of which nothing can be told or that changed just now (or will, by its times)."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return ""
-    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED:
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < SETTLED:
         return ""
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 @contextmanager
@@ -72,8 +72,8 @@ def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]
                 " AND (level = ?1 OR (?1 = 'header' AND level = 'full' AND reason IS NULL))",
                 (check, _name(path), VERSION, today - DAYS, today),
             )
-            for found, reason in rows:
-                yield (path, found), reason
+            for state, reason in rows:
+                yield (path, state), reason
 
 
 def _keep(fresh: Mapping[Key, str | None], check: str) -> None:

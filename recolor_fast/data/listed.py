@@ -45,19 +45,19 @@ def changes(run: Path, train: Iterable[Path], val: Iterable[Path]) -> str:
         before = {group: Counter([str(name) for name in stored[group]]) for group in ("train", "val")}
     except (OSError, KeyError, TypeError, ValueError):
         return "the list of photographs differs, and photographs.json, which would tell how, cannot be read"
-    given = {"train": _names(train), "val": _names(val)}
-    now = {group: Counter(names) for group, names in given.items()}
+    current = {"train": _names(train), "val": _names(val)}
+    now = {group: Counter(names) for group, names in current.items()}
     gone = {group: before[group] - now[group] for group in before}
     new = {group: now[group] - before[group] for group in before}
     moved = {"train": gone["train"] & new["val"], "val": gone["val"] & new["train"]}
     said = []
     for group, other, purpose in (("train", "val", "train"), ("val", "train", "validate")):
         lost = _some(gone[group] - moved[group], "gone", f"photograph{{s}} to {purpose} on ")
-        found = _some(new[group] - moved[other], "new", "" if lost else f"photograph{{s}} to {purpose} on ")
-        said.append(", ".join(filter(None, (lost, found))))
+        some = _some(new[group] - moved[other], "new", "" if lost else f"photograph{{s}} to {purpose} on ")
+        said.append(", ".join(filter(None, (lost, some))))
     if both := moved["train"] + moved["val"]:
         said.append(f"{both.total()} moved between training and validation{_examples(both)}")
-    if not any(said) and any(stored[group] != given[group] for group in given):
+    if not any(said) and any(stored[group] != current[group] for group in current):
         return "the photographs are the same, in another order"
     return "; ".join(filter(None, said))
 

@@ -212,11 +212,11 @@ def _one_in_ten(classes: dict[str, list[Path]], seed: int) -> dict[str, int]:
     return taken
 
 
-def _enough(folder: Path, name: str, found: int, needed: int, option: str, value: int | None) -> None:
+def _enough(folder: Path, name: str, count: int, needed: int, option: str, value: int | None) -> None:
     """Raise UserError naming the class (folder) that has too few photographs for an option."""
-    if found < needed:
+    if count < needed:
         raise UserError(
-            f"{option} {value}: class {name} of {folder} has {found} photographs, expected {needed} or more (training "
+            f"{option} {value}: class {name} of {folder} has {count} photographs, expected {needed} or more (training "
             f"and validation together, where they share a folder); lower per_class or val_per_class, or add photographs"
         )
 

@@ -45,13 +45,13 @@ def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
 
     UserError for a file that is neither an AlexNet nor a SqueezeNet 1.1.
     """
-    found, misfits = {}, []
+    judges, misfits = {}, []
     for name, term in LPIPS_TERMS.items():
-        found[name] = Judged(None)
+        judges[name] = Judged(None)
         if file:
             try:
                 network = build_lpips(term, str(file)).to(device)
-                found[name] = Judged(_distance(name, network), weights=file.name)
+                judges[name] = Judged(_distance(name, network), weights=file.name)
                 continue
             except UserError as error:
                 misfits.append(str(error))
@@ -59,15 +59,15 @@ def lpips_judges(file: Path | None, device: torch.device) -> dict[str, Judged]:
             reason = missing(term, "")
             if not reason:
                 network = build_lpips(term, "").to(device)
-                found[name] = Judged(_distance(name, network), weights=f"torchvision {LPIPS[term].weights}")
+                judges[name] = Judged(_distance(name, network), weights=f"torchvision {LPIPS[term].weights}")
         except (ValueError, OSError) as error:
             reason = str(error)
         if reason:
             advice = f"--lpips-weights FILE takes the backbone's state_dict ({LPIPS[term].weights})"
-            found[name] = Judged(None, f"{reason}; {advice}")
-    if len(misfits) == len(found):
+            judges[name] = Judged(None, f"{reason}; {advice}")
+    if len(misfits) == len(judges):
         raise UserError(f"lpips_weights {file}: expected an AlexNet or a SqueezeNet 1.1: {'; '.join(misfits)}")
-    return found
+    return judges
 
 
 def _distance(name: str, network: nn.Module) -> Judge:

@@ -41,9 +41,9 @@ def compare(colored: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> dict[
     ValueError where there is no photograph.
     """
     rows = []
-    for ours, theirs in zip(colored, truth, strict=True):
-        colorless = np.zeros_like(theirs)  # black, but its a and b are those of any gray
-        rows.append(errors(torch.from_numpy(np.stack((theirs, ours, colorless))).permute(0, 3, 1, 2)))
+    for ours, true in zip(colored, truth, strict=True):
+        colorless = np.zeros_like(true)  # black, but its a and b are those of any gray
+        rows.append(errors(torch.from_numpy(np.stack((true, ours, colorless))).permute(0, 3, 1, 2)))
     if not rows:
         raise ValueError("no photographs to compare")
     mean = {column: np.mean([row[column] for row in rows], 0) for column in rows[0]}
@@ -146,8 +146,8 @@ def padova_errors(
     with torch.no_grad():
         fake = generator(source)
         ours = 0.5 * bce(fake, 1.0) + weight * F.l1_loss(fake, real)
-        theirs = (0.5 * bce(real, 1.0) + 0.5 * bce(fake, 0.0)) / 2
-    return ours.item(), theirs.item()
+        critic_error = (0.5 * bce(real, 1.0) + 0.5 * bce(fake, 0.0)) / 2
+    return ours.item(), critic_error.item()
 
 
 # --- metrics: all photographs --------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ def fid(features: np.ndarray, truth: np.ndarray) -> float:
 
         num_features = truth.shape[1]
 
-        def forward(self, given: Tensor) -> Tensor:
-            return given
+        def forward(self, pixels: Tensor) -> Tensor:
+            return pixels
 
     metric = FrechetInceptionDistance(feature=Features()).set_dtype(torch.float64)
     metric.update(torch.from_numpy(truth).double(), real=True)
@@ -264,17 +264,19 @@ def summarize(columns: Columns, missing: dict[str, str], seed: int = 0) -> dict[
     whole = {name for name, metric in needed.items() if not all(columns[c].ndim for c in metric.columns)}
     resampled = needed.keys() - whole
     values = resample(columns, {name: needed[name] for name in needed if name in resampled}, seed)
-    found: dict[str, dict[str, Any]] = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name, metric in METRICS.items():
         if name not in needed:
             reason = next(missing[column] for column in metric.columns if column not in columns)
-            found[name] = {"missing": reason}
+            summary[name] = {"missing": reason}
             continue
         mean = float(metric.value(*(columns[c].mean(0) if columns[c].ndim else columns[c] for c in metric.columns)))
         low, high = np.percentile(values[name], (2.5, 97.5)) if name in resampled else (None, None)
         bounds = {"low": None if low is None else float(low), "high": None if high is None else float(high)}
-        found[name] = {"mean": mean, **bounds} if np.isfinite(mean) else {"missing": f"it is no finite number: {mean}"}
-    return found
+        summary[name] = (
+            {"mean": mean, **bounds} if np.isfinite(mean) else {"missing": f"it is no finite number: {mean}"}
+        )
+    return summary
 
 
 def resample(columns: Columns, metrics: dict[str, Metric], seed: int) -> dict[str, np.ndarray]:

@@ -70,8 +70,8 @@ def protocol(
 def caption(protocol: dict[str, Any]) -> str:
     """The protocol in a line."""
     names = ("recolor-fast", "torch", "onnxruntime", "onnxruntime-gpu")
-    found = [f"{name} {protocol['versions'][name]}" for name in names if name in protocol["versions"]]
-    found += [f"commit {protocol['commit'][:10]}"] if protocol["commit"] else []
+    parts = [f"{name} {protocol['versions'][name]}" for name in names if name in protocol["versions"]]
+    parts += [f"commit {protocol['commit'][:10]}"] if protocol["commit"] else []
     weights = [f"{name}: {origin}" for name, origin in protocol["weights"].items() if origin]
     seen = [f"{name} {one['images']}" for name, one in protocol["systems"].items() if one["images"] is not None]
     return legible(
@@ -79,7 +79,7 @@ def caption(protocol: dict[str, Any]) -> str:
         f"{protocol['files'][:10]}), {protocol['size']}x{protocol['size']} pixels, seed {protocol['seed']}; "
         + (f"photographs seen in training: {', '.join(seen)}; " if seen else "")
         + "".join(f"{one}; " for one in weights)
-        + ", ".join(found)
+        + ", ".join(parts)
     )
 
 
@@ -107,7 +107,7 @@ def training_curves(systems: list[System]) -> dict[str, dict[str, plots.Curve]]:
 
     Runs without rows are left out; so is a player without columns.
     """
-    found: dict[str, dict[str, plots.Curve]] = {"generator": {}, "critic": {}}
+    by_player: dict[str, dict[str, plots.Curve]] = {"generator": {}, "critic": {}}
     for system in systems:
         path = system.folder / "results.csv" if system.folder else None
         if path is None or system.options is None or not path.is_file():
@@ -117,7 +117,7 @@ def training_curves(systems: list[System]) -> dict[str, dict[str, plots.Curve]]:
         weights = {"generator/adversary": system.options.adversary_weight}
         weights |= {"critic/penalty": system.options.gradient_penalty}
         weights |= {f"generator/{name}": weight for name, weight in system.options.terms}
-        for player, curves in found.items():
+        for player, curves in by_player.items():
             parts = [name for name in (rows[0] if rows else {}) if name and name.startswith(f"{player}/")]
             try:
                 losses = [sum(float(row[name]) * weights.get(name, 1.0) for name in parts) for row in rows]
@@ -127,7 +127,7 @@ def training_curves(systems: list[System]) -> dict[str, dict[str, plots.Curve]]:
                 continue
             if parts:
                 curves[system.name] = plots.Curve(np.array(seen), np.array(losses))
-    return found
+    return by_player
 
 
 def contact_rows(

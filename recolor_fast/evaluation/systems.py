@@ -67,12 +67,12 @@ def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> 
     """The baselines and the systems of the command line. UserError naming one that cannot be used."""
     named: dict[str, Path] = {}
     for argument in arguments.systems:
-        given, _, rest = argument.partition("=")
+        label, _, rest = argument.partition("=")
         if Path(argument).exists() or not rest:  # a path may have a = in it
-            given, rest = "", argument
+            label, rest = "", argument
         own = rest == OWN
         path = runtime.shipped() if own else Path(rest)
-        name = given or (OWN if own else path.resolve().stem if path.is_file() else path.resolve().name)
+        name = label or (OWN if own else path.resolve().stem if path.is_file() else path.resolve().name)
         if not name or name in RESERVED:
             raise UserError(f"system {argument}: expected a name other than {', '.join(RESERVED)}; use NAME={rest}")
         if name in named:
@@ -185,10 +185,10 @@ def _padova_columns(
     pairs = {PADOVA: (to_unit(gray), SPACES[options.space].encode(to_rgb01(rgb)))}
     if takes_color:
         pairs[SWAPPED] = (to_unit(rgb), to_unit(gray).expand(-1, 3, -1, -1))
-    found: dict[str, float] = {}
+    errors: dict[str, float] = {}
     for names, (source, real) in pairs.items():
-        found |= dict(zip(names, metrics.padova_errors(generator, critic, source, real)))
-    return found
+        errors |= dict(zip(names, metrics.padova_errors(generator, critic, source, real)))
+    return errors
 
 
 def without_broken(chosen: Chosen, systems: Sequence[System], strict: bool) -> Chosen:

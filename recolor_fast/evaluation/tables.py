@@ -32,8 +32,8 @@ def brief(results: Results, systems: Sequence[System], seed: int) -> str:
     chosen = [name for name in BRIEF if any("mean" in results.metrics[one.name][name] for one in systems)]
     rows = [["system", "ab error below gray", *(METRICS[name].title for name in chosen)]]
     for system in systems:
-        found = results.metrics[system.name]
-        rows.append([system.name, below_gray(results, system.name, seed), *(_shown(found[name]) for name in chosen)])
+        numbers = results.metrics[system.name]
+        rows.append([system.name, below_gray(results, system.name, seed), *(_shown(numbers[name]) for name in chosen)])
     rows = [[legible(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
@@ -66,9 +66,9 @@ def tables(results: Results, systems: Sequence[System]) -> str:
     blocks.append("## All metrics, with 95 % intervals over photographs\n\n" + "\n".join(lines))
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}  # reason -> metrics and systems, in order
     for one in names[:-1]:
-        for name, found in results.metrics[one].items():
-            if "missing" in found:
-                those, of = reasons.setdefault(found["missing"], ({}, {}))
+        for name, interval in results.metrics[one].items():
+            if "missing" in interval:
+                those, of = reasons.setdefault(interval["missing"], ({}, {}))
                 those[name] = of[one] = None
     if reasons:
         listing = "\n".join(
@@ -108,8 +108,10 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(legible(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _shown(found: dict[str, Any]) -> str:
-    if "missing" in found:
+def _shown(interval: dict[str, Any]) -> str:
+    if "missing" in interval:
         return "-"
-    mean, low, high = (None if found[key] is None else f"{round(found[key], 6):.4g}" for key in ("mean", "low", "high"))
+    mean, low, high = (
+        None if interval[key] is None else f"{round(interval[key], 6):.4g}" for key in ("mean", "low", "high")
+    )
     return f"{mean} [{low}, {high}]" if low else f"{mean}"

@@ -66,16 +66,16 @@ def export(
     else:
         size = options.size
         examples = [torch.zeros((2, 1, size, size), dtype=torch.uint8), torch.zeros((2, 3, size, size))]
-    *given, (wanted, _, _) = runtime.GRAPHS[graph]
-    examples = examples[: len(given)]
+    *inputs, (output, _, _) = runtime.GRAPHS[graph]
+    examples = examples[: len(inputs)]
     with warnings.catch_warnings():  # the exporter warns of its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
             tuple(examples),
-            input_names=[name for name, _, _ in given],
-            output_names=[wanted],
-            dynamic_shapes=(dimensions,) * len(given),
+            input_names=[name for name, _, _ in inputs],
+            output_names=[output],
+            dynamic_shapes=(dimensions,) * len(inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -216,9 +216,9 @@ def with_photographs(options: Data, data: str, option: str = "data") -> Data:
 
 def calibration(options: Data, count: int, graph: str) -> Iterator[tuple[np.ndarray, ...]]:
     """Inputs of one photograph to calibrate on, spread evenly over those there are."""
-    found = sources.photographs(options).train
-    paths, _ = index.usable(found[:: max(1, len(found) // count)][:count])
-    for path in paths:
+    paths = sources.photographs(options).train
+    usable, _ = index.usable(paths[:: max(1, len(paths) // count)][:count])
+    for path in usable:
         rgb = images.read_rgb(path.read_bytes(), options.size)
         yield proof.view(rgb, options, graph).inputs
 
@@ -226,8 +226,8 @@ def calibration(options: Data, count: int, graph: str) -> Iterator[tuple[np.ndar
 def painted(paths: Sequence[Path], preparation: Preparation, run: proof.Run) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Up to PALETTE photographs, evenly picked, at the model's size and what graph hints paints of them without any."""
     size = preparation.size
-    found, _ = index.usable(paths[:: max(1, len(paths) // PALETTE)][:PALETTE])
-    for path in found:
+    chosen, _ = index.usable(paths[:: max(1, len(paths) // PALETTE)][:PALETTE])
+    for path in chosen:
         rgb = images.resize(images.read_rgb(path.read_bytes(), size), size, size)
         gray = images.gray(rgb)
         cbcr = run(images.source(gray, preparation)[None, None], np.zeros((1, 3, size, size), np.float32))[0]
@@ -266,15 +266,15 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         file.flush()
         ours = in_onnxruntime(Path(file.name))
         expected = in_torch(options, generator, graph, arguments.saturation)
-        found = proof.prove(expected, ours, graph, proof.views(paths, options, graph))
-        print(f"onnxruntime against torch on {found}", file=sys.stderr)
-        if excess := proof.excess(found, arguments.precision):
+        proven = proof.prove(expected, ours, graph, proof.views(paths, options, graph))
+        print(f"onnxruntime against torch on {proven}", file=sys.stderr)
+        if excess := proof.excess(proven, arguments.precision):
             raise Differs(
                 f"the artefact differs too much from torch ({excess}): not written{_ADVICE[arguments.precision]}"
             )
         file.seek(0)
         file.truncate()
-        file.write(finish(model, metadata | {"proof": found.to_json()}))
+        file.write(finish(model, metadata | {"proof": proven.to_json()}))
 
 
 _ADVICE = {
@@ -292,8 +292,8 @@ def table(trained_in: Path, arguments: Arguments, trained: runs.Trained) -> list
     """
     options = trained.options
     folder, _ = runs.named(trained_in)
-    found = sorted(folder.glob("*.onnx"))
-    if not found:
+    artefacts = sorted(folder.glob("*.onnx"))
+    if not artefacts:
         raise UserError(f"{folder}: no .onnx file in it; export one first")
     data = with_photographs(options, arguments.data)
     _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
@@ -302,7 +302,7 @@ def table(trained_in: Path, arguments: Arguments, trained: runs.Trained) -> list
     plain = {"artefact": "torch", "graph": "chroma", "precision": "fp32", "saturation": 1.0}
     rows: list[dict[str, Any]] = [plain | nothing]
     computed = [in_torch(options, trained.generator, "chroma")]
-    for path in found:
+    for path in artefacts:
         artefact = runtime.load(path, "cpu")
         stored = json.loads(artefact.metadata.get("proof", "{}"))
         row: dict[str, Any] = {"artefact": path.name, "graph": artefact.graph, "precision": artefact.precision}

@@ -102,19 +102,19 @@ class Engine:
             raise Failed("TensorRT has not the memory to run what it built; its reasons are above")
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         modes = [self.engine.get_tensor_mode(name) for name in names]
-        self.given = names[modes.index(trt.TensorIOMode.INPUT)]
-        self.wanted = names[modes.index(trt.TensorIOMode.OUTPUT)]
+        self.input = names[modes.index(trt.TensorIOMode.INPUT)]
+        self.output = names[modes.index(trt.TensorIOMode.OUTPUT)]
         self.stream = stream
 
     def __call__(self, batch: Tensor) -> Tensor:
         """uint8 of a shape in the profile to uint8, on the batch's device, queued in the stream. Raises Failed."""
         batch = batch.contiguous()
-        if not self.context.set_input_shape(self.given, tuple(batch.shape)):
+        if not self.context.set_input_shape(self.input, tuple(batch.shape)):
             raise Failed(f"TensorRT does not take the shape {tuple(batch.shape)}")
-        result = torch.empty(tuple(self.context.get_tensor_shape(self.wanted)), dtype=torch.uint8, device=batch.device)
+        result = torch.empty(tuple(self.context.get_tensor_shape(self.output)), dtype=torch.uint8, device=batch.device)
         bound = [
             self.context.set_tensor_address(name, tensor.data_ptr())
-            for name, tensor in ((self.given, batch), (self.wanted, result))
+            for name, tensor in ((self.input, batch), (self.output, result))
         ]
         if not all(bound) or not self.context.execute_async_v3(self.stream):
             raise Failed(f"TensorRT cannot run the shape {tuple(batch.shape)}; its reasons are above")

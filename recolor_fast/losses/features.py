@@ -251,9 +251,9 @@ class FeatureLoss(nn.Module):
         if first.startswith("encoder.") and first not in weights:
             names = {key: key.removeprefix("encoder.") for key in names if key.startswith("encoder.")}
             print(f"warning: {origin} has an encoder alone: the U-Net's decoder is a fixed random one", file=sys.stderr)
-        for key, theirs in names.items():
-            if theirs not in weights:  # a feature pyramid's blocks, as torchvision's older files name them
-                names[key] = re.sub(r"(fpn\.\w+_blocks\.\d+)\.0\.", r"\1.", theirs)
+        for key, name in names.items():
+            if name not in weights:  # a feature pyramid's blocks, as torchvision's older files name them
+                names[key] = re.sub(r"(fpn\.\w+_blocks\.\d+)\.0\.", r"\1.", name)
         self.layers.load_state_dict(own | _fitting(own, names, weights, origin))
 
 
@@ -261,15 +261,15 @@ def _fitting(
     own: dict[str, Tensor], names: dict[str, str], weights: dict[str, Tensor], origin: str
 ) -> dict[str, Tensor]:
     """`weights` under a network's own names (own -> theirs) and in its types; UserError for the first that misfits."""
-    found = {}
-    for key, theirs in names.items():
-        if theirs not in weights:
-            raise UserError(f"{origin} does not fit: it has no {theirs}; expected a torchvision state_dict")
-        if weights[theirs].shape != own[key].shape:
-            shapes = f"{tuple(weights[theirs].shape)}, expected {tuple(own[key].shape)}"
-            raise UserError(f"{origin} does not fit: {theirs} is {shapes}")
-        found[key] = weights[theirs].to(own[key].dtype)
-    return found
+    fitting = {}
+    for key, name in names.items():
+        if name not in weights:
+            raise UserError(f"{origin} does not fit: it has no {name}; expected a torchvision state_dict")
+        if weights[name].shape != own[key].shape:
+            shapes = f"{tuple(weights[name].shape)}, expected {tuple(own[key].shape)}"
+            raise UserError(f"{origin} does not fit: {name} is {shapes}")
+        fitting[key] = weights[name].to(own[key].dtype)
+    return fitting
 
 
 def build_lpips(term: str, file: str) -> Lpips:

@@ -185,10 +185,10 @@ def verify(what: Pinned, path: Path) -> None:
         check(what, hashlib.file_digest(file, "sha256").hexdigest(), str(path))
 
 
-def check(what: Pinned, found: str, origin: str) -> None:
+def check(what: Pinned, digest: str, origin: str) -> None:
     """Raise UserError, naming `origin`, where a SHA-256 in hexadecimal is not the pinned one."""
-    if not found.startswith(what.sha256):
-        raise UserError(f"{origin}: its SHA-256 is {found}, expected {what.sha256}")
+    if not digest.startswith(what.sha256):
+        raise UserError(f"{origin}: its SHA-256 is {digest}, expected {what.sha256}")
 
 
 def reachable(url: str, seconds: float = 4.0) -> bool:

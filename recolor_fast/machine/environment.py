@@ -48,14 +48,14 @@ def threads(asked: int, device: str) -> int:
         return torch.get_num_threads()
     usable = min(usable, torch.get_num_threads())
     busy = processors.taken()
-    found = min(usable, processors.free(busy))
-    if found < usable:
+    idle = min(usable, processors.free(busy))
+    if idle < usable:
         print(
-            f"warning: other processes keep {busy:.1f} processors busy: computing with {found} of {usable} threads; "
+            f"warning: other processes keep {busy:.1f} processors busy: computing with {idle} of {usable} threads; "
             "--threads N takes more, which is slower unless they end",
             file=sys.stderr,
         )
-    return found
+    return idle
 
 
 @contextlib.contextmanager
@@ -98,14 +98,14 @@ def deterministic() -> None:
 
 
 @contextlib.contextmanager
-def float32_proper(wanted: bool) -> Iterator[None]:
-    """In the block, where it is `wanted`, float32 convolutions on a GPU are in float32.
+def float32_proper(proper: bool) -> Iterator[None]:
+    """In the block, where it is `proper`, float32 convolutions on a GPU are in float32.
 
     Else they are as torch has them by itself, in TF32 (inputs rounded to 10 bits) on any since Ampere, unless
     $NVIDIA_TF32_OVERRIDE is 0.
     """
     before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before and not wanted
+    torch.backends.cudnn.allow_tf32 = before and not proper
     try:
         yield
     finally:

@@ -26,8 +26,8 @@ def advice(extra: str) -> str:
 def lacking(module: str) -> str:
     """One sentence for a module that is not installed; empty where no extra brings it."""
     top = module.split(".")[0]
-    found = [extra for extra, names in MODULES.items() if top in names.split()]
-    return f"{top} is not installed; {advice(found[0])}" if found else ""
+    extras = [extra for extra, names in MODULES.items() if top in names.split()]
+    return f"{top} is not installed; {advice(extras[0])}" if extras else ""
 
 
 RUNTIMES = {"onnxruntime": "cpu", "onnxruntime-gpu": "gpu"}  # packages of one module, and the extras that bring them
@@ -39,9 +39,9 @@ def fitting() -> str:
 
     That is gpu where NVIDIA's driver and a wheel of onnxruntime-gpu for the platform are, cpu elsewhere.
     """
-    found = [extra for package, extra in RUNTIMES.items() if _installed(package)]
-    if found:
-        return found[0]
+    installed = [extra for package, extra in RUNTIMES.items() if _installed(package)]
+    if installed:
+        return installed[0]
     wheels = sys.platform in ("linux", "win32") and platform.machine() in ("x86_64", "AMD64")
     return "gpu" if wheels and not nvidia_driver() else "cpu"
 
@@ -51,15 +51,15 @@ def no_onnxruntime() -> str:
 
     Where both are, each has overwritten files of the other, and which ones work is a matter of luck.
     """
-    found = [name for name in RUNTIMES if _installed(name)]
-    if len(found) > 1:
-        names = " ".join(found)
-        which = RUNTIMES[found[not nvidia_driver()]]
+    installed = [name for name in RUNTIMES if _installed(name)]
+    if len(installed) > 1:
+        names = " ".join(installed)
+        which = RUNTIMES[installed[not nvidia_driver()]]
         return (
-            f"{' and '.join(found)} are both installed and overwrite each other's files; pip uninstall -y {names}, "
+            f"{' and '.join(installed)} are both installed and overwrite each other's files; pip uninstall -y {names}, "
             f"then {advice(which)}"
         )
-    if found or find_spec("onnxruntime"):
+    if installed or find_spec("onnxruntime"):
         return ""
     return f"onnxruntime, which runs the model, is not installed; {advice(fitting())}"
 

@@ -95,11 +95,11 @@ def inherit(source: Path, file: BinaryIO) -> None:
     if hasattr(os, "fchown") and (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
         with _naming(f"owner {status.st_uid}:{status.st_gid}"):
             os.fchown(handle, status.st_uid, status.st_gid)
-    wanted, has = _attributes(source), _attributes(handle)
-    for name in has.keys() - wanted.keys():  # that of a folder's access list, which new files inherit
+    kept, has = _attributes(source), _attributes(handle)
+    for name in has.keys() - kept.keys():  # that of a folder's access list, which new files inherit
         with _naming(f"lack of the extended attribute {name}"):
             os.removexattr(handle, name)
-    for name, value in wanted.items():
+    for name, value in kept.items():
         if has.get(name) != value:
             with _naming("access list" if name == "system.posix_acl_access" else f"extended attribute {name}"):
                 os.setxattr(handle, name, value)
@@ -207,8 +207,8 @@ def private(folder: Path) -> Path:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if hasattr(os, "getuid") and (folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077):
+    status = folder.lstat()
+    if hasattr(os, "getuid") and (folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077):
         raise NotPrivate(f"{folder} is a link or open to other users")
     return folder
 

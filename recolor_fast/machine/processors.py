@@ -19,8 +19,8 @@ def threads() -> int:
 
     More threads than these are slower, not faster.
     """
-    found = math.ceil(min(len(_mine()), quota()))
-    return max(1, min(found, _limit) if _limit else found)
+    count = math.ceil(min(len(_mine()), quota()))
+    return max(1, min(count, _limit) if _limit else count)
 
 
 @contextmanager

@@ -13,21 +13,21 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the packages that its numbers depend on, where installed."""
-    found = {"python": platform.python_version()}
+    stack = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            stack[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return stack
 
 
 def lines() -> str:
     """What --version prints: this package, then all that its results and speed depend on, a line each."""
-    found = versions()
+    stack = versions()
     missing = extras.nvidia_driver()
     names = ("recolor-fast", "python", *PACKAGES[1:])
-    rows = {name: found.get(name, "not installed") for name in names}
+    rows = {name: stack.get(name, "not installed") for name in names}
     rows["CUDA driver"] = f"not found ({missing})" if missing else f"found ({extras.DRIVER})"
     rows["platform"] = platform.platform()
     return "\n".join(f"{name:24} {value}" for name, value in rows.items())

@@ -227,8 +227,8 @@ def pyramid(hints: Tensor) -> list[Tensor]:
     maps = []
     for _ in lite.STEPS:
         share = F.avg_pool2d(hints, 2)
-        given = share[:, 2:]
-        hints = torch.cat((share[:, :2] / given.clamp_min(0.25), (given > 0).to(hints.dtype)), 1)
+        covered = share[:, 2:]
+        hints = torch.cat((share[:, :2] / covered.clamp_min(0.25), (covered > 0).to(hints.dtype)), 1)
         maps.append(hints)
     return maps[::-1]
 

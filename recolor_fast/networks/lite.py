@@ -123,8 +123,8 @@ def folded(weights: dict[str, Tensor], name: str, source_channels: int) -> dict[
         for block in range(stage.blocks):
             parts = [("expand", "_expand_conv", "_bn0")] if stage.expansion > 1 else []
             parts += [("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2")]
-            for ours, theirs, norm in parts:
-                kernel, bias = fold(f"_blocks.{number}.{theirs}", f"_blocks.{number}.{norm}")
+            for ours, published, norm in parts:
+                kernel, bias = fold(f"_blocks.{number}.{published}", f"_blocks.{number}.{norm}")
                 state |= {f"stages.{place}.{block}.{ours}.weight": kernel, f"stages.{place}.{block}.{ours}.bias": bias}
             number += 1
     return state

@@ -136,13 +136,13 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
         if not low <= getattr(look, name) <= 1:
             raise ValueError(f"{name} {getattr(look, name)}: expected {low} to 1")
     level = np.iinfo(gray.dtype).max / 255
-    wanted = [-(-side // step) for side in gray.shape]
-    height, width = map(min, wanted, cbcr.shape[1:])
+    sides = [-(-side // step) for side in gray.shape]
+    height, width = map(min, sides, cbcr.shape[1:])
     # Fewer pixels than twice: chroma has no detail that averaging, at eight times the cost, would have to remove.
     shrunk = _area if cbcr.shape[1] >= 2 * height or cbcr.shape[2] >= 2 * width else _linear
     chroma = np.stack([shrunk(plane.astype(np.float32) - 128, height, width) for plane in cbcr])
     chroma *= look.saturation * level
-    plain = look.upsample == "bilinear" or [height, width] == wanted
+    plain = look.upsample == "bilinear" or [height, width] == sides
     kept = tone if look.takes_tone else None
     if plain and kept is None and not look.warmth:
         return chroma * np.float32(look.strength)

@@ -45,7 +45,7 @@ def boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes, int]]:
 
 def resources(block: bytes) -> list[tuple[int, bytes]]:
     """Number of each of Photoshop's image resources, and its bytes, header and all. Raises ValueError."""
-    found, at = [], 0
+    blocks, at = [], 0
     while at < len(block):
         start = at
         if block[at : at + 4] != b"8BIM" or at + 12 > len(block):
@@ -56,5 +56,5 @@ def resources(block: bytes) -> list[tuple[int, bytes]]:
         at += 4 + size + size % 2
         if at > len(block) + 1:
             raise ValueError("damaged image resources")
-        found.append((kind, block[start:at]))
-    return found
+        blocks.append((kind, block[start:at]))
+    return blocks

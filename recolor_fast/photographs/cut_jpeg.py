@@ -78,12 +78,12 @@ def _coefficients(scan: jpeg.Segment, component: int) -> range:
 def _share(whole: bytes) -> float:
     """How much of the picture the last scan of a JPEG with an end marker fills: where it makes a difference how the
     data go on, there is nothing."""
-    given = _luminance(whole)
-    height, width = given.shape[:2]
+    luminance = _luminance(whole)
+    height, width = luminance.shape[:2]
     share = 1.0
     for tail in TAILS:
         other = _luminance(whole[: -len(jpeg.EOI)] + tail + jpeg.EOI)
-        changed = (given != other).reshape(height, width, -1).any(axis=2)
+        changed = (luminance != other).reshape(height, width, -1).any(axis=2)
         if changed.any():
             row = int(changed.any(axis=1).argmax())
             column = int(changed[row : row + 8].any(axis=0).argmax())  # blocks are 8 rows high, or more

@@ -182,5 +182,5 @@ def alone(data: bytes, directory: Directory) -> bytes:
 def pages(file: IO[bytes]) -> list[Directory]:
     """The pages of a TIFF: its directories but those of reduced copies and masks (NewSubfileType 1 and 4).
     The first always counts. Raises ValueError or struct.error where there is none."""
-    found = list(chain(file))
-    return [page for number, page in enumerate(found) if not number or not page.number(SUBFILE) & 0b101]
+    directories = list(chain(file))
+    return [page for number, page in enumerate(directories) if not number or not page.number(SUBFILE) & 0b101]

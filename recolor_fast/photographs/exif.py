@@ -45,19 +45,19 @@ def places_turned(exif: bytes, by: int, width: int, height: int) -> bytes:
     entries = tags.directory(exif, tags.first(exif)).entries
     for place in [tags.numbers(exif, entry)[0] for entry in entries if entry.tag == tags.EXIF_IFD]:
         entries = entries + tags.directory(exif, place).entries
-    found = {entry.tag: entry for entry in entries}
+    by_tag = {entry.tag: entry for entry in entries}
     for pair in ACROSS if by > 4 else ():
-        if all(tag in found and found[tag].stop - found[tag].start == 8 for tag in pair):
-            one, other = (slice(found[tag].start, found[tag].stop) for tag in pair)
+        if all(tag in by_tag and by_tag[tag].stop - by_tag[tag].start == 8 for tag in pair):
+            one, other = (slice(by_tag[tag].start, by_tag[tag].stop) for tag in pair)
             block[one], block[other] = exif[other], exif[one]
     for tag in AREAS:
-        if tag in found and found[tag].kind == 3 and len(values := tags.numbers(exif, found[tag])) > 1:
+        if tag in by_tag and by_tag[tag].kind == 3 and len(values := tags.numbers(exif, by_tag[tag])) > 1:
             (x, y), sides = values[:2], values[2:]
             x, y = (y, x) if by > 4 else (x, y)
             x = max(0, width - 1 - x) if by in (2, 3, 6, 7) else x
             y = max(0, height - 1 - y) if by in (3, 4, 7, 8) else y
             sides = sides[::-1] if by > 4 else sides
-            struct.pack_into(f"{order}{len(values)}H", block, found[tag].start, x, y, *sides)
+            struct.pack_into(f"{order}{len(values)}H", block, by_tag[tag].start, x, y, *sides)
     return bytes(block)
 
 

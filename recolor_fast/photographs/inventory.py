@@ -140,8 +140,8 @@ def _text(kind: bytes, content: bytes) -> Iterator[Thing]:
 def _tiff(data: bytes) -> Iterator[Thing]:
     """Its first directory, with those of EXIF and GPS below it; pages are counted elsewhere."""
     try:
-        found = tags.directory(data, tags.first(data))
-        raw = {entry.tag: entry for entry in found.entries}
+        table = tags.directory(data, tags.first(data))
+        raw = {entry.tag: entry for entry in table.entries}
         packet, iptc, _ = (raw.get(tag) for tag in metadata.OWN_TAGS)
         yield from things.of_xmp(data[packet.start : packet.stop] if packet else b"")
         resources = metadata.resources_of_tiff(data)
@@ -149,10 +149,10 @@ def _tiff(data: bytes) -> Iterator[Thing]:
         if iptc and (value := data[iptc.start : iptc.stop].rstrip(b"\0")) not in resources:
             yield Thing("IPTC beside the one in Photoshop's resources", f"tag {iptc.tag}", things.digest(value))
         yield from [things.RESOLUTION] if 282 in raw and 283 in raw else []
-        yield from things.of_tags(data, found, "")
-        yield from things.behind(data[_tiff_end(data, found) :], "all that its tags speak of")
+        yield from things.of_tags(data, table, "")
+        yield from things.behind(data[_tiff_end(data, table) :], "all that its tags speak of")
         try:
-            (following,) = struct.unpack_from(tags.layout(data).offset, data, found.next_at)
+            (following,) = struct.unpack_from(tags.layout(data).offset, data, table.next_at)
             following and tags.directory(data, following)
         except (ValueError, struct.error):
             yield Thing("a page that cannot be read", "page", kind="content")
@@ -160,14 +160,14 @@ def _tiff(data: bytes) -> Iterator[Thing]:
         yield Thing("tags, which are damaged", "tags", things.digest(data))
 
 
-def _tiff_end(data: bytes, found: tags.Table, depth: int = 0) -> int:
+def _tiff_end(data: bytes, table: tags.Table, depth: int = 0) -> int:
     """Where ends what a TIFF's directories speak of; the file's end where that cannot be told."""
-    at, size = found.next_at, 8 if tags.layout(data).big else 4
-    values = {entry.tag: tags.numbers(data, entry) for entry in found.entries}
+    at, size = table.next_at, 8 if tags.layout(data).big else 4
+    values = {entry.tag: tags.numbers(data, entry) for entry in table.entries}
     known = all(len(values.get(a, ())) == len(values.get(b, ())) for a, b in ((273, 279), (324, 325)))
     if not depth and (any(data[at : at + size]) or not known or values.get(259) == (6,) or 330 in values):
         return len(data)
-    ends = [at + size, *(entry.stop for entry in found.entries)]
+    ends = [at + size, *(entry.stop for entry in table.entries)]
     for where, length in ((273, 279), (324, 325)):
         ends += map(sum, zip(values.get(where, ()), values.get(length, ())))
     for pointer in tags.POINTERS:
@@ -199,11 +199,11 @@ def _gif(data: bytes) -> Iterator[Thing]:
     at = 13 + (3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0)
 
     def blocks(at: int) -> tuple[bytes, int]:
-        found = []
+        result = []
         while at < len(data) and data[at]:
-            found.append(data[at + 1 : at + 1 + data[at]])
+            result.append(data[at + 1 : at + 1 + data[at]])
             at += 1 + data[at]
-        return b"".join(found), at + 1
+        return b"".join(result), at + 1
 
     while at + 1 < len(data) and data[at] != 0x3B:
         if data[at] == 0x2C and at + 10 <= len(data):
@@ -279,13 +279,13 @@ def _sgi(data: bytes) -> Iterator[Thing]:
 
 def _psd(data: bytes) -> Iterator[Thing]:
     """A Photoshop file's resources, and that it has layers."""
-    at, found = 26, []
+    at, result = 26, []
     for _ in range(3):  # palette, resources, layers
         (length,) = struct.unpack_from(">I", data, at)
-        found.append(data[at + 4 : at + 4 + length])
+        result.append(data[at + 4 : at + 4 + length])
         at += 4 + length
-    yield from things.of_resources(found[1])
-    if len(found[2]) > 2 and any(found[2]):
+    yield from things.of_resources(result[1])
+    if len(result[2]) > 2 and any(result[2]):
         yield Thing("layers", "layers", kind="content")
 
 

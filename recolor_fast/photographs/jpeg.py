@@ -130,23 +130,23 @@ def _scan_end(data: bytes, start: int) -> int:
 
 def whole(data: bytes) -> tuple[list[Segment], bytes]:
     """Every segment of a JPEG, and what follows its end marker. Raises ValueError where the structure is broken."""
-    found, segments = [], parse(data)
+    result, segments = [], parse(data)
     while True:
         try:
-            found.append(next(segments))
+            result.append(next(segments))
         except StopIteration as end:
-            return found, data[end.value :]
+            return result, data[end.value :]
 
 
 def head(data: bytes) -> list[Segment]:
     """The segments before the first scan, as many as can be read: whether the rest is sound, decoding tells."""
-    found = []
+    result = []
     try:
         for segment in parse(data, scans=False):
-            found.append(segment)
+            result.append(segment)
     except ValueError:
         pass
-    return found
+    return result
 
 
 def frame(segments: Iterable[Segment]) -> Frame:
@@ -186,13 +186,13 @@ def cropped(data: bytes, height: int, width: int) -> bytes:
 
     Raises ValueError where the size is not of that kind.
     """
-    found = frame(parse(data, scans=False))
+    header = frame(parse(data, scans=False))
     units = [
-        8 * max(part(factors) for _, factors, _ in found.components) for part in (lambda f: f & 15, lambda f: f >> 4)
+        8 * max(part(factors) for _, factors, _ in header.components) for part in (lambda f: f & 15, lambda f: f >> 4)
     ]
-    for old, new, unit in zip((found.height, found.width), (height, width), units):
+    for old, new, unit in zip((header.height, header.width), (height, width), units):
         if not old - unit < new <= old or -(-new // unit) != -(-old // unit):
-            raise ValueError(f"{found.height} x {found.width} pixels cannot be cropped to {height} x {width}")
+            raise ValueError(f"{header.height} x {header.width} pixels cannot be cropped to {height} x {width}")
     start = mark(data, 2)
     while start.code not in FRAMES:
         start = mark(data, start.end)
@@ -202,15 +202,15 @@ def cropped(data: bytes, height: int, width: int) -> bytes:
 
 def gray_frame(data: bytes) -> Frame:
     """The frame of a gray JPEG whose scans `join` can take over. Raises ValueError saying why there is none."""
-    found = frame(parse(data, scans=False))
-    if found.marker not in JOINABLE:
+    header = frame(parse(data, scans=False))
+    if header.marker not in JOINABLE:
         expected = f"{FRAMES[0xC0]} or {FRAMES[PROGRESSIVE]}"
-        raise ValueError(f"the JPEG is coded as {FRAMES[found.marker]}: expected {expected}")
-    if len(found.components) != 1 or found.precision != 8:
+        raise ValueError(f"the JPEG is coded as {FRAMES[header.marker]}: expected {expected}")
+    if len(header.components) != 1 or header.precision != 8:
         raise ValueError(
-            f"the JPEG has {len(found.components)} components of {found.precision} bits: expected one of 8 bits"
+            f"the JPEG has {len(header.components)} components of {header.precision} bits: expected one of 8 bits"
         )
-    return found
+    return header
 
 
 def join(luma: bytes, cb: bytes, cr: bytes, segments: Iterable[Segment] = ()) -> bytes:

@@ -77,33 +77,33 @@ HOLDS = {  # what `insert` and `settings` can put into which format
 
 def of_jpeg(segments: Iterable[jpeg.Segment]) -> Metadata:
     """Metadata of a JPEG's segments."""
-    found = Metadata()
+    metadata = Metadata()
     unknown: list[tuple[Any, ...]] = []
     for marker, payload, _ in segments:
-        if marker == jpeg.APP1 and payload.startswith(EXIF) and not found.exif:
-            found = found._replace(exif=payload[len(EXIF) :])
+        if marker == jpeg.APP1 and payload.startswith(EXIF) and not metadata.exif:
+            metadata = metadata._replace(exif=payload[len(EXIF) :])
         elif marker == jpeg.APP1 and payload.startswith(EXIF):
             continue  # the first is meant
         elif marker == jpeg.APP1 and payload.startswith(XMP):
-            found = found if found.xmp else found._replace(xmp=payload[len(XMP) :])
+            metadata = metadata if metadata.xmp else metadata._replace(xmp=payload[len(XMP) :])
         elif marker == jpeg.APP1 and payload.startswith(XMP_MORE):
-            found = found._replace(xmp_more=(*found.xmp_more, payload))
+            metadata = metadata._replace(xmp_more=(*metadata.xmp_more, payload))
         elif marker == jpeg.APP13 and payload.startswith(IPTC):
-            found = found._replace(iptc=found.iptc + payload[len(IPTC) :])
+            metadata = metadata._replace(iptc=metadata.iptc + payload[len(IPTC) :])
         elif marker == jpeg.COM:
-            found = found._replace(comments=(*found.comments, payload))
+            metadata = metadata._replace(comments=(*metadata.comments, payload))
         elif marker == jpeg.APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 12 and payload[7] in (1, 2):
             scale = 1 if payload[7] == 1 else 2.54  # of dots a centimeter
             x, y = struct.unpack_from(">HH", payload, 8)
-            found = found._replace(dpi=_dpi((x * scale, y * scale)))
+            metadata = metadata._replace(dpi=_dpi((x * scale, y * scale)))
         elif jpeg.APP0 <= marker <= jpeg.APP15 and parts.of_segment(marker, payload) is None:
             unknown.append((marker, payload))
-    return _with(found._replace(iptc=_without_thumbnails(found.iptc)), "JPEG", unknown)
+    return _with(metadata._replace(iptc=_without_thumbnails(metadata.iptc)), "JPEG", unknown)
 
 
-def _with(found: Metadata, format: str, more: list[tuple[Any, ...]]) -> Metadata:
+def _with(metadata: Metadata, format: str, more: list[tuple[Any, ...]]) -> Metadata:
     """With what travels as it is within a format, if there is anything."""
-    return found._replace(format=format, parts=tuple(more)) if more else found
+    return metadata._replace(format=format, parts=tuple(more)) if more else metadata
 
 
 def of_image(data: bytes, image: Image.Image) -> Metadata:
@@ -111,46 +111,46 @@ def of_image(data: bytes, image: Image.Image) -> Metadata:
     if image.format in ("JPEG", "MPO"):
         return of_jpeg(jpeg.head(data))
     info = image.info
-    found = Metadata(
+    metadata = Metadata(
         exif=_bytes(info.get("exif")).removeprefix(EXIF) or _raw_profile(info, "exif"),
         xmp=_bytes(info.get("xmp")),
         dpi=_dpi(info.get("dpi")),
     )
     if image.format == "TIFF":
-        return _of_tiff(data, found)
+        return _of_tiff(data, metadata)
     if image.format == "PNG":
-        return _of_png(data, found)
+        return _of_png(data, metadata)
     if image.format == "JPEG2000":
         return of_boxes(data)
     comment = info.get("comment")
-    return found._replace(comments=(_bytes(comment),)) if comment else found
+    return metadata._replace(comments=(_bytes(comment),)) if comment else metadata
 
 
-def _of_png(data: bytes, found: Metadata) -> Metadata:
+def _of_png(data: bytes, metadata: Metadata) -> Metadata:
     """Its texts, and the chunks that are copied as they are."""
     texts: list[tuple[bytes, bytes]] = []
     more: list[tuple[Any, ...]] = []
     behind = False
-    turned = orientation(found) != 1
+    turned = orientation(metadata) != 1
     for kind, content in containers.chunks(data):
         behind |= kind == b"IDAT"
         if kind in PNG_TEXTS:
             texts += [(kind, content)] if containers.is_text(content) else []
         elif kind not in (b"eXIf", b"pHYs") and parts.of_chunk(kind) is None:
             more += [] if turned and kind in parts.GEOMETRIC_CHUNKS else [(kind, content, behind)]
-    return _with(found._replace(texts=tuple(texts)), "PNG", more)
+    return _with(metadata._replace(texts=tuple(texts)), "PNG", more)
 
 
 def of_boxes(data: bytes) -> Metadata:
     """Metadata of a JPEG 2000: XMP, and the boxes that are copied as they are."""
-    found = b""
+    packet = b""
     more: list[tuple[Any, ...]] = []
     for kind, content, _ in containers.boxes(data):
         if kind == b"uuid" and content.startswith(XMP_UUID):
-            found = found or content[16:]
+            packet = packet or content[16:]
         elif kind in parts.COPIED_BOXES:
             more.append((kind, content))
-    return _with(Metadata(xmp=found), "JPEG2000", more)
+    return _with(Metadata(xmp=packet), "JPEG2000", more)
 
 
 def of_file(data: bytes) -> Metadata:
@@ -160,16 +160,16 @@ def of_file(data: bytes) -> Metadata:
     return _of_tiff(data, Metadata())
 
 
-def orientation(found: Metadata) -> int:
+def orientation(metadata: Metadata) -> int:
     """How a JPEG's pixels are to be turned, 1..8, as EXIF or else XMP says; 1 where neither does or it is nonsense."""
     value = 0
     try:
-        for entry in tags.directory(found.exif, tags.first(found.exif)).entries:
+        for entry in tags.directory(metadata.exif, tags.first(metadata.exif)).entries:
             if entry.tag == tags.ORIENTATION:
-                value = next(iter(tags.numbers(found.exif, entry)), 0)
+                value = next(iter(tags.numbers(metadata.exif, entry)), 0)
     except (ValueError, struct.error):
         pass  # a broken EXIF block is no reason to refuse the pixels
-    if not value and (match := _xmp_orientation.search(found.xmp)):
+    if not value and (match := _xmp_orientation.search(metadata.xmp)):
         value = int(match[2])
     return value if 1 <= value <= 8 else 1
 
@@ -232,26 +232,28 @@ _xmp_orientation = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)(\d+)")
 _orientation = orientation  # the argument of settled() hides its name
 
 
-def settled(found: Metadata, height: int, width: int, orientation: int = 1) -> Metadata:
+def settled(metadata: Metadata, height: int, width: int, orientation: int = 1) -> Metadata:
     """Metadata true of a picture of so many pixels in sRGB whose file says `orientation`; without EXIF that is damaged.
 
     An orientation other than 1 is written into EXIF, which is made if need be. Where the picture has been turned, so
     are its resolution and what EXIF says of places in it; XMP loses these.
     """
-    by = _orientation(found) if _orientation(found) != orientation else 1
-    dpi = found.dpi[::-1] if found.dpi and by > 4 else found.dpi
+    by = _orientation(metadata) if _orientation(metadata) != orientation else 1
+    dpi = metadata.dpi[::-1] if metadata.dpi and by > 4 else metadata.dpi
     sides = {256: width, 257: height, 40962: width, 40963: height}
     try:
-        block = found.exif and exif.patched(found.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides)  # 1: sRGB
+        block = metadata.exif and exif.patched(
+            metadata.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides
+        )  # 1: sRGB
         block = exif.places_turned(block, by, width, height) if block and by > 1 else block
     except (ValueError, struct.error):
         block = b""
-    packet = turned(xmp.true(found.xmp, bool(found.xmp_more), by > 1), orientation)
-    found = found._replace(exif=block, xmp=packet, dpi=dpi)
-    if orientation != 1 and _orientation(found) != orientation:
+    packet = turned(xmp.true(metadata.xmp, bool(metadata.xmp_more), by > 1), orientation)
+    metadata = metadata._replace(exif=block, xmp=packet, dpi=dpi)
+    if orientation != 1 and _orientation(metadata) != orientation:
         tree = (tags.tree(block) if block else {}) | {tags.ORIENTATION: (3, struct.pack("<H", orientation))}
-        found = found._replace(exif=tags.block(tree))
-    return found
+        metadata = metadata._replace(exif=tags.block(tree))
+    return metadata
 
 
 def turned(packet: bytes, orientation: int) -> bytes:
@@ -274,12 +276,12 @@ def _descriptive(tree: tags.Tree) -> tags.Tree:
     return {tag: field for tag, field in tree.items() if _belongs(tag, field)}
 
 
-def _of_tiff(data: bytes, found: Metadata) -> Metadata:
+def _of_tiff(data: bytes, metadata: Metadata) -> Metadata:
     """Metadata of a TIFF's first directory."""
     try:
         tree, iptc = tags.tree(data), resources_of_tiff(data)
     except (ValueError, struct.error):
-        return found
+        return metadata
     kept = _descriptive(tree)
     turned = int.from_bytes(tree.get(tags.ORIENTATION, (3, b"\1"))[1][:4], "little") > 1
     more: list[tuple[Any, ...]] = [
@@ -287,13 +289,13 @@ def _of_tiff(data: bytes, found: Metadata) -> Metadata:
         for tag, field in tree.items()
         if tag not in kept and tag not in parts.TAGS and tag not in OWN_TAGS and not isinstance(field, dict)
     ]
-    found = found._replace(
+    metadata = metadata._replace(
         exif=tags.block(kept) if kept else b"",
         xmp=tree.get(XMP_TAG, (1, b""))[1],
         iptc=_without_thumbnails(iptc),
-        dpi=found.dpi if 282 in tree else None,  # else Pillow says 1
+        dpi=metadata.dpi if 282 in tree else None,  # else Pillow says 1
     )
-    return _with(found, "TIFF", [] if turned else more)  # what says where the pixels are is false of turned ones
+    return _with(metadata, "TIFF", [] if turned else more)  # what says where the pixels are is false of turned ones
 
 
 def resources_of_tiff(data: bytes) -> bytes:
@@ -313,84 +315,84 @@ def resources_of_tiff(data: bytes) -> bytes:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def settings(found: Metadata, format: str) -> dict[str, Any]:
+def settings(metadata: Metadata, format: str) -> dict[str, Any]:
     """What Pillow's save() needs to write the metadata into formats that `insert` leaves to it."""
     if format not in ("WEBP", "AVIF", "HEIF", "JXL", "BMP"):
         return {}
     if format == "BMP":
-        return {"dpi": found.dpi or (0, 0)}  # else Pillow says 96
-    return {name: getattr(found, name) for name in sorted(HOLDS[format]) if getattr(found, name)}
+        return {"dpi": metadata.dpi or (0, 0)}  # else Pillow says 96
+    return {name: getattr(metadata, name) for name in sorted(HOLDS[format]) if getattr(metadata, name)}
 
 
-def insert(data: bytes, found: Metadata, format: str) -> tuple[bytes, tuple[str, ...]]:
+def insert(data: bytes, metadata: Metadata, format: str) -> tuple[bytes, tuple[str, ...]]:
     """A file that has just been written, with metadata, and notes on what did not fit; pixels stay as they are."""
-    own = found.parts if found.format == format else ()
+    own = metadata.parts if metadata.format == format else ()
     if format == "JPEG":
-        segments, notes = segments_of(found)
+        segments, notes = segments_of(metadata)
         return jpeg.splice(data, segments), notes
     if format == "PNG":
         early, late = (
             [containers.chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1)
         )
         # behind the signature and IHDR; before IEND
-        return b"".join([data[:33], *_png(found), *early, data[33:-12], *late, data[-12:]]), ()
+        return b"".join([data[:33], *_png(metadata), *early, data[33:-12], *late, data[-12:]]), ()
     if format == "TIFF":
-        return _tiff(data, found, own), ()
+        return _tiff(data, metadata, own), ()
     if format == "JPEG2000":
-        own = (*([(b"uuid", XMP_UUID + found.xmp)] if found.xmp else []), *own)
+        own = (*([(b"uuid", XMP_UUID + metadata.xmp)] if metadata.xmp else []), *own)
         return b"".join([data, *(struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in own)]), ()
     return data, ()
 
 
-def segments_of(found: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
+def segments_of(metadata: Metadata) -> tuple[list[jpeg.Segment], tuple[str, ...]]:
     """The segments of a JPEG with this metadata, JFIF first, and notes on what is too long for one."""
-    unit, x, y = (1, *(min(max(round(v), 1), 65535) for v in found.dpi)) if found.dpi else (0, 1, 1)
+    unit, x, y = (1, *(min(max(round(v), 1), 65535) for v in metadata.dpi)) if metadata.dpi else (0, 1, 1)
     result = [jpeg.Segment(jpeg.APP0, b"JFIF\0" + struct.pack(">HBHHBB", 0x0101, unit, x, y, 0, 0))]
-    if found.exif:
-        result.append(jpeg.Segment(jpeg.APP1, EXIF + found.exif))
-    if found.xmp:
-        result.append(jpeg.Segment(jpeg.APP1, XMP + found.xmp))
-    result += [jpeg.Segment(jpeg.APP1, payload) for payload in found.xmp_more]
+    if metadata.exif:
+        result.append(jpeg.Segment(jpeg.APP1, EXIF + metadata.exif))
+    if metadata.xmp:
+        result.append(jpeg.Segment(jpeg.APP1, XMP + metadata.xmp))
+    result += [jpeg.Segment(jpeg.APP1, payload) for payload in metadata.xmp_more]
     room = jpeg.MAX_PAYLOAD - len(IPTC)
-    parts = [found.iptc[at : at + room] for at in range(0, len(found.iptc), room)]
+    parts = [metadata.iptc[at : at + room] for at in range(0, len(metadata.iptc), room)]
     result += [jpeg.Segment(jpeg.APP13, IPTC + part) for part in parts]
-    result += [jpeg.Segment(jpeg.COM, comment) for comment in found.comments]
-    result += [jpeg.Segment(*part) for part in found.parts if found.format == "JPEG"]
+    result += [jpeg.Segment(jpeg.COM, comment) for comment in metadata.comments]
+    result += [jpeg.Segment(*part) for part in metadata.parts if metadata.format == "JPEG"]
     long = [segment for segment in result if len(segment.payload) > jpeg.MAX_PAYLOAD]
     notes = tuple(f"loss: dropped metadata of {len(s.payload):,} bytes, a JPEG segment holds 65,533" for s in long)
     return [segment for segment in result if segment not in long], notes
 
 
-def _png(found: Metadata) -> Iterator[bytes]:
-    if found.dpi:
-        x, y = (min(round(value / 0.0254), 2**31 - 1) for value in found.dpi)
+def _png(metadata: Metadata) -> Iterator[bytes]:
+    if metadata.dpi:
+        x, y = (min(round(value / 0.0254), 2**31 - 1) for value in metadata.dpi)
         yield containers.chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
-    if found.exif:
-        yield containers.chunk(b"eXIf", found.exif)
-    if found.xmp:
-        yield containers.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + found.xmp)
-    for kind, content in found.texts:
+    if metadata.exif:
+        yield containers.chunk(b"eXIf", metadata.exif)
+    if metadata.xmp:
+        yield containers.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
+    for kind, content in metadata.texts:
         yield containers.chunk(kind, content)
-    for comment in found.comments:
+    for comment in metadata.comments:
         yield containers.chunk(
             b"iTXt", b"Comment\0\0\0\0\0" + comment.decode(errors="replace").replace("\0", "").encode()
         )
 
 
-def _tiff(data: bytes, found: Metadata, more: Iterable[tuple[int, int, bytes]]) -> bytes:
+def _tiff(data: bytes, metadata: Metadata, more: Iterable[tuple[int, int, bytes]]) -> bytes:
     """A little-endian TIFF with its directory written anew behind it; its own tags, which point to the pixels, win."""
     own = tags.tree(data)
     extra: tags.Tree = {tag: (kind, value) for tag, kind, value in more}
-    for tag, field in (tags.tree(found.exif) if found.exif else {}).items():
+    for tag, field in (tags.tree(metadata.exif) if metadata.exif else {}).items():
         if _belongs(tag, field) or not (isinstance(field, dict) or tag in {**DESCRIPTIVE, **parts.TAGS}):
             extra[tag] = field
-    if found.dpi:
-        x, y = (struct.pack("<II", min(round(value * 1000), 2**32 - 1), 1000) for value in found.dpi)
+    if metadata.dpi:
+        x, y = (struct.pack("<II", min(round(value * 1000), 2**32 - 1), 1000) for value in metadata.dpi)
         extra |= {282: (5, x), 283: (5, y), 296: (3, struct.pack("<H", 2))}
-    if found.xmp:
-        extra[XMP_TAG] = (1, found.xmp)
-    if found.iptc:
-        extra[PHOTOSHOP_TAG] = (7, found.iptc)
+    if metadata.xmp:
+        extra[XMP_TAG] = (1, metadata.xmp)
+    if metadata.iptc:
+        extra[PHOTOSHOP_TAG] = (7, metadata.iptc)
     if (
         own.get(277, (3, b""))[1] == b"\4\0"
     ):  # SamplesPerPixel: the fourth is alpha that has not been multiplied into the colors

@@ -19,10 +19,10 @@ def split(data: bytes) -> list[bytes]:
     Each has all bytes of the file, and a first directory that is that page's: whoever reads one reads any.
     """
     try:
-        found = directories.pages(io.BytesIO(data))
+        listed = directories.pages(io.BytesIO(data))
     except (ValueError, struct.error):
         return [data]
-    return [data] if len(found) < 2 else [directories.alone(data, page) for page in found]
+    return [data] if len(listed) < 2 else [directories.alone(data, page) for page in listed]
 
 
 def count(file: BinaryIO) -> int:
@@ -55,10 +55,10 @@ def joined(files: Sequence[bytes]) -> bytes:
 
 def _move(page: bytearray, at: int, by: int) -> int:
     """Add to every offset of a directory and of those below it; returns where the offset of the next one lies."""
-    found = tags.directory(bytes(page), at)
-    if found.unreadable:
-        raise ValueError(f"tags {found.unreadable} cannot be read")
-    for number, entry in enumerate(found.entries):
+    table = tags.directory(bytes(page), at)
+    if table.unreadable:
+        raise ValueError(f"tags {table.unreadable} cannot be read")
+    for number, entry in enumerate(table.entries):
         values = tags.numbers(bytes(page), entry)
         if entry.tag in tags.POINTERS:
             _move(page, values[0], by)
@@ -70,7 +70,7 @@ def _move(page: bytearray, at: int, by: int) -> int:
                 struct.pack_into(code, page, entry.start + place * struct.calcsize(code), value + by)
         if entry.stop - entry.start > 4:
             struct.pack_into("<I", page, at + 2 + 12 * number + 8, entry.start + by)
-    return found.next_at
+    return table.next_at
 
 
 def held(things: Sequence[tuple[Thing, ...]]) -> list[tuple[Thing, ...]]:

@@ -36,9 +36,9 @@ class File(ImageFile.ImageFile):
         assert self.fp is not None
         head = self.fp.read(LONGEST)
         self.format = {b"P7": "PAM", b"PF": "PFM"}[head[:2]]
-        found = header(head)
-        self._size = found.width, found.height
-        self._mode = "RGB" if found.samples > 2 else "L"
+        layout = header(head)
+        self._size = layout.width, layout.height
+        self._mode = "RGB" if layout.samples > 2 else "L"
 
 
 def header(head: bytes) -> Header:
@@ -63,21 +63,21 @@ def header(head: bytes) -> Header:
 
 def read(data: bytes) -> Raster:
     """The pixels of a file. Raises UnreadableImage for a kind that is not read or data that end early."""
-    found = header(data[:LONGEST])
-    count = found.width * found.height * found.samples
-    kind = np.dtype(found.order + ("f4" if not found.top else "u2" if found.top > 255 else "u1"))
-    if len(data) < found.start + count * kind.itemsize:
+    layout = header(data[:LONGEST])
+    count = layout.width * layout.height * layout.samples
+    kind = np.dtype(layout.order + ("f4" if not layout.top else "u2" if layout.top > 255 else "u1"))
+    if len(data) < layout.start + count * kind.itemsize:
         raise UnreadableImage("truncated: fewer samples than the header says")
-    if found.samples > 4:
-        raise UnreadableImage(f"a PAM of a kind that cannot be read: {found.samples} samples")
-    values = np.frombuffer(data, kind, count, found.start).reshape(found.height, found.width, found.samples)
-    if not found.top:  # the lowest row comes first
+    if layout.samples > 4:
+        raise UnreadableImage(f"a PAM of a kind that cannot be read: {layout.samples} samples")
+    values = np.frombuffer(data, kind, count, layout.start).reshape(layout.height, layout.width, layout.samples)
+    if not layout.top:  # the lowest row comes first
         levels, notes = samples.levels(values[::-1])
         return Raster(levels, notes=notes)
-    if values.max() > found.top:
-        raise UnreadableImage(f"damaged: a sample of {values.max()}, expected at most {found.top}")
-    top = 255 if found.top <= 255 else 65535
-    table = np.rint(np.arange(found.top + 1) * (top / found.top)).astype(np.min_scalar_type(top))
+    if values.max() > layout.top:
+        raise UnreadableImage(f"damaged: a sample of {values.max()}, expected at most {layout.top}")
+    top = 255 if layout.top <= 255 else 65535
+    table = np.rint(np.arange(layout.top + 1) * (top / layout.top)).astype(np.min_scalar_type(top))
     levels = table[values]
-    colors = levels[..., 0] if found.samples < 3 else np.ascontiguousarray(levels[..., :3])
-    return Raster(colors, levels[..., -1].copy() if found.samples in (2, 4) else None)
+    colors = levels[..., 0] if layout.samples < 3 else np.ascontiguousarray(levels[..., :3])
+    return Raster(colors, levels[..., -1].copy() if layout.samples in (2, 4) else None)

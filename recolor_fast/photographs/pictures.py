@@ -174,14 +174,14 @@ def _by_library(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
     turn = more.raster.orientation or 1
     colored, tone = judged(pixels) if judge or pixels.ndim == 2 else (None, None)
     jpeg_inside = more.carrier.startswith(jpeg.SOI)
-    found = metadata.of_file(more.carrier) if more.carrier else Metadata(exif=more.exif, xmp=more.xmp)
+    held = metadata.of_file(more.carrier) if more.carrier else Metadata(exif=more.exif, xmp=more.xmp)
     return Picture(
         images.upright(images.gray(pixels) if pixels.ndim == 3 else pixels, turn),
         None if alpha is None else images.upright(alpha, turn),
         more.format,
         colored,
         more.raster.notes + notes + tuple(f"{LOSS}{what}" for what in more.losses),
-        found,
+        held,
         lossless=more.lossless,
         bits=more.bits,
         things=inventory.of(more.carrier, "JPEG") if jpeg_inside else inventory.of(data, more.format),
@@ -229,14 +229,14 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
         return None
     if table is not None:
         gray = profiles.looked_up(gray, table)
-    found = metadata.of_jpeg(segments)
-    turn = metadata.orientation(found)
+    held = metadata.of_jpeg(segments)
+    turn = metadata.orientation(held)
     count = metadata.pictures(segments)
     notes += (f"first of {count} pictures; the others are not copied",) if count > 1 else ()
     original = data if space == "Gray" and table is None else b""
     things = inventory.of(data, "JPEG")
     return Picture(
-        images.upright(gray, turn), None, "JPEG", colored, notes, found, turn, original, things=things, tone=tone
+        images.upright(gray, turn), None, "JPEG", colored, notes, held, turn, original, things=things, tone=tone
     )
 
 
@@ -318,8 +318,8 @@ def _encoded(
         except ValueError as error:
             notes = (f"luma encoded anew: {error}",)
     kept = _kept(picture, writing)
-    found = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
-    found = _saying(found, made, format)
+    held = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
+    held = _saying(held, made, format)
     gray, alpha = picture.gray, picture.alpha
     most = encoders.BITS.get(format, 8)
     if gray.dtype != np.uint8 and picture.bits > most:
@@ -335,9 +335,9 @@ def _encoded(
     else:
         rgb = chroma.merge(gray, cbcr, writing, picture.tone)
         lossless = {"lossless": True} if picture.lossless and format == picture.format else {}
-        given = metadata.settings(found, format) | lossless
-        data = encoders.encode(rgb, alpha, format, writing.quality, given, picture.bits)
-    data, more = metadata.insert(data, found, format)
+        encoding = metadata.settings(held, format) | lossless
+        data = encoders.encode(rgb, alpha, format, writing.quality, encoding, picture.bits)
+    data, more = metadata.insert(data, held, format)
     return data, notes + more
 
 
@@ -362,9 +362,9 @@ def _kept(picture: Picture, writing: Writing) -> Metadata:
     return picture.metadata if writing.metadata == "keep" else Metadata()
 
 
-def _saying(found: Metadata, made: provenance.Made | None, format: str) -> Metadata:
+def _saying(held: Metadata, made: provenance.Made | None, format: str) -> Metadata:
     """The metadata to write, which also say what makes the picture."""
-    return provenance.tagged(found, made, format) if made else found
+    return provenance.tagged(held, made, format) if made else held
 
 
 def _lossless(
@@ -389,9 +389,9 @@ def _lossless(
         progressive = frame.marker == jpeg.PROGRESSIVE
         Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
         files.append(file.getvalue())
-    found = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
-    found = _saying(found, made, format)
-    segments, notes = metadata.segments_of(found)
+    held = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
+    held = _saying(held, made, format)
+    segments, notes = metadata.segments_of(held)
     return jpeg.join(picture.original, files[0], files[1], segments), notes
 
 

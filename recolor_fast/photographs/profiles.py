@@ -43,8 +43,8 @@ def to_srgb(raster: Raster, profile: bytes) -> tuple[np.ndarray, np.ndarray | No
 def _opened(profile: bytes) -> tuple[ImageCms.ImageCmsProfile, str]:
     """A profile and the color space it is for: "GRAY", "RGB", "CMYK", ... Raises ValueError."""
     try:
-        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return found, found.profile.xcolor_space.strip()
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return opened, opened.profile.xcolor_space.strip()
     except Exception as error:  # OSError, PyCMSError and others
         raise ValueError(f"{len(profile):,} bytes that are no valid profile") from error
 

@@ -63,38 +63,38 @@ def written(made: Made, format: str) -> Made:
     return {name: value for name, value in made.items() if name not in unused} | ({"format": format} if format else {})
 
 
-def differences(made: Made, wanted: Made) -> list[str]:
+def differences(made: Made, planned: Made) -> list[str]:
     """In what a picture was made differently than is wanted now; what one of the two does not say is not compared,
     but for UNSAID."""
     made = {**UNSAID, **made}
-    names = [name for name in wanted if name in made and name not in UNCOMPARED and made[name] != wanted[name]]
-    return [_difference(name, made, wanted) for name in names]
+    names = [name for name in planned if name in made and name not in UNCOMPARED and made[name] != planned[name]]
+    return [_difference(name, made, planned) for name in names]
 
 
-def _difference(name: str, made: Made, wanted: Made) -> str:
-    old, new = (f"{value:g}" if isinstance(value, float) else str(value) for value in (made[name], wanted[name]))
+def _difference(name: str, made: Made, planned: Made) -> str:
+    old, new = (f"{value:g}" if isinstance(value, float) else str(value) for value in (made[name], planned[name]))
     if name == "sha256":
-        return f"by the model {made.get('model')} ({old[:8]}), now {wanted.get('model')} ({new[:8]})"
+        return f"by the model {made.get('model')} ({old[:8]}), now {planned.get('model')} ({new[:8]})"
     return f"from an input of {old} bytes, now {new}" if name == "input_bytes" else f"{name} {old}, now {new}"
 
 
 # --- in the file ---------------------------------------------------------------------------------------------------
 
 
-def tagged(found: Metadata, made: Made, format: str) -> Metadata:
+def tagged(held: Metadata, made: Made, format: str) -> Metadata:
     """Metadata that also says what made the picture; as they are where the format or the packet has no room for it.
 
     A packet keeps every byte but an older tag.
     """
     if "xmp" not in metadata.HOLDS.get(format, ()):
-        return found
-    packet = found.xmp or _packet
+        return held
+    packet = held.xmp or _packet
     for pattern in _own:
         if NAMESPACE.encode() in packet:
             packet = pattern.sub(b"", packet)
     ends = list(_end.finditer(packet))
     if not ends:
-        return found
+        return held
     text = json.dumps(made)
     prefix = f"{ends[-1][1].decode()}:" if ends[-1][1] else ""
     about = _about.search(packet)
@@ -102,7 +102,7 @@ def tagged(found: Metadata, made: Made, format: str) -> Metadata:
     block += f'xmlns:recolor="{NAMESPACE}"><recolor:made>{escape(text)}</recolor:made></{prefix}Description>'
     packet = packet[: ends[-1].start()] + block.encode() + packet[ends[-1].start() :]
     fits = format != "JPEG" or len(metadata.XMP) + len(packet) <= jpeg.MAX_PAYLOAD
-    return found._replace(xmp=packet) if fits and _says(packet, text) else found
+    return held._replace(xmp=packet) if fits and _says(packet, text) else held
 
 
 def _says(packet: bytes, text: str) -> bool:

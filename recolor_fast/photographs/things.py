@@ -57,20 +57,20 @@ def of_exif(block: bytes) -> Iterator[Thing]:
     if not block:
         return
     try:
-        found = tags.directory(block, tags.first(block))
-        yield from of_tags(block, found, "EXIF")
-        (second,) = struct.unpack_from(tags.layout(block).order + "I", block, found.next_at)
+        table = tags.directory(block, tags.first(block))
+        yield from of_tags(block, table, "EXIF")
+        (second,) = struct.unpack_from(tags.layout(block).order + "I", block, table.next_at)
         if second:
             yield Thing("thumbnail", "thumbnail", kind="stale")
     except (ValueError, struct.error):
         yield Thing("EXIF, which is damaged", "EXIF", digest(block))
 
 
-def of_tags(block: bytes, found: tags.Table, group: str, depth: int = 0, where: str = "") -> Iterator[Thing]:
+def of_tags(block: bytes, table: tags.Table, group: str, depth: int = 0, where: str = "") -> Iterator[Thing]:
     """The tags of a directory that lies in a block, and of those below it."""
-    for tag in found.unreadable:
+    for tag in table.unreadable:
         yield Thing(f"tag {tag}, which cannot be read", f"tag {where}{tag}", b"unreadable", group=group)
-    for entry in found.entries:
+    for entry in table.entries:
         tag, name = entry.tag, tag_name(entry.tag)
         if tag in metadata.OWN_TAGS and not where:
             continue
@@ -123,12 +123,12 @@ def of_xmp(packet: bytes) -> Iterator[Thing]:
 def of_resources(block: bytes) -> Iterator[Thing]:
     """Photoshop's image resources, of which IPTC is one."""
     try:
-        found = containers.resources(block)
+        blocks = containers.resources(block)
     except ValueError:
         yield Thing("image resources, which are damaged", "resources", digest(block), group="IPTC")
         return
-    group = "IPTC" if 1028 in (kind for kind, _ in found) else "Photoshop's resources"
-    for kind, content in found:
+    group = "IPTC" if 1028 in (kind for kind, _ in blocks) else "Photoshop's resources"
+    for kind, content in blocks:
         name = "IPTC" if kind == 1028 else f"Photoshop's resource {kind}"
         yield from by_row(parts.RESOURCES.get(kind), name, f"resource {kind}", content, group)
 

@@ -180,12 +180,12 @@ def read(data: bytes) -> Raster:
     if extra is None and where.photometric == RGB and where.samples == 4:
         extra = (2,)  # as libtiff takes it
     hidden = next((number for number, kind in enumerate(extra or ()) if kind in (1, 2)), None)
-    wanted = [*range(colors), *([] if hidden is None else [colors + hidden])]
-    stored = _units(data, where, tags) if where.photometric == YCBCR else stored_samples(data, where, wanted)
+    planes = [*range(colors), *([] if hidden is None else [colors + hidden])]
+    stored = _units(data, where, tags) if where.photometric == YCBCR else stored_samples(data, where, planes)
     pixels, notes = _understood(stored[..., :colors], where, tags)
     if where.bits == 8 and SIGNED in _many(tags, 339):
         notes += ("signed samples of 8 bits, taken as unsigned, as other programs do",)
-    if others := where.samples - len(wanted):
+    if others := where.samples - len(planes):
         notes += (f"loss: {others} of its {where.samples} samples a pixel hold no color and are not copied",)
     alpha = None
     if hidden is not None:

@@ -55,13 +55,13 @@ class Layout(NamedTuple):
     """Tags that CCITT compression needs."""
 
 
-def stored_samples(data: bytes, where: Layout, wanted: Sequence[int]) -> np.ndarray:
+def stored_samples(data: bytes, where: Layout, planes: Sequence[int]) -> np.ndarray:
     """The wanted samples of each pixel (H,W,N) as the file has them, of native byte order."""
     if not where.planar:
         pixels = _plane(data, where, where.segments, where.samples)
-        return pixels if len(wanted) == where.samples else pixels[..., list(wanted)]
+        return pixels if len(planes) == where.samples else pixels[..., list(planes)]
     each = -(-len(where.segments) // where.samples)
-    return np.dstack([_plane(data, where, where.segments[each * n : each * (n + 1)], 1) for n in wanted])
+    return np.dstack([_plane(data, where, where.segments[each * n : each * (n + 1)], 1) for n in planes])
 
 
 def _plane(data: bytes, where: Layout, segments: Sequence[tuple[int, int]], count: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
     source: Path
     target: Path
-    given: bool = False
+    source_named: bool = False
     """Whether the user named this file, which therefore should be an image."""
     named: bool = False
     """Whether the user named the target, whose suffix then says the format."""
@@ -63,10 +63,10 @@ def globs(include: Sequence[str] | str, exclude: Sequence[str] | str) -> Globs:
     """Patterns as a user gave them, one or several. Raises ValueError for an empty one."""
     both = {}
     for name, patterns in (("include", include), ("exclude", exclude)):
-        given = [patterns] if isinstance(patterns, str) else patterns
-        both[name] = tuple(_plain(one.removeprefix("./").rstrip("/")) for one in given)
+        several = [patterns] if isinstance(patterns, str) else patterns
+        both[name] = tuple(_plain(one.removeprefix("./").rstrip("/")) for one in several)
         if "" in both[name]:
-            raise UserError(f"{name} {list(given)}: expected patterns of names or paths, none of them empty")
+            raise UserError(f"{name} {list(several)}: expected patterns of names or paths, none of them empty")
     return Globs(**both)
 
 
@@ -111,20 +111,20 @@ def _walk(source: Path, target: Path, output: str | None, globs: Globs) -> Itera
             path, is_folder = here / entry.name, _is_folder(entry)
             if is_folder is None or (is_folder and outside and identity(path) == outside):
                 continue
-            wanted, left = included, ""
+            taken, left = included, ""
             if not files.is_part(path):  # what an interrupted run left behind is told of
                 name = _plain(entry.name)
                 line = f"{below}/{name}".removeprefix("/")
-                wanted = included or _matches(globs.include, name, line)
+                taken = included or _matches(globs.include, name, line)
                 left = _left_out(name, line, globs)
             if not left and is_folder and entry.is_symlink():
                 left = LINK
-            if not left and not is_folder and not wanted:
+            if not left and not is_folder and not taken:
                 left = NOT_INCLUDED
             if left or not is_folder:
                 yield Found(path, there / entry.name, left=left)
             else:
-                folders.append((path, there / entry.name, line, wanted))
+                folders.append((path, there / entry.name, line, taken))
         waiting += reversed(folders)
 
 
@@ -177,9 +177,9 @@ def natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
 
 
-def identities(found: Iterable[Found]) -> set[tuple[int, int]]:
+def identities(candidates: Iterable[Found]) -> set[tuple[int, int]]:
     """What two names of one file (links, another case, a detour) have in common, of each file that exists."""
-    return {one for each in found if (one := identity(each.source))}
+    return {one for each in candidates if (one := identity(each.source))}
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -204,18 +204,18 @@ def watch(
     """
     again = set() if again is None else again
     before: dict[Path, State] = {}
-    given: dict[Path, State] = {}
+    yielded: dict[Path, State] = {}
     while True:
         now: dict[Path, State] = {}
-        for found in look():
-            current = now[found.source] = () if found.left else state(found.source)
-            known = None if found.source in again else given.get(found.source)
-            if before.get(found.source) == current != known:
-                again.discard(found.source)
-                given[found.source] = current
-                yield found
+        for candidate in look():
+            current = now[candidate.source] = () if candidate.left else state(candidate.source)
+            known = None if candidate.source in again else yielded.get(candidate.source)
+            if before.get(candidate.source) == current != known:
+                again.discard(candidate.source)
+                yielded[candidate.source] = current
+                yield candidate
         before = now
-        given = {path: state for path, state in given.items() if path in now}
+        yielded = {path: state for path, state in yielded.items() if path in now}
         if stopped.wait(seconds):
             return
 

@@ -74,13 +74,13 @@ def properties(packet: bytes) -> list[tuple[str, bytes]]:
         root = ElementTree.fromstring(_parsable(packet))
     except (ElementTree.ParseError, expat.ExpatError, LookupError) as error:
         raise ValueError(str(error)) from error
-    found = []
+    result = []
     for description in _outer(root):
-        found += [(name, value.encode()) for name, value in description.items() if name != f"{{{RDF}}}about"]
+        result += [(name, value.encode()) for name, value in description.items() if name != f"{{{RDF}}}about"]
         for one in description:
             one.tail = None
-            found.append((one.tag, one.text.encode() if one.text and not len(one) and not one.attrib else _plain(one)))
-    return found
+            result.append((one.tag, one.text.encode() if one.text and not len(one) and not one.attrib else _plain(one)))
+    return result
 
 
 def _plain(element: ElementTree.Element) -> bytes:
@@ -91,14 +91,14 @@ def _plain(element: ElementTree.Element) -> bytes:
 
 def _outer(root: ElementTree.Element) -> list[ElementTree.Element]:
     """The descriptions that are no value of a property of another."""
-    found, left = [], [root]
+    outer, left = [], [root]
     while left:
         one = left.pop()
         if one.tag == f"{{{RDF}}}Description":
-            found.append(one)
+            outer.append(one)
         else:
             left.extend(reversed(one))
-    return found
+    return outer
 
 
 def _short(name: str) -> str:
@@ -136,8 +136,8 @@ def _cuts(packet: bytes, untrue: re.Pattern[str]) -> Iterator[tuple[int, int]]:
         raw = [
             ":".join(reversed(name.split(" ")[1:])).encode() for name in attributes if untrue.fullmatch(_short(name))
         ]
-        found = [match.span() for match in _attribute.finditer(tag[0]) if match[1] in raw]
-        cuts.extend((at + begin, at + stop) for begin, stop in found)
+        spans = [match.span() for match in _attribute.finditer(tag[0]) if match[1] in raw]
+        cuts.extend((at + begin, at + stop) for begin, stop in spans)
 
     def end(name: str) -> None:
         if inside:

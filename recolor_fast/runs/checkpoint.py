@@ -95,8 +95,8 @@ def clean(folder: Path) -> None:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first; empty if there is no such folder."""
-    found = [path for path in folder.glob("*.pt") if path.stem.isdecimal() and _sidecar(path).is_file()]
-    return sorted(found, key=lambda path: int(path.stem))
+    paths = [path for path in folder.glob("*.pt") if path.stem.isdecimal() and _sidecar(path).is_file()]
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -129,8 +129,8 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
 def newest(folder: Path, device: str | torch.device = "cpu") -> tuple[Path, dict[str, Any]]:
     """The newest checkpoint that verifies, and its path; those skipped are said on stderr. UserError if none does."""
     paths = list_checkpoints(folder)
-    if found := first(reversed(paths), device):
-        return found
+    if usable := first(reversed(paths), device):
+        return usable
     if paths:
         raise UserError(f"{folder}: none of its {len(paths)} checkpoints can be used")
     raise UserError(f"{folder} holds no checkpoint: expected the checkpoints of a run folder as train prints it")

@@ -85,6 +85,6 @@ class Clock:
     def interval(self) -> dict[str, float]:
         """Photographs/s since the last row, and the share of that time in which steps waited for batches; ends it."""
         elapsed = time.perf_counter() - self._started
-        found = {"images_per_s": self._counted / elapsed, "data_wait": self._waited / elapsed}
+        rates = {"images_per_s": self._counted / elapsed, "data_wait": self._waited / elapsed}
         self._started, self._waited, self._counted = time.perf_counter(), 0.0, 0
-        return found
+        return rates

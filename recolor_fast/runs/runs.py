@@ -49,16 +49,16 @@ def find(runs: Path, name: str, preset: str) -> Path | None:
 
 def numbered(runs: Path, preset: str) -> list[Path]:
     """The folders <runs>/<preset>-<n>, by n."""
-    found = [(path.name.removeprefix(f"{preset}-"), path) for path in runs.glob(f"{preset}-*")]
-    return [path for _, path in sorted((int(n), path) for n, path in found if n.isdecimal())]
+    named = [(path.name.removeprefix(f"{preset}-"), path) for path in runs.glob(f"{preset}-*")]
+    return [path for _, path in sorted((int(n), path) for n, path in named if n.isdecimal())]
 
 
 def newest(runs: Path = Path(Command.runs)) -> Path:
     """The run in a folder of runs whose checkpoint was written last; said on stderr. UserError where there is none."""
     written = {}
     for folder in runs.iterdir() if runs.is_dir() else ():
-        if found := checkpoint.list_checkpoints(folder / "checkpoints"):
-            written[folder] = max(path.stat().st_mtime for path in found)
+        if paths := checkpoint.list_checkpoints(folder / "checkpoints"):
+            written[folder] = max(path.stat().st_mtime for path in paths)
     if not written:
         raise UserError(
             f"no run is given, and {runs}/ holds none with a checkpoint: give the folder that train printed"

@@ -73,15 +73,15 @@ def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
         raise UserError(reason)
     scales = []
     for index, scale in enumerate(critic.get_submodule("scales").children()):
-        found = []
+        convolutions = []
         for name, module in scale.named_children():
             if isinstance(module, nn.Conv2d) and not parametrize.is_parametrized(module):
                 path = f"scales.{index}.{name}"
                 bias = f"{path}.bias" if module.bias is not None else None
-                found.append(Layer(f"{path}.weight", bias, module.stride, module.padding))  # type: ignore[arg-type]
+                convolutions.append(Layer(f"{path}.weight", bias, module.stride, module.padding))  # type: ignore[arg-type]
             elif not isinstance(module, nn.Identity | LeakyReLU):
                 raise UserError(f"the critic has more than convolutions and LeakyReLU: {module}")
-        scales.append(found)
+        scales.append(convolutions)
     return scales
 
 
@@ -156,14 +156,14 @@ def critic_update(
         gradient = gradient if loss_scale is None else gradient / (loss_scale / moved)
         direction, parts["critic/penalty"] = grad_and_value(norm_penalty)(gradient)
 
-        found: Parameters = {}
+        gradients: Parameters = {}
         tangent = F.pad(moved * options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
         for index, scale in enumerate(scales):
             tangent = F.avg_pool2d(tangent, 2) if index else tangent
-            found |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
+            gradients |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
         if loss_scale is not None:
-            found = {name: gradient / loss_scale for name, gradient in found.items()}
-        return parts, {name: found[name] for name in parameters}
+            gradients = {name: gradient / loss_scale for name, gradient in gradients.items()}
+        return parts, {name: gradients[name] for name in parameters}
 
 
 def _share(options: System, image: Tensor) -> float:
@@ -193,17 +193,17 @@ def _weight_gradients(
     scale: list[Layer], weights: Parameters, states: list[Tensor], deltas: list[Tensor], tangent: Tensor
 ) -> Parameters:
     """The gradient of each parameter, float32 or wider. Lays the tangent pass over the mixed third of `states`."""
-    found: Parameters = {}
+    gradients: Parameters = {}
     count = len(tangent)
     for index, (layer, state, delta) in enumerate(zip(scale, states, deltas)):
         state[2 * count :] = tangent
         gradient = _weight_gradient(layer, state.to(delta.dtype), weights[layer.weight], delta)
-        found[layer.weight] = at_least_float32(gradient)
+        gradients[layer.weight] = at_least_float32(gradient)
         if layer.bias:
-            found[layer.bias] = at_least_float32(delta[: 2 * count]).sum((0, 2, 3))
+            gradients[layer.bias] = at_least_float32(delta[: 2 * count]).sum((0, 2, 3))
         if index + 1 < len(scale):
             tangent = _slope(_convolve(layer, weights, tangent, bias=False), states[index + 1][2 * count :])
-    return found
+    return gradients
 
 
 def _convolve(layer: Layer, weights: Parameters, x: Tensor, bias: bool = True) -> Tensor:
@@ -225,9 +225,9 @@ def _weight_gradient(layer: Layer, x: Tensor, weight: Tensor, cotangent: Tensor)
 
 
 def _convolution_backward(layer: Layer, x: Tensor, weight: Tensor, cotangent: Tensor, which: int) -> Tensor:
-    wanted = [which == 0, which == 1, False]
+    masks = [which == 0, which == 1, False]
     settings = (layer.stride, layer.padding, (1, 1), False, (0, 0), 1)  # no dilation, not transposed, one group
-    return torch.ops.aten.convolution_backward(cotangent, x, weight, None, *settings, wanted)[which]
+    return torch.ops.aten.convolution_backward(cotangent, x, weight, None, *settings, masks)[which]
 
 
 def _unpool(gradient: Tensor, like: Tensor) -> Tensor:

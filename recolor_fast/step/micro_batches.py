@@ -28,12 +28,12 @@ def in_pieces(
     def run(parameters: Parts, *batch: Tensor, **others: Tensor | None) -> tuple[Parts, Found]:
         pieces = [*zip(*(tensor.split(length) for tensor in batch))]
         shares = [len(piece[0]) / len(batch[0]) for piece in pieces]
-        parts, found = zip(*(update(parameters, *piece, **others) for piece in pieces))
+        parts, gradients = zip(*(update(parameters, *piece, **others) for piece in pieces))
         norms = [name for name in parts[0] if name.startswith("gradient/")]
         together = mean(parts, shares)
         for name in norms:
             together[name] = torch.stack([share * part[name] for part, share in zip(parts, shares)]).norm()
-        return together, join(found, shares)
+        return together, join(gradients, shares)
 
     return run
 

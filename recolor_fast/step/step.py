@@ -200,26 +200,26 @@ class Step:
                 for step, penalty in enumerate(penalized):
                     power_iteration(self.critic)
                     update = self._critic_updates[penalty]
-                    found, gradients = update(self._parameters, *pairs, mix[step], loss_scale=scales.get("critic"))
+                    losses, gradients = update(self._parameters, *pairs, mix[step], loss_scale=scales.get("critic"))
                     # Of several steps on one batch, the parts' mean.
-                    parts = {k: parts.get(k, 0) + found.get(k, 0) / options.critic_steps for k in parts | found}
+                    parts = {k: parts.get(k, 0) + losses.get(k, 0) / options.critic_steps for k in parts | losses}
                     summed = options.critic_gradients == "summed" and step > 0
                     gradients = [gradients[name] for name in self._parameters]
-                    bad = self._apply("critic", self.critic.parameters(), gradients, found, left_out, summed)
+                    bad = self._apply("critic", self.critic.parameters(), gradients, losses, left_out, summed)
                     wrong["critic"], left_out = wrong.get("critic", bad) | bad, left_out | bad
                 if options.gradient_penalty:  # as the steps that have it show it
                     penalties = parts.get("critic/penalty", fake.new_zeros(()))
                     parts["critic/penalty"] = options.penalty_every * penalties
             loss_scale, images = scales.get("generator"), (source, real, rgb01 * 2 - 1, fake.detach())
-            found, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
-            parts |= found
+            losses, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
+            parts |= losses
         at_fake = at_fake if loss_scale is None else at_fake * loss_scale
         known = {*self._encoder} if frozen else set()
         learned = [parameter for parameter in self.generator.parameters() if parameter not in known]
         gradients = torch.autograd.grad(fake, learned, at_fake)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)
-        wrong["generator"] = self._apply("generator", learned, gradients, found, left_out)
+        wrong["generator"] = self._apply("generator", learned, gradients, losses, left_out)
         left_out = left_out | wrong["generator"]
         with torch.no_grad():
             guard.count(self.streak, self.scales, wrong, left_out, options.skip_nonfinite)

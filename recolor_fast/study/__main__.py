@@ -49,7 +49,12 @@ def serve(arguments: Serve) -> None:
         raise UserError(f"study {path}: no such file; give --truth and --systems to make it")
     else:
         asked = zip((arguments.images, arguments.size, arguments.seed), (IMAGES, SIZE, SEED))
-        make(path, arguments.truth, arguments.systems, *(new if given is None else given for given, new in asked))
+        make(
+            path,
+            arguments.truth,
+            arguments.systems,
+            *(new if asked_for is None else asked_for for asked_for, new in asked),
+        )
     try:
         listener = socket.create_server((arguments.host, arguments.port))
     except OSError as error:

@@ -22,15 +22,15 @@ def photographs(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise UserError(f"folder {folder}: expected a folder of images")
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in sorted(one.source for one in walk.find([str(folder)], None) if not one.left):
         if path.suffix.lower() not in images.SUFFIXES or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise UserError(f"{found[name]} and {path} are both called {name}: expected one image of a name")
-        found[name] = path
-    return found
+        if name in by_name:
+            raise UserError(f"{by_name[name]} and {path} are both called {name}: expected one image of a name")
+        by_name[name] = path
+    return by_name
 
 
 def matched(truth: Path, systems: tuple[str, ...]) -> dict[str, dict[str, Path]]:
@@ -38,26 +38,26 @@ def matched(truth: Path, systems: tuple[str, ...]) -> dict[str, dict[str, Path]]
 
     A system that lacks one is an error rather than a smaller study: skipping is the user's to decide.
     """
-    found = {TRUTH: photographs(truth)}
-    if not found[TRUTH]:
+    by_system = {TRUTH: photographs(truth)}
+    if not by_system[TRUTH]:
         raise UserError(f"truth {truth}: no images in it")
     for text in systems:
         name, separator, folder = text.partition("=")
         if not separator or not name.strip() or not folder:
             raise UserError(f"system {text!r}: expected NAME=FOLDER")
-        if name in found:
+        if name in by_system:
             raise UserError(f"system {name!r}: the name is taken; give each system another (truth is the truth's)")
         files = photographs(Path(folder))
-        missing = [photograph for photograph in found[TRUTH] if photograph not in files]
+        missing = [photograph for photograph in by_system[TRUTH] if photograph not in files]
         if missing:
             raise UserError(
-                f"system {name}: {folder} has no image for {len(missing)} of {len(found[TRUTH])} photographs, the "
+                f"system {name}: {folder} has no image for {len(missing)} of {len(by_system[TRUTH])} photographs, the "
                 f"first is {missing[0]}; add them, or take them out of {truth}"
             )
-        if extra := len(files) - len(found[TRUTH]):
+        if extra := len(files) - len(by_system[TRUTH]):
             say(f"system {name}: {extra} images without a photograph in {truth} are left out")
-        found[name] = {photograph: files[photograph] for photograph in found[TRUTH]}
-    return found
+        by_system[name] = {photograph: files[photograph] for photograph in by_system[TRUTH]}
+    return by_system
 
 
 def shown_size(sizes: list[tuple[int, int]], limit: int) -> tuple[int, int]:
@@ -131,10 +131,10 @@ def make(path: Path, truth: Path, systems: tuple[str, ...], count: int, size: in
 def check_same(path: Path, arguments: Serve) -> None:
     """UserError if what was given is not what the study was made of. Folders may have moved, files may not differ."""
     study = stored(path)
-    for name, given in (("images", arguments.images), ("size", arguments.size), ("seed", arguments.seed)):
-        if given not in (None, getattr(study, name)):
+    for name, value in (("images", arguments.images), ("size", arguments.size), ("seed", arguments.seed)):
+        if value not in (None, getattr(study, name)):
             raise UserError(
-                f"{name} {given}: {path} was made with {getattr(study, name)}; leave it out, or make another"
+                f"{name} {value}: {path} was made with {getattr(study, name)}; leave it out, or make another"
             )
     if arguments.truth is None and not arguments.systems:
         return
@@ -149,7 +149,7 @@ def check_same(path: Path, arguments: Serve) -> None:
         digests = {(row[0], row[1]): row[2] for row in db.execute("SELECT photograph, system, sha256 FROM picture")}
     if len(files[TRUTH]) * len(files) != len(digests):
         raise UserError(f"{len(files[TRUTH])} photographs: {path} was made of another number; make another study")
-    for system, found in files.items():
-        for photograph, file in found.items():
+    for system, paths in files.items():
+        for photograph, file in paths.items():
             if digests.get((photograph, system)) != hashlib.sha256(file.read_bytes()).hexdigest():
                 raise UserError(f"{file}: not the file that {path} was made of; make another study with it")

@@ -82,11 +82,11 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    stack = {"python": platform.python_version()}
     for name in ("recolor-fast", "numpy", "pillow", "simplejpeg", "scipy", "fastapi"):
         with suppress(metadata.PackageNotFoundError):  # a checkout that was not installed
-            found[name] = metadata.version(name)
-    return found
+            stack[name] = metadata.version(name)
+    return stack
 
 
 # --- what a participant sees ---------------------------------------------------------------------------------------
