@@ -165,4 +165,4 @@ def test_files_that_the_server_refuses_are_named(browser, portrait, tmp_path):
     browser.wait("document.querySelector('.message')")
     (message,) = messages(browser)
     assert message.startswith("notes.txt: not an image")
-    assert browser.id("notes").text in message
+    assert browser.id("stage-note").text.endswith(message.removeprefix("notes.txt: "))

@@ -33,9 +33,10 @@ export function colorName(color) {
   if (lightness > 0.95) return "color.white";
   if (lightness < 0.06) return "color.black";
   if (saturation < 0.1) return "color.gray";
-  if (hue >= 12 && hue < 48 && lightness < 0.55)
-    return saturation < 0.75 || lightness < 0.35 ? "color.brown" : "color.orange";
-  if (hue >= 12 && hue < 48 && saturation < 0.6) return "color.beige";
+  if (hue >= 12 && hue < 48) {
+    if (lightness < 0.42 || (lightness < 0.55 && saturation < 0.55)) return "color.brown";
+    if (saturation < 0.6) return "color.beige";
+  }
   return HUES.find(([end]) => hue < end)[1];
 }
 

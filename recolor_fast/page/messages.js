@@ -46,7 +46,13 @@ export function report(key, text, action = null) {
   words.textContent = text;
   message.append(words);
   if (action) message.append(button(action.label, action.run));
-  const close = button(say("message.dismiss"), () => message.remove());
+  const close = button(say("message.dismiss"), () => {
+    const next = message.nextElementSibling ?? message.previousElementSibling;
+    message.remove();
+    (next?.lastElementChild ?? document.querySelector("#stage[tabindex='0'], #add-first"))?.focus({
+      preventScroll: true,
+    });
+  });
   message.append(close);
   list.append(message);
 }

@@ -25,6 +25,7 @@ export class Panel {
    */
   constructor(acts) {
     this.acts = acts;
+    this.list = []; // of models
     for (const [name, { to }] of Object.entries(SLIDERS)) {
       const slider = element(name);
       const tell = (last) => acts.look({ ...this.look, [name]: rounded(to(Number(slider.value))) }, last);
@@ -34,12 +35,14 @@ export class Panel {
     }
     element("plain").addEventListener("click", () => acts.look(PLAIN, true));
     element("model").addEventListener("change", ({ target }) => acts.model(target.value));
-    element("erase-all").addEventListener("click", () => acts.eraseAll());
+    element("erase-all").addEventListener("click", () => {
+      acts.eraseAll();
+      element("hints-how").focus(); // the button is gone
+    });
   }
 
   models(models) {
     this.list = models;
-    element("model-part").hidden = models.length < 2;
     element("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
   }
 
@@ -61,10 +64,14 @@ export class Panel {
       slider.disabled = !ready;
     }
     element("tone-part").hidden = !photograph.toned;
-    element("plain").disabled = !ready || Object.keys(PLAIN).every((name) => PLAIN[name] === wanted.look[name]);
+    const plain = !ready || Object.keys(PLAIN).every((name) => PLAIN[name] === wanted.look[name]);
+    element("plain").setAttribute("aria-disabled", String(plain)); // disabled, it would lose the focus
     element("model").value = wanted.model;
     element("model").disabled = !ready;
-    for (const name of ["download", "remove"]) element(name).disabled = name === "download" ? !ready : false;
+    element("download").disabled = !ready;
+    const failed = photograph.status === "failed";
+    for (const name of ["download", "guess", "hints-part", "look-part"]) element(name).hidden = failed;
+    element("model-part").hidden = failed || this.list.length < 2;
     this.#hints(
       wanted.hints,
       chosen,
@@ -73,17 +80,16 @@ export class Panel {
     );
   }
 
-  #file({ name, width, height, in_color: colored, toned, notes, status, reason }) {
+  #file({ name, width, height, in_color: colored, toned, notes }) {
     element("name").textContent = name;
     const facts = width ? [say("file.size", { width: number(width), height: number(height) })] : [];
     if (colored) facts.push(say("file.in_color"));
     else if (toned) facts.push(say("file.toned"));
     element("facts").textContent = facts.join(" · ");
-    const words = status === "failed" ? [reason, ...notes] : notes;
     element("notes").replaceChildren(
-      ...words.map((note) => Object.assign(document.createElement("li"), { textContent: note, lang: "en" })),
+      ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note, lang: "en" })),
     );
-    element("notes").hidden = !words.length;
+    element("notes").hidden = !notes.length;
   }
 
   #hints(hints, chosen, possible, id) {
