@@ -1,5 +1,7 @@
 """What the page computes itself, in node, against Python."""
 
+from dataclasses import asdict
+
 import cv2
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_merge_is_pythons_within_a_level(height, width, size):
     gray, cbcr, tone = random.integers(0, 256, (height, width), np.uint8), chroma_of(random, size), a_tone(random)
     cases = [(look, kept) for look in LOOKS for kept in (None, tone)]
     found = javascript.call(
-        [("merge", "merge", [gray, width, height, cbcr, size, kept, look._asdict()]) for look, kept in cases]
+        [("merge", "merge", [gray, width, height, cbcr, size, kept, asdict(look)]) for look, kept in cases]
     )
     for (look, kept), rgba in zip(cases, found, strict=True):
         rgba = rgba.reshape(height, width, 4).astype(int)
