@@ -487,3 +487,44 @@ def test_a_kill_at_any_moment_leaves_every_photograph_whole(state):
         parts = {path.name.split(".")[0] for path in (state / "desks" / KEY).iterdir()}
         assert parts == found.keys()  # nothing is left behind
         desks.close()
+
+
+WRITTEN = """{
+ "version": 1, "id": "7d5004090bfb69cf", "name": "old.jpg", "model": "recolor_fast", "arrived": 1796061430123456789,
+ "bytes": 10, "status": "ready", "reason": "", "notes": ["a note"], "width": 80, "height": 60, "in_color": false,
+ "toned": true, "size": 2, "look": {"warmth": 0.5}, "hints": [{"x": 1.5, "y": 2, "color": "#c08040", "radius": null}],
+ "revision": 3, "painter": ["colorizer-hints", "0123456789abcdef"], "prepared": [2, "none", "none"], "tries": 0
+}"""
+
+
+def test_what_the_first_version_wrote_is_read(state):
+    """Never change WRITTEN: people's desks hold it."""
+    folder = state / "desks" / KEY
+    folder.mkdir(mode=0o700, parents=True)
+    for path in (state, state / "desks"):
+        path.chmod(0o700)
+    (folder / "7d5004090bfb69cf.json").write_text(WRITTEN)
+    (folder / "7d5004090bfb69cf.original").write_bytes(b"photograph")
+    np.savez(folder / "7d5004090bfb69cf.3.npz", **ARRAYS)
+    desks = Desks(state)
+    photograph, arrays = desks.painted(KEY, "7d5004090bfb69cf")
+    assert photograph == Photograph(
+        id="7d5004090bfb69cf",
+        name="old.jpg",
+        model="recolor_fast",
+        arrived=1796061430123456789,
+        bytes=10,
+        status="ready",
+        notes=("a note",),
+        width=80,
+        height=60,
+        toned=True,
+        size=2,
+        look={"warmth": 0.5},
+        hints=(Hint(1.5, 2, "#c08040"),),
+        revision=3,
+        painter=("colorizer-hints", "0123456789abcdef"),
+        prepared=(2, "none", "none"),
+    )
+    np.testing.assert_array_equal(arrays["cbcr"], ARRAYS["cbcr"])
+    desks.close()
