@@ -1,7 +1,7 @@
 // The page: what is on the desk, which photograph is shown, and what the buttons do.
 import { backend } from "./backend.js";
 import { ask, fillHelp, showHelp } from "./dialogs.js";
-import { chosen, dropped, photographic } from "./drop.js";
+import { photographic, receive } from "./drop.js";
 import { Edit } from "./edits.js";
 import { announce, report, sentence, withdraw } from "./messages.js";
 import { Painter } from "./painter.js";
@@ -143,8 +143,10 @@ function show() {
   if (!edits.has(selected)) selected = edits.keys().next().value ?? null;
   const empty = !all.length && !uploads.waiting.length;
   document.body.dataset.state = empty ? "empty" : "full";
+  const first = !empty && element("empty").contains(document.activeElement);
   element("empty").hidden = !empty;
   element("work").hidden = empty;
+  if (first) element("add").focus(); // what had the focus is gone
   strip.show([...all, ...uploads.waiting], selected);
   for (const id of ["download-all", "clear"]) element(id).disabled = !all.length;
   const edit = edits.get(selected) ?? null;
@@ -255,6 +257,7 @@ async function remove() {
   sessionStorage.removeItem(PAST + id);
   selected = ids[at + 1] ?? ids[at - 1] ?? null;
   show();
+  if (!selected) element("add-first").focus();
 }
 
 async function clear() {
@@ -269,7 +272,7 @@ async function clear() {
   sessionStorage.clear();
   localStorage.removeItem(SELECTED);
   show();
-  element("empty").querySelector("button").focus();
+  element("add-first").focus();
 }
 
 const ACTS = {
@@ -328,36 +331,10 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
-for (const id of ["files", "folders"]) {
-  element(id).addEventListener("change", ({ target }) => {
-    add(chosen(target));
-    target.value = "";
-  });
-}
+receive(add, (error) => report("drop", say("error.other", { message: error.message })));
 
-let entered = 0; // elements that what is dragged is over
-const carries = (event) => event.dataTransfer?.types.includes("Files");
-for (const [name, change] of [
-  ["dragenter", 1],
-  ["dragleave", -1],
-]) {
-  document.addEventListener(name, (event) => {
-    if (!carries(event)) return;
-    entered += change;
-    element("drop").hidden = entered <= 0;
-  });
-}
-document.addEventListener("dragover", (event) => carries(event) && event.preventDefault());
-document.addEventListener("drop", async (event) => {
-  if (!carries(event)) return;
-  event.preventDefault();
-  entered = 0;
-  element("drop").hidden = true;
-  try {
-    add(await dropped(event.dataTransfer));
-  } catch (error) {
-    report("drop", say("error.other", { message: error.message }));
-  }
+addEventListener("beforeunload", (event) => {
+  if (uploads.waiting.length || [...edits.values()].some(({ pending }) => pending)) event.preventDefault();
 });
 
 // --- language ---

@@ -52,6 +52,7 @@ export class Stage {
     });
     this.divider = new Divider(view, stage);
     stage.addEventListener("pointerdown", () => !view.dropper && this.palette.close());
+    document.addEventListener("keydown", ({ key }) => key === "Escape" && view.dropper && this.#cancel());
     addEventListener("resize", () => this.target && this.palette.move(this.#onPage(this.target)));
   }
 
@@ -75,6 +76,7 @@ export class Stage {
     element("stage-note").firstElementChild.textContent = NOTES[status] ? say(NOTES[status]) : "";
     element("stage-note").lastElementChild.textContent = edit?.photograph.reason ?? "";
     const ready = status === "ready";
+    stage.setAttribute("aria-label", say("picture.of", { name: edit?.photograph.name ?? "" }));
     stage.tabIndex = ready ? 0 : -1;
     if (!ready || this.key !== edit.photograph.id) {
       this.key = null;
@@ -87,6 +89,7 @@ export class Stage {
     }
     view.chosen = this.chosen;
     this.divider.hidden = !view.width;
+    if (view.width) this.divider.tell();
     const look = JSON.stringify(edit?.wanted.look);
     if (look !== this.look) view.refresh();
     this.look = look;
@@ -120,9 +123,12 @@ export class Stage {
       element("busy").hidden = false;
       const [gray, chroma] = await Promise.all([this.#gray(id), backend.chroma(id)]);
       if (this.edit !== edit) return true;
-      painter.ask("open", { key: id, width, height });
-      painter.ask("level", { key: id, ...gray });
-      painter.ask("chroma", { key: id, ...chroma });
+      await Promise.all([
+        painter.ask("open", { key: id, width, height }),
+        painter.ask("level", { key: id, ...gray }),
+        painter.ask("chroma", { key: id, ...chroma }),
+      ]);
+      if (this.edit !== edit) return true;
       Object.assign(this, { key: id, revision, full: gray.width >= width });
       view.open(width, height);
       view.finest = Math.min(gray.width / width, 1);
@@ -132,14 +138,14 @@ export class Stage {
     } else if (this.revision !== revision) {
       const chroma = await backend.chroma(id);
       if (this.edit !== edit) return true;
-      painter.ask("chroma", { key: id, ...chroma });
+      await painter.ask("chroma", { key: id, ...chroma });
       this.revision = revision;
       view.refresh();
     } else if (!this.full && view.scale > 1.02 * view.finest) {
       element("busy").hidden = false;
       const gray = await backend.gray(id, null);
       if (this.key !== id) return true;
-      painter.ask("level", { key: id, ...gray });
+      await painter.ask("level", { key: id, ...gray });
       this.full = true;
       view.finest = 1;
       view.refresh();
@@ -157,7 +163,11 @@ export class Stage {
 
   async #paint(rectangle, columns, rows) {
     if (!this.key || !this.edit) return null;
-    return this.painter.ask("paint", { key: this.key, rectangle, columns, rows, look: this.edit.wanted.look });
+    const asked = this.painter.ask("paint", { key: this.key, rectangle, columns, rows, look: this.edit.wanted.look });
+    return asked.catch((error) => {
+      this.failed(error);
+      return null;
+    });
   }
 
   #moved() {

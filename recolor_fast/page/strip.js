@@ -36,9 +36,11 @@ export class Strip {
       { root: strip, rootMargin: "200px" },
     );
     strip.addEventListener("keydown", (event) => {
-      const way = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+      const way = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, Home: -Infinity, End: Infinity }[
+        event.key
+      ];
       if (!way) return;
-      const buttons = [...strip.querySelectorAll("button")],
+      const buttons = [...strip.querySelectorAll("button:enabled")],
         at = buttons.indexOf(document.activeElement);
       buttons[Math.min(Math.max(at + way, 0), buttons.length - 1)]?.focus();
       event.preventDefault();
@@ -88,6 +90,7 @@ export class Strip {
     const words = WORDS[status] ? say(WORDS[status]) : "";
     button.title = reason ? `${name}: ${reason}` : name;
     button.setAttribute("aria-label", words ? `${name}, ${words}` : name);
+    button.tabIndex = selected ? 0 : -1; // one stop for the whole strip; arrow keys move in it
     button.disabled = status === "uploading";
     button.dataset.status = status;
     if (selected) button.setAttribute("aria-current", "true");
