@@ -41,7 +41,7 @@ from recolor_fast.machine.environment import device_name, prepare_compiler
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import DEFAULT, PRESETS
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 
 BASELINE, ORT = "torch eager", "ort fp32"
 
@@ -77,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def prepare(folder: Path, run: Path | None, quick: bool, data: str, names: Sequence[str]) -> Options:
     """Write the generator, and the artefacts that the rows of these names need, to a folder."""
     if run:
-        trained = runs.trained(run)
+        trained = learned.trained(run)
     else:
         made = PRESETS[DEFAULT] if not quick else replace(PRESETS[DEFAULT], size=64, width=8)
         torch.manual_seed(0)
-        trained = runs.Trained(made, build_generator(made).eval(), None, 0)
+        trained = learned.Trained(made, build_generator(made).eval(), None, 0)
     options, generator, _, _ = trained
     torch.save({"options": asdict(options), "generator": generator.state_dict()}, folder / "generator.pt")
     calibration = to_onnx.with_photographs(options, data)

@@ -2,8 +2,8 @@
 
 Float32 (float64 in tests), eager, nn.LeakyReLU, one critic forward each for real, fake and penalty points, the penalty
 by autograd's double-backward, torch.optim.Adam's own defaults. The fake is computed once per step. Same presets,
-networks, initial weights, batches and penalty points as recolor_fast.step.step. Instance norm is ours, as torch's has a
-wrong gradient here (networks/layers.py). As in the papers' code, the generator's update computes gradients of the
+networks, initial weights, batches and penalty points as recolor_fast.step.iteration. Instance norm is ours, as torch's
+has a wrong gradient here (networks/layers.py). As in the papers' code, the generator's update computes gradients of the
 critic's weights too, which nobody uses; other implementations switch them off, worth some 5 % of pix2pix.
 """
 
@@ -20,7 +20,7 @@ from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.layers import SLOPE, Doubling, Halving, LeakyReLU, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options
-from recolor_fast.step.step import Step, step_seed
+from recolor_fast.step.iteration import Step, step_seed
 from recolor_fast.step.updates import Parts
 
 
@@ -62,7 +62,7 @@ def critic_loss(
 
 
 class PaperStep:
-    """One iteration with the signature of recolor_fast.step.step.Step, from the same initial weights."""
+    """One iteration with the signature of recolor_fast.step.iteration.Step, from the same initial weights."""
 
     def __init__(self, options: Options, terms: list[WeightedTerm], step: Step, ours: Collection[str] = ()) -> None:
         """`ours`: which of "adam", "activations" and "convolutions" are ours after all, for the steps in between."""

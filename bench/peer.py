@@ -10,7 +10,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,15 +35,15 @@ from bench.steps import (
 )
 from recolor_fast import resolve
 from recolor_fast.networks.space import SPACES, to_lab, to_rgb01, to_unit
-from recolor_fast.options import Options
+from recolor_fast.options import Options, System
 from recolor_fast.presets import PRESETS
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 OPTIONS = replace(PRESETS["pix2pix-lab"], terms=(("l1", 100.0),), batch=1)
 """The system both have; batch, size, width, learning rate, beta1 and L1's weight may be others."""
-SAME = """space source_channels generator critic generator_norm critic_norm generator_last_norm critic_first_norm
-spectral_norm conv_bias critic_layers critic_scales critic_bias dropout adversary adversary_weight gradient_penalty
-critic_steps beta2 weight_decay""".split()  # options that it has no word for, or another one
+MAY_DIFFER = {"preset", "size", "width", "equalize", "blur", "terms", "smooth_l1_beta"}  # it has words for these, or
+MAY_DIFFER |= {"init", "init_sigma", "lpips", "lpips_weights", "feature_weights"}  # they change no step from weights
+SAME = [field.name for field in fields(System) if field.name not in MAY_DIFFER] + ["beta2", "weight_decay"]
 GENERATORS = {128: "unet_128", 256: "unet_256", 512: "unet_256"}  # by size: its names count the halvings, 7 and 8
 PACKAGES = ("data", "models", "options", "util")  # top-level names its modules take
 FILES = (
@@ -217,9 +217,9 @@ def _check(path: Path, options: Options) -> None:
             f"peer {path}: lacks {', '.join(missing)}; expected a checkout of junyanz/pytorch-CycleGAN-and-pix2pix"
         )
     for name in SAME:
-        found, expected = getattr(options, name), getattr(OPTIONS, name)
-        if found != expected:
-            raise ValueError(f"{name} {found!r}: the peer trains with {expected!r} (bench.peer.OPTIONS)")
+        value, expected = getattr(options, name), getattr(OPTIONS, name)
+        if value != expected:
+            raise ValueError(f"{name} {value!r}: the peer trains with {expected!r} (bench.peer.OPTIONS)")
     if [name for name, _ in options.terms] != ["l1"]:
         raise ValueError(f"terms {options.terms}: the peer has L1 and nothing else beside its adversary")
     if options.size not in GENERATORS:

@@ -53,7 +53,7 @@ from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
 from recolor_fast.runs import validation
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 # name -> what it changes in the options that the paper's way is trained with
 VARIANTS: dict[str, dict[str, Any]] = {

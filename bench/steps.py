@@ -20,7 +20,7 @@ from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine import memory
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 Batch = tuple[Tensor, Tensor]
 Gradients = dict[str, Tensor]

@@ -41,7 +41,7 @@ from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 from recolor_fast.presets import DEFAULT, PAPERS
 from recolor_fast.step import fused
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 WATERFALL = {
     "+adam": Row(ours=("adam",)),  # Adam's fused kernel

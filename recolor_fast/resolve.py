@@ -26,7 +26,7 @@ from recolor_fast.networks.critics import check_critic
 from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import AUTO_SPLIT, Options, System, Whole
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 from recolor_fast.step import fused
 
 FALLBACK = "lpips_mini"
@@ -55,7 +55,7 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
     elif photographs != "sample":
         photographs = str(Path(photographs).resolve())
-    start = options.start if options.start in ("", runs.OWN) else str(Path(options.start).resolve())
+    start = options.start if options.start in ("", learned.OWN) else str(Path(options.start).resolve())
     options = _fastest(replace(options, device=device, data=photographs, start=start), torch.device(device))
     options = lpips(options)
     check_features(options)

@@ -33,11 +33,11 @@ from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
 from recolor_fast.options import Command, Options, reopened, to_json
 from recolor_fast.resolve import encoder_file, for_photographs, in_stored_pieces, resolve
-from recolor_fast.runs import checkpoint, runs
+from recolor_fast.runs import checkpoint, learned, run_folder
 from recolor_fast.runs.console import Lasting
 from recolor_fast.runs.progress import Progress
 from recolor_fast.runs.session import Session
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
@@ -50,10 +50,10 @@ def parse(argv: list[str]) -> tuple[Command, Path | None]:
     `--resume` a run's own options.json does, but for what depends on the device where that is another one.
     """
     early = words.first(argv)
-    folder = runs.find(Path(early.runs), early.name, early.preset) if early.resume else None
+    folder = run_folder.find(Path(early.runs), early.name, early.preset) if early.resume else None
     if early.fitting and not folder:
         print(f"start {early.start}: --preset {early.fitting} is taken, since none is given", file=sys.stderr)
-    default = runs.stored_options(folder) if folder else early.default
+    default = run_folder.stored_options(folder) if folder else early.default
     if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
         default = reopened(default)
     return words.options(early, default), folder
@@ -84,7 +84,7 @@ def in_photographs(options: Command, epochs: float, count: int, resumed: Path | 
         return options
     options = replace(options, images=max(1, round(epochs * count)))
     if resumed:
-        runs.check_same(resumed, options)
+        run_folder.check_same(resumed, options)
     return options
 
 
@@ -94,12 +94,12 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
     step = Step(options, terms, device)  # before a folder is made for nothing
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
     start = {} if begun else start_weights(options, step.generator)
-    folder = resumed or runs.create(options)
+    folder = resumed or run_folder.create(options)
     counts = f"{len(photographs.train):,} photographs, {len(photographs.val):,} to validate on"
     how = f"{options.preset}, {options.size}x{options.size} pixels, {options.device}"
     print(f"training {folder} ({how}) to {options.images:,} photographs seen, of {counts}", file=sys.stderr)
-    with runs.locked(folder):
-        runs.clean(folder)
+    with run_folder.locked(folder):
+        run_folder.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
             step = step or Step(options, terms, device)
@@ -123,7 +123,7 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
 def start_weights(options: Options, generator: nn.Module) -> dict[str, Tensor]:
     """What the generator of a new run begins with: all of another's weights, what an encoder knows, or nothing."""
     if options.start:
-        return runs.start(options, generator.state_dict())
+        return learned.start(options, generator.state_dict())
     file = encoder_file(options)
     return published.encoder(file, options.generator, generator.state_dict()) if file else {}
 
@@ -177,14 +177,14 @@ def _run(argv: list[str]) -> int:
             options, resumed = parse(argv)
             options = resolve(options, resumed)
             if resumed:
-                options = in_stored_pieces(options, runs.stored_options(resumed))
-                runs.check_same(resumed, options)
+                options = in_stored_pieces(options, run_folder.stored_options(resumed))
+                run_folder.check_same(resumed, options)
             if options.dry_run:
                 if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
                     count = len(sources.photographs(options).train)
                     options = for_photographs(in_photographs(options, epochs, count, resumed), count)
                 if options.start and not resumed:
-                    runs.start(options)
+                    learned.start(options)
                 print(to_json(options))
                 return 0
             folder = train(options, resumed, signals, epochs, words.public(argv))

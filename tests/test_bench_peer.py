@@ -11,7 +11,7 @@ import torch
 from bench import peer, train_step
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 FILES = {
     "data/colorization_dataset.py": "",

@@ -12,7 +12,7 @@ from recolor_fast import train
 from recolor_fast.artefact import runtime
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 from tests.photographs import write_jpegs
 
 
@@ -32,7 +32,7 @@ def test_every_stage_starts_from_the_one_before(tmp_path):
     assert [options.start for options in stages] == ["", *(str(tmp_path / "runs" / o.name) for o in stages[:-1])]
     assert [options.size for options in stages] == sorted(options.size for options in stages)
     (last,) = train_shipped.commands(replace(arguments, stages=("shipped-hints",)))
-    assert train.parse(last)[0].start == runs.OWN
+    assert train.parse(last)[0].start == learned.OWN
     with pytest.raises(ValueError, match="stages other: expected some of shipped-128, shipped-hints"):
         train_shipped.commands(replace(arguments, stages=("other",)))
     whole = [train.parse(command)[0] for command in train_shipped.commands(replace(arguments, scale=1.0))]
@@ -57,7 +57,7 @@ def test_the_weakest_strength_that_is_colorful_enough_is_taken(photographs):
     generator = build_generator(options)
     with torch.no_grad():
         generator.last[0].bias.copy_(torch.tensor([0.02] * 4 + [0.06] * 4))  # a weak tint
-    rows = train_shipped.strengths(runs.Trained(options, generator.eval(), None, 0))
+    rows = train_shipped.strengths(learned.Trained(options, generator.eval(), None, 0))
     shares = [row["chroma"] for row in rows]
     assert rows[0]["strength"] == 1
     assert 0.1 < shares[0] < shares[-1]

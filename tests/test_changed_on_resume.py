@@ -11,7 +11,7 @@ from recolor_fast.data import listed
 from recolor_fast.evaluation import judges
 from recolor_fast.export import to_onnx
 from recolor_fast.options import CHOSEN_PER_SESSION, Command, from_dict, to_json
-from recolor_fast.runs import runs
+from recolor_fast.runs import run_folder
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, flat, newest, rows, run
 
@@ -107,7 +107,7 @@ def test_the_learning_rate_may_be_another_one_from_here_on(tmp_path):
     run(data, tmp_path, *WORDS, "--images", 8, "--resume", *change)
     optimizers = [newest(tmp_path / "r")["step"][f"optimizer/{name}"] for name in ("generator", "critic")]
     assert [one["param_groups"][0]["lr"] for one in optimizers] == [0.01, 0.01]
-    stored = runs.stored_options(tmp_path / "r")
+    stored = run_folder.stored_options(tmp_path / "r")
     assert (stored.learning_rate, stored.save_every, stored.log_every) == (0.01, 3, 1)
     assert len(rows(tmp_path / "r")) == 2 + 4
     changed = {"images": [4, 8], "learning_rate": [2e-4, 0.01], "save_every": [4, 3], "log_every": [2, 1]}
@@ -131,13 +131,13 @@ def test_a_rate_that_fell_may_stay_and_the_run_be_longer(tmp_path, capsys):
 def test_what_resume_changes_is_recorded_and_how_it_is_called_is_not(tmp_path):
     folder = tmp_path / "r"
     folder.mkdir()
-    runs.note_changes(folder, Command(), 0)  # a new run has no options.json yet
+    run_folder.note_changes(folder, Command(), 0)  # a new run has no options.json yet
     assert not (folder / "changes.jsonl").exists()
     (folder / "options.json").write_text(to_json(Command()))
-    runs.note_changes(folder, Command(resume=True, name="r", runs="elsewhere", changed_files="accept"), 3)
+    run_folder.note_changes(folder, Command(resume=True, name="r", runs="elsewhere", changed_files="accept"), 3)
     assert not (folder / "changes.jsonl").exists()
-    runs.note_changes(folder, Command(keep=5), 3)
-    runs.note_changes(folder, Command(keep=6), 4)
+    run_folder.note_changes(folder, Command(keep=5), 3)
+    run_folder.note_changes(folder, Command(keep=6), 4)
     assert changes(folder) == [
         {"images": 3, "changed": {"keep": [2, 5]}},
         {"images": 4, "changed": {"keep": [2, 6]}},

@@ -9,7 +9,7 @@ import pytest
 from recolor_fast import colorize, demo, train
 from recolor_fast.data import sources
 from recolor_fast.photographs import images
-from recolor_fast.runs import runs
+from recolor_fast.runs import run_folder
 
 
 def test_its_photographs_are_gray_and_stay(tmp_path):
@@ -39,7 +39,7 @@ def test_its_commands_are_ones_the_verbs_take(tmp_path, monkeypatch):
     assert at_once[:3] == words[:3]
     assert len(at_once) == 4
     assert at_once[3] != words[3]
-    assert runs.find(Path(options.runs), options.name, options.preset) is None
+    assert run_folder.find(Path(options.runs), options.name, options.preset) is None
 
 
 def test_it_colors_before_anything_is_trained(tmp_path, monkeypatch, capfd):

@@ -14,7 +14,7 @@ from recolor_fast.machine.versions import versions
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import fused
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 from tests.test_golden import losses
 from tests.test_step import batch, small
 
@@ -129,7 +129,7 @@ def test_what_amp_leaves_in_float32_is_no_tf32(before, monkeypatch):
         seen.append(torch.backends.cudnn.allow_tf32)
         return critic_update(*tensors, **others)
 
-    monkeypatch.setattr("recolor_fast.step.step.fused.critic_update", update)
+    monkeypatch.setattr("recolor_fast.step.iteration.fused.critic_update", update)
     for changes in ({"amp": True}, {"amp": False}, {"amp": True, "compile": "on", "compile_backend": "eager"}):
         options = small("wgan-gp", critic_steps=1, **changes)
         Step(fastest(options, torch.device("cpu")), build_terms(options), torch.device("cpu"))(*batch(0, options), 0)

@@ -9,15 +9,15 @@ from recolor_fast import train
 from recolor_fast.data import host, index, loader
 from recolor_fast.machine.errors import UserError
 from recolor_fast.runs import checkpoint, validation
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments
 
 PACKAGE = Path(train.__file__).parent
 SPEAK_TO_USERS = """
-options train step/step step/fused runs/checkpoint runs/runs runs/session machine/download data/dali data/index
-data/loader data/sources losses/features losses/terms networks/generators networks/layers networks/critics
-networks/published
+options train step/iteration step/fused runs/checkpoint runs/run_folder runs/learned runs/csv_rows
+runs/session machine/download data/dali data/index data/loader data/sources losses/features losses/terms
+networks/generators networks/layers networks/critics networks/published
 """.split()
 
 

@@ -19,7 +19,7 @@ from recolor_fast.networks.space import SPACES
 from recolor_fast.options import Options, to_json
 from recolor_fast.photographs import images
 from recolor_fast.presets import PRESETS
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 from tests.photographs import pixels
 
 CPU = torch.device("cpu")
@@ -54,8 +54,8 @@ def photographs(tmp_path_factory) -> list[Path]:
 def seen_in_evaluation(kind: str, path: Path, options: Options, size: int, monkeypatch) -> np.ndarray:
     watching = Watching(options)
     if kind == "run":
-        trained = runs.Trained(options, watching, None, 1)
-        monkeypatch.setattr(runs, "trained", lambda folder: trained)
+        trained = learned.Trained(options, watching, None, 1)
+        monkeypatch.setattr(learned, "trained", lambda folder: trained)
         system = systems._run("r", Path(), CPU)
     else:
         artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {"options": to_json(options)})

@@ -22,7 +22,7 @@ from recolor_fast.networks.layers import NORMS
 from recolor_fast.options import Options, from_dict, from_metadata, only
 from recolor_fast.photographs import chroma, images
 from recolor_fast.presets import PRESETS
-from recolor_fast.runs import checkpoint, runs
+from recolor_fast.runs import checkpoint, learned, run_folder
 from tests.photographs import pixels, write_jpegs
 
 
@@ -92,8 +92,8 @@ def test_a_run_becomes_a_proven_artefact(run, capsys):
 
 
 def test_saturation_is_part_of_the_artefact_and_of_its_proof(run, tmp_path, capsys):
-    options = replace(runs.stored_options(run), init_sigma=0.2)
-    trained = runs.Trained(options, trained_generator(options), None, 0)
+    options = replace(run_folder.stored_options(run), init_sigma=0.2)
+    trained = learned.Trained(options, trained_generator(options), None, 0)
     to_onnx.write(to_onnx.Arguments(run, saturation=0.5, photographs=1), trained, tmp_path / "half.onnx")
     artefact = runtime.load(tmp_path / "half.onnx", "cpu")
     assert artefact.metadata["saturation"] == "0.5"
@@ -176,7 +176,7 @@ def test_coloring_is_the_generators_chroma_on_the_full_size_luminance(run, expor
     """The folder tool's pixels, from the checkpoint by hand."""
     photograph = images.gray(pixels(3, 150, 210))
     colored = colorize.colorize(runtime.load(exported("chroma"), "cpu"), photograph)
-    options, generator, _, _ = runs.trained(run)
+    options, generator, _, _ = learned.trained(run)
     prepared = images.source(photograph, options)
     with torch.no_grad():
         cbcr = Chroma(generator, options.space)(torch.from_numpy(prepared)[None, None]).numpy()[0]
@@ -255,7 +255,7 @@ def test_int8_leaves_color_arithmetic_and_tanh_alone(exported):
 
 
 def test_an_image_artefact_takes_any_number_and_size(run, exported):
-    options, generator, _, _ = runs.trained(run)
+    options, generator, _, _ = learned.trained(run)
     module, artefact = Image(generator, options), runtime.load(exported("image"), "cpu")
     for count, height, width in ((1, 1, 1), (3, 1, 7), (1, 64, 64), (2, 86, 110), (1, 301, 200)):
         rgb = np.stack([pixels(number, height, width) for number in range(count)])

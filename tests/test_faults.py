@@ -14,8 +14,8 @@ import torch
 
 from recolor_fast import train
 from recolor_fast.data import index, loader
-from recolor_fast.runs import checkpoint, runs, validation
-from recolor_fast.step.step import Step
+from recolor_fast.runs import checkpoint, csv_rows, run_folder, validation
+from recolor_fast.step.iteration import Step
 from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, assert_same_run, newest, rows, run
@@ -134,7 +134,7 @@ def test_killed_at_any_time_it_ends_as_the_unbroken_run(photographs, tmp_path, k
 
 def test_a_folder_is_trained_in_by_one_at_a_time(photographs, tmp_path, capsys):
     run(photographs, tmp_path, "--preset", "pix2pix", "--images", 2, "--name", "r")
-    with runs.locked(tmp_path / "r"):
+    with run_folder.locked(tmp_path / "r"):
         assert train.main(arguments(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--resume")) == 2
     assert str(tmp_path / "r") in capsys.readouterr().err
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--resume")
@@ -383,4 +383,4 @@ def test_the_best_checkpoint_stays(photographs, tmp_path, monkeypatch):
         words = ("--preset", "pix2pix", "--images", images, "--save-every", 2, "--name", "r", "--resume")
         run(photographs, tmp_path, *words)
         assert {int(path.stem) for path in checkpoint.list_checkpoints(tmp_path / "r" / "checkpoints")} == kept
-    assert runs.best(tmp_path / "r") == 4
+    assert csv_rows.best(tmp_path / "r") == 4

@@ -5,11 +5,11 @@ import torch
 
 from recolor_fast import train
 from recolor_fast.presets import DEFAULT, PRESETS, STARTS
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned, run_folder
 from tests import trainings
 from tests.photographs import write_jpegs
 
-FINE_TUNE = STARTS[runs.OWN]
+FINE_TUNE = STARTS[learned.OWN]
 SAID = f"--preset {FINE_TUNE} is taken"
 
 
@@ -46,8 +46,8 @@ def test_what_is_given_is_taken(flags, preset, start, capsys):
 
 
 def test_its_networks_are_the_shipped_ones():
-    options, theirs = PRESETS[FINE_TUNE], runs.trained(runs.WEIGHTS)
-    weights = runs.start(options)
+    options, theirs = PRESETS[FINE_TUNE], learned.trained(learned.WEIGHTS)
+    weights = learned.start(options)
     assert all(torch.equal(weights[name], tensor) for name, tensor in theirs.generator.state_dict().items())
     for name in ("space", "equalize", "blur", "source_channels", "size", "terms", "smooth_l1_beta"):
         assert getattr(options, name) == getattr(theirs.options, name), name
@@ -62,9 +62,9 @@ def test_it_trains_and_its_options_keep_the_word(tmp_path, monkeypatch, capsys):
     assert train.main(["--start", "shipped", "--data", "mine", *flags]) == 0
     run = tmp_path / "runs" / f"{FINE_TUNE}-1"
     assert capsys.readouterr().out.strip() == str(run.relative_to(tmp_path))
-    options = runs.stored_options(run)
+    options = run_folder.stored_options(run)
     assert (options.preset, options.start, options.generator) == (FINE_TUNE, "shipped", "lite2")
-    own, shipped = trainings.newest(run)["step"]["generator"], runs.trained(runs.WEIGHTS).generator.state_dict()
+    own, shipped = trainings.newest(run)["step"]["generator"], learned.trained(learned.WEIGHTS).generator.state_dict()
     assert any(not torch.equal(own[name], shipped[name]) for name in own)
     assert train.main(["--start", "shipped", "--data", "mine", "--resume", *flags]) == 0  # the same run, done
     assert SAID not in capsys.readouterr().err

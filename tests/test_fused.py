@@ -11,7 +11,7 @@ from recolor_fast.networks.critics import build_critic
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import fused
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 from tests.test_losses import COMPILED, reference, relative_error
 
 WGAN = replace(PRESETS["wgan-gp"], size=64, width=4, fused_critic="on")

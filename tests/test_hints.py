@@ -16,7 +16,7 @@ from recolor_fast.artefact.hints import Given, Hint
 from recolor_fast.coloring import palette
 from recolor_fast.data import simulated_hints as simulated
 from recolor_fast.networks.generators import build_generator, pyramid, without_hints
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 from tests import artefacts, trainings
 from tests.photographs import write_jpegs
 from tests.test_lite import TINY
@@ -233,7 +233,7 @@ def test_hints_are_learned_from_a_run_without_them_and_a_resumed_run_is_the_same
         for length in lengths:
             more = [*start, "--images", length, "--name", name, "--resume"]
             trainings.run(tmp_path / "photographs", tmp_path / "runs", *flags, *more)
-    plain, whole, parts = (runs.trained(tmp_path / "runs" / name) for name in ("plain", "whole", "parts"))
+    plain, whole, parts = (learned.trained(tmp_path / "runs" / name) for name in ("plain", "whole", "parts"))
     states = [one.generator.state_dict() for one in (plain, whole, parts)]
     assert all(torch.equal(states[1][name], states[2][name]) for name in states[1])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] if name.startswith("encoder."))

@@ -17,8 +17,8 @@ from recolor_fast.networks.layers import encoder
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import encoder_file, fastest
-from recolor_fast.runs import runs
-from recolor_fast.step.step import Step
+from recolor_fast.runs import learned, run_folder
+from recolor_fast.step.iteration import Step
 from tests import trainings
 from tests.photographs import write_jpegs
 
@@ -241,7 +241,7 @@ def test_a_run_starts_from_the_colorizer_that_comes_with_the_package(tmp_path, m
     flags += "--learning-rate 0 --name run --per-class None --val-per-class None --images 2 --save-every 2".split()
     trainings.run(tmp_path / "photographs", tmp_path / "runs", *flags)
     own = trainings.newest(tmp_path / "runs" / "run")["step"]["generator"]
-    shipped = runs.trained(runs.WEIGHTS).generator.state_dict()
+    shipped = learned.trained(learned.WEIGHTS).generator.state_dict()
     assert own.keys() == shipped.keys()
     assert all(torch.equal(own[name], shipped[name]) for name in own)
-    assert runs.stored_options(tmp_path / "runs" / "run").start == "shipped"
+    assert run_folder.stored_options(tmp_path / "runs" / "run").start == "shipped"

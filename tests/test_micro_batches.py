@@ -8,8 +8,8 @@ from torch import nn
 
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
+from recolor_fast.step.iteration import Step
 from recolor_fast.step.micro_batches import forward_in_pieces
-from recolor_fast.step.step import Step
 
 BASE = {"size": 64, "width": 8, "batch": 5, "compile": "off", "channels_last": "off", "cuda_graph": "off"}
 

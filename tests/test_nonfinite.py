@@ -13,7 +13,7 @@ from recolor_fast.losses.terms import WeightedTerm, build_terms
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import guard
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 from recolor_fast.step.updates import critic_update
 from tests import test_fused
 from tests.test_losses import reference, relative_error

@@ -10,7 +10,7 @@ import torch
 
 from recolor_fast import resolve
 from recolor_fast.options import Options
-from recolor_fast.step import step
+from recolor_fast.step import iteration
 from tests.photographs import write_jpegs
 from tests.trainings import run
 
@@ -41,7 +41,7 @@ def test_step_and_loader_are_given_nothing_that_is_open(tmp_path):
         decided = resolve.fastest(Options(size=64, width=4), torch.device("cpu"))
         assert getattr(decided, name) != "auto"
         with pytest.raises(AssertionError):
-            step.Step(replace(decided, **{name: "auto"}), [], torch.device("cpu"))
+            iteration.Step(replace(decided, **{name: "auto"}), [], torch.device("cpu"))
 
 
 def test_only_one_room_decides_what_is_auto():

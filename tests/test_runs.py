@@ -18,7 +18,7 @@ from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, to_json
 from recolor_fast.presets import PRESETS
-from recolor_fast.runs import checkpoint, runs
+from recolor_fast.runs import checkpoint, csv_rows, learned, run_folder
 from tests.faults import file_size_limit
 
 SMALL = replace(PRESETS["pix2pix"], size=64, width=4, device="cpu")
@@ -27,7 +27,7 @@ SMALL = replace(PRESETS["pix2pix"], size=64, width=4, device="cpu")
 def write_run(folder: Path, options: Options, errors: dict[int, float]) -> Path:
     """A run folder with a checkpoint and a validation row for each number of photographs seen -> ab_rmse."""
     folder.mkdir(parents=True)
-    rows = runs.Rows(folder / "validation.csv", 0)
+    rows = csv_rows.Rows(folder / "validation.csv", 0)
     for images, error in errors.items():
         torch.manual_seed(images)
         networks = {"generator": build_generator(options), "critic": build_critic(options)}
@@ -52,13 +52,13 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_rows_cut_at_any_byte_are_gone_on_with(tmp_path):
     """Every row is either there as it was or not at all, and the rows after it are."""
     path = tmp_path / "results.csv"
-    rows = runs.Rows(path, 0)
+    rows = csv_rows.Rows(path, 0)
     for images in (2, 40):
         rows.add({"images": images, "generator/l1": images / 7, "note": "a,b"})
     whole, expected = path.read_bytes(), read(path)
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        rows = runs.Rows(path, 100)
+        rows = csv_rows.Rows(path, 100)
         kept = read(path)
         assert kept == expected[: len(kept)]
         assert len(kept) >= whole[:length].count(b"\n") - 1
@@ -71,12 +71,12 @@ def test_rows_past_what_was_seen_and_damaged_ones_are_cut(tmp_path):
     path.write_bytes(
         b"images,a\r\n1,0.1\r\n1,0.9\r\n\0\0\0\r\nx,1\r\n2\r\n3,0.3,7\r\n\xff,1\r\n4,0.4\r\n3,0.5\r\n5,1\r\n"
     )
-    runs.Rows(path, 4)
+    csv_rows.Rows(path, 4)
     assert path.read_bytes() == b"images,a\r\n1,0.1\r\n4,0.4\r\n"
 
 
 def test_a_row_is_on_the_disk_when_add_returns(tmp_path, monkeypatch):
-    rows = runs.Rows(tmp_path / "results.csv", 0)
+    rows = csv_rows.Rows(tmp_path / "results.csv", 0)
     rows.add({"images": 1})
     flushed = []
     fsync = os.fsync
@@ -91,10 +91,10 @@ def test_a_row_is_on_the_disk_when_add_returns(tmp_path, monkeypatch):
 
 
 def test_a_row_of_the_same_photographs_seen_cannot_come_twice(tmp_path):
-    rows = runs.Rows(tmp_path / "results.csv", 0)
+    rows = csv_rows.Rows(tmp_path / "results.csv", 0)
     for value in (1.0, 2.0):
         rows.add({"images": 4, "a": value})
-    rows = runs.Rows(tmp_path / "results.csv", 4)
+    rows = csv_rows.Rows(tmp_path / "results.csv", 4)
     rows.add({"images": 4, "a": 3.0})
     assert read(tmp_path / "results.csv") == [{"images": "4", "a": "1"}]
 
@@ -102,7 +102,7 @@ def test_a_row_of_the_same_photographs_seen_cannot_come_twice(tmp_path):
 def test_a_new_column_leaves_the_rows_before_it_empty(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("images,a\n1,0.5\n")
-    rows = runs.Rows(path, 1)
+    rows = csv_rows.Rows(path, 1)
     rows.add({"images": 2, "a": 0.25, "nonfinite": 0.0})
     rows.add({"images": 3, "nonfinite": 1.0})
     assert [list(row.values()) for row in read(path)] == [["1", "0.5", ""], ["2", "0.25", "0"], ["3", "", "1"]]
@@ -110,7 +110,7 @@ def test_a_new_column_leaves_the_rows_before_it_empty(tmp_path):
 
 def test_a_row_that_has_no_room_is_one_error_and_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "results.csv"
-    rows = runs.Rows(path, 0)
+    rows = csv_rows.Rows(path, 0)
     rows.add({"images": 1, "a": 0.123456})
     before = path.read_bytes()
     with file_size_limit(len(before) + 5), pytest.raises(OSError, match=r"results\.csv: no row could be .*too large"):
@@ -123,7 +123,7 @@ def test_a_row_that_has_no_room_is_one_error_and_leaves_the_file_as_it_was(tmp_p
 def test_a_file_of_another_kind_is_no_rows(tmp_path):
     (tmp_path / "results.csv").write_text("name,price\nchair,3\n")
     with pytest.raises(ValueError, match=r"results\.csv: its columns are name, price"):
-        runs.Rows(tmp_path / "results.csv", 0)
+        csv_rows.Rows(tmp_path / "results.csv", 0)
     assert (tmp_path / "results.csv").read_text() == "name,price\nchair,3\n"
 
 
@@ -134,7 +134,7 @@ def validated(run: Path, text: str, saved: tuple[int, ...]) -> int | None:
     (run / "validation.csv").write_text(text)
     for images in saved:
         checkpoint.save(run / "checkpoints", images, {}, keep=9)
-    return runs.best(run)
+    return csv_rows.best(run)
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_the_best_has_the_lowest_error_and_exists(tmp_path, rows, expected):
 
 
 def test_without_validation_rows_none_is_the_best(tmp_path):
-    assert runs.best(tmp_path) is None
+    assert csv_rows.best(tmp_path) is None
     assert validated(tmp_path, "", (10,)) is None
     assert validated(tmp_path, "images,psnr\n10,3\n", (10,)) is None
     with pytest.raises(ValueError, match=r"has an ab_rmse in validation\.csv"):
-        runs.trained(tmp_path, best=True)
+        learned.trained(tmp_path, best=True)
 
 
 # --- which photographs ---------------------------------------------------------------------------------------------
@@ -217,30 +217,34 @@ def test_a_list_of_photographs_that_cannot_be_read_is_said(tmp_path, text):
 
 def test_two_trainings_started_at_once_take_two_folders(tmp_path, monkeypatch):
     options = replace(SMALL, runs=str(tmp_path / "runs"))
-    monkeypatch.setattr(runs, "numbered", lambda *_: [])  # as each of them looked before the others made theirs
-    assert [runs.create(options).name for _ in range(3)] == ["pix2pix-1", "pix2pix-2", "pix2pix-3"]
+    monkeypatch.setattr(run_folder, "numbered", lambda *_: [])  # as each of them looked before the others made theirs
+    assert [run_folder.create(options).name for _ in range(3)] == ["pix2pix-1", "pix2pix-2", "pix2pix-3"]
 
 
 def test_a_runs_folder_that_cannot_be_is_an_error(tmp_path):
     (tmp_path / "runs").symlink_to(tmp_path / "nowhere" / "at" / "all")
     with pytest.raises(OSError, match="runs"):
-        runs.create(replace(SMALL, runs=str(tmp_path / "runs")))
+        run_folder.create(replace(SMALL, runs=str(tmp_path / "runs")))
 
 
 def test_a_name_is_free_where_a_killed_start_left_only_its_lock(tmp_path):
     options = replace(SMALL, runs=str(tmp_path), name="r")
-    folder = runs.create(options)
-    with runs.locked(folder):
+    folder = run_folder.create(options)
+    with run_folder.locked(folder):
         pass
-    assert runs.create(options) == folder
+    assert run_folder.create(options) == folder
     (folder / "options.json").touch()
     with pytest.raises(ValueError, match="not empty"):
-        runs.create(options)
+        run_folder.create(options)
 
 
 def test_only_one_at_a_time_trains_in_a_folder(tmp_path):
     for _ in range(2):
-        with runs.locked(tmp_path), pytest.raises(ValueError, match="another process"), runs.locked(tmp_path):
+        with (
+            run_folder.locked(tmp_path),
+            pytest.raises(ValueError, match="another process"),
+            run_folder.locked(tmp_path),
+        ):
             pytest.fail("both have it")
 
 
@@ -251,7 +255,7 @@ def test_the_lock_ends_with_a_killed_process(tmp_path):
         child = os.fork()
     if not child:
         try:
-            with runs.locked(tmp_path):
+            with run_folder.locked(tmp_path):
                 os.write(writes, b"locked")
                 time.sleep(600)
         finally:
@@ -259,13 +263,13 @@ def test_the_lock_ends_with_a_killed_process(tmp_path):
     os.close(writes)
     try:
         assert os.read(reads, 6) == b"locked"
-        with pytest.raises(ValueError, match="another process"), runs.locked(tmp_path):
+        with pytest.raises(ValueError, match="another process"), run_folder.locked(tmp_path):
             pytest.fail("both have it")
     finally:
         os.close(reads)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    with runs.locked(tmp_path):
+    with run_folder.locked(tmp_path):
         pass
 
 
@@ -277,11 +281,11 @@ def test_where_there_are_no_locks_training_goes_on(tmp_path, monkeypatch, capsys
         def flock(*_):
             raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(runs, "fcntl", NoLocks)
-    with runs.locked(tmp_path):
+    monkeypatch.setattr(run_folder, "fcntl", NoLocks)
+    with run_folder.locked(tmp_path):
         assert "cannot be locked (Operation not supported)" in capsys.readouterr().err
-    monkeypatch.setattr(runs, "fcntl", None)
-    with runs.locked(tmp_path), runs.locked(tmp_path):
+    monkeypatch.setattr(run_folder, "fcntl", None)
+    with run_folder.locked(tmp_path), run_folder.locked(tmp_path):
         assert capsys.readouterr().err == ""
 
 
@@ -290,7 +294,7 @@ def test_cleaning_a_run_removes_unfinished_files_of_all_its_folders(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / f".{'0' * 32}.part").touch()
         (folder / "kept").touch()
-    runs.clean(tmp_path)
+    run_folder.clean(tmp_path)
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kept"}
 
 
@@ -299,27 +303,27 @@ def test_cleaning_a_run_removes_unfinished_files_of_all_its_folders(tmp_path):
 
 def test_the_newest_or_the_best_is_what_a_run_has_trained(tmp_path, capsys):
     run = write_run(tmp_path / "r", SMALL, {10: 3.0, 20: 1.0, 30: 2.0})
-    newest, best = runs.trained(run), runs.trained(run, best=True)
-    assert (newest.images, best.images, runs.best(run)) == (30, 20, 20)
+    newest, best = learned.trained(run), learned.trained(run, best=True)
+    assert (newest.images, best.images, csv_rows.best(run)) == (30, 20, 20)
     assert newest.critic is not None
     ours, theirs = (found.generator.state_dict() for found in (newest, best))
     assert not all(torch.equal(ours[name], theirs[name]) for name in ours)
     (run / "checkpoints" / "000000020.pt").write_bytes(b"junk")
-    assert runs.trained(run, best=True).images == 30
+    assert learned.trained(run, best=True).images == 30
     assert "000000020.pt" in capsys.readouterr().err
 
 
 def test_the_machines_paths_are_no_part_of_public_options():
     private = replace(SMALL, data="/home/me/photographs", runs="/home/me/runs", lpips_weights="/home/me/w.pth")
-    assert "/home" not in to_json(runs.public(private))
-    assert json.loads(to_json(runs.public(private)))["data"] == "photographs"
+    assert "/home" not in to_json(learned.public(private))
+    assert json.loads(to_json(learned.public(private)))["data"] == "photographs"
 
 
 def test_what_is_made_of_a_run_is_called_like_it(tmp_path, monkeypatch):
     (tmp_path / "r.safetensors").touch()
-    assert runs.named(tmp_path / "r.safetensors") == (tmp_path, "r")
+    assert learned.named(tmp_path / "r.safetensors") == (tmp_path, "r")
     monkeypatch.chdir(tmp_path)
-    assert runs.named(Path(".")) == (Path("."), tmp_path.name)
+    assert learned.named(Path(".")) == (Path("."), tmp_path.name)
 
 
 # --- the newest of a folder ----------------------------------------------------------------------------------------
@@ -332,11 +336,11 @@ def test_the_newest_run_is_the_one_whose_checkpoint_was_written_last(tmp_path, c
     for folder, seconds in zip(folders, (100, 300, 200)):
         for path in checkpoint.list_checkpoints(folder / "checkpoints"):
             os.utime(path, (seconds, seconds))
-    assert runs.newest(tmp_path) == folders[1]
+    assert run_folder.newest(tmp_path) == folders[1]
     assert capsys.readouterr().err == f"run: {folders[1]}, the newest\n"
 
 
 def test_without_any_run_the_newest_is_an_error_that_says_so(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match=r"no run is given, and .* none with a checkpoint"):
-            runs.newest(folder)
+            run_folder.newest(folder)

@@ -12,7 +12,7 @@ from recolor_fast.losses.terms import build_terms
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import fastest
-from recolor_fast.step.step import Step, step_seed
+from recolor_fast.step.iteration import Step, step_seed
 from recolor_fast.step.updates import critic_update
 
 CPU = torch.device("cpu")
@@ -275,7 +275,7 @@ def test_a_lazy_penalty_is_in_every_so_many_steps_with_so_many_times_the_weight(
         seen.append(chosen.gradient_penalty)
         return critic_update(critic, chosen, *tensors, **others)
 
-    monkeypatch.setattr("recolor_fast.step.step.critic_update", update)
+    monkeypatch.setattr("recolor_fast.step.iteration.critic_update", update)
     step = build(small("wgan-gp", penalty_every=every, fused_critic="off"))
     rows = run(step, range(3))
     assert seen == [10.0 * every if index % every == 0 else 0.0 for index in range(15)]

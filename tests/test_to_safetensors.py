@@ -17,7 +17,7 @@ from recolor_fast.evaluation.chosen import choose, read
 from recolor_fast.export import to_onnx, to_safetensors
 from recolor_fast.options import from_dict
 from recolor_fast.presets import PRESETS
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 from tests.faults import file_size_limit
 from tests.photographs import write_jpegs
 from tests.test_runs import SMALL, write_run
@@ -40,8 +40,8 @@ def test_the_file_colors_as_the_run_does(tmp_path, preset, capsys):
     run = write_run(tmp_path / "r", replace(PRESETS[preset], size=64, width=4), {10: 1.0})
     path = released(run, capsys=capsys)
     assert path == run / "r.safetensors"
-    ours, theirs = runs.trained(path), runs.trained(run)
-    assert (ours.options, ours.images, ours.critic) == (runs.public(theirs.options), 10, None)
+    ours, theirs = learned.trained(path), learned.trained(run)
+    assert (ours.options, ours.images, ours.critic) == (learned.public(theirs.options), 10, None)
     assert not ours.generator.training
     source = torch.rand(3, 1, 64, 64) * 2 - 1
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_the_file_colors_as_the_run_does(tmp_path, preset, capsys):
 def test_metadata_say_what_it_is_and_nothing_of_the_machine(run, tmp_path, capsys):
     path = released(run, "--best", "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
     with safe_open(path, framework="pt") as file:
-        metadata = {key.removeprefix(runs.PREFIX): value for key, value in file.metadata().items()}
+        metadata = {key.removeprefix(learned.PREFIX): value for key, value in file.metadata().items()}
     assert set(metadata) == {"options", "images", "version", "validation"}
     assert from_dict(json.loads(metadata["options"])) == replace(SMALL, data="photographs")
     assert metadata["images"] == "20"
@@ -69,7 +69,7 @@ def test_a_file_that_exists_is_replaced_only_when_asked(run, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert out.read_bytes() == b"precious"
     released(run, "--out", str(out), "--overwrite", capsys=capsys)
-    assert runs.trained(out).images == 30
+    assert learned.trained(out).images == 30
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_damaged_and_foreign_files_are_refused_with_a_reason(run, tmp_path, caps
         path = tmp_path / "b.safetensors"
         path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"(?s)b\.safetensors: .*{re.escape(reason)}"):
-            runs.trained(path)
+            learned.trained(path)
     with pytest.raises(ValueError, match="holds one checkpoint"):
-        runs.trained(whole, best=True)
+        learned.trained(whole, best=True)
 
 
 def test_half_precision_is_read_as_float32(run, tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_half_precision_is_read_as_float32(run, tmp_path, capsys):
     with safe_open(path, framework="pt") as file:
         path.with_stem("b").write_bytes(safetensors.torch.save(weights, file.metadata()))
     with torch.no_grad():
-        assert runs.trained(path.with_stem("b")).generator(torch.zeros(1, 1, 64, 64)).dtype == torch.float32
+        assert learned.trained(path.with_stem("b")).generator(torch.zeros(1, 1, 64, 64)).dtype == torch.float32
 
 
 @pytest.mark.slow
@@ -187,4 +187,4 @@ def test_without_a_run_the_newest_under_runs_is_taken_and_named(run, tmp_path, m
     assert to_safetensors.main(["--out", "new/r.safetensors"]) == 0  # its folder is made
     said = capsys.readouterr()
     assert "run: runs/r, the newest" in said.err
-    assert runs.trained(tmp_path / said.out.strip()).images == 30
+    assert learned.trained(tmp_path / said.out.strip()).images == 30

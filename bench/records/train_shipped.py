@@ -32,7 +32,7 @@ from recolor_fast.machine.files import SHIPPED, replacing
 from recolor_fast.networks.generators import without_hints
 from recolor_fast.options import to_json
 from recolor_fast.photographs import chroma, images
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 
 # A pretrained encoder is first left as it is, until the decoder knows what to do with what it sees. The squared error
 # (smooth L1 below 110 units) alone: what it paints is right on average, and the saturation makes up for its paleness.
@@ -133,29 +133,32 @@ def commands(arguments: Arguments) -> list[list[str]]:
             flags += ["--data", str(arguments.photographs), "--runs", str(arguments.runs), "--name", name, "--resume"]
             flags += ["--start", before] if before else []
             called.append(flags + shlex.split(arguments.flags))
-        before = str(arguments.runs / name) if name in arguments.stages else runs.OWN
+        before = str(arguments.runs / name) if name in arguments.stages else learned.OWN
     return called
 
 
-def release(run: Path, out: Path, hints: bool = False) -> runs.Trained:
+def release(run: Path, out: Path, hints: bool = False) -> learned.Trained:
     """Write what a run has trained as float16, for the size that its photographs had before crops were cut out of them.
 
     What is as large in a whole photograph of that size as it was in a crop in training. Without `hints` what it is
     where none is given.
     """
-    trained = runs.trained(run)
+    trained = learned.trained(run)
     options, generator = trained.options, trained.generator
     if not hints:
         options, generator = without_hints(options, generator)
     options = replace(options, size=options.load_size, load_size=0)
-    metadata = {f"{runs.PREFIX}options": to_json(runs.public(options)), f"{runs.PREFIX}images": str(trained.images)}
+    metadata = {
+        f"{learned.PREFIX}options": to_json(learned.public(options)),
+        f"{learned.PREFIX}images": str(trained.images),
+    }
     halves = {name: tensor.half().contiguous() for name, tensor in generator.state_dict().items()}
     with replacing(out) as file:
         file.write(save(halves, metadata))
-    return runs.trained(out)._replace(options=replace(options, data=trained.options.data))
+    return learned.trained(out)._replace(options=replace(options, data=trained.options.data))
 
 
-def strengths(trained: runs.Trained) -> list[dict[str, float]]:
+def strengths(trained: learned.Trained) -> list[dict[str, float]]:
     """By factor of the colors' strength: ab_rmse and the shares of the truth's mean chroma and colorfulness.
 
     On all photographs that the run was not trained on, at its size.

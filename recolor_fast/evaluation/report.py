@@ -23,14 +23,14 @@ from recolor_fast.evaluation.tables import Results
 from recolor_fast.machine.environment import environment
 from recolor_fast.machine.files import legible
 from recolor_fast.options import Options, to_json
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 
 # --- the protocol --------------------------------------------------------------------------------------------------
 
 
 def options_digest(options: Options) -> str:
     """A hash of the options without the paths of a machine, so a run and its artefact have the same."""
-    return hashlib.sha256(to_json(runs.public(options)).encode()).hexdigest()
+    return hashlib.sha256(to_json(learned.public(options)).encode()).hexdigest()
 
 
 def protocol(

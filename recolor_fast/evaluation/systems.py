@@ -21,7 +21,7 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit, tone
 from recolor_fast.options import Options, from_metadata
 from recolor_fast.photographs import chroma, images
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned
 
 BASELINES = {  # what every colorizer should beat: the CIE Lab a and b of all pixels
     "gray": (0.0, 0.0),
@@ -136,7 +136,7 @@ def _folder(name: str, folder: Path, chosen: Chosen) -> System:
 
 
 def _run(name: str, folder: Path, device: torch.device) -> System:
-    trained = runs.trained(folder)
+    trained = learned.trained(folder)
     options, generator = trained.options, trained.generator.to(device).eval()
     graph = Chroma(generator, options.space).eval()
 

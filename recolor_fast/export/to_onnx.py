@@ -42,7 +42,7 @@ from recolor_fast.networks.generators import without_hints
 from recolor_fast.options import Data, Options, System, only, to_json
 from recolor_fast.photographs import chroma, images
 from recolor_fast.photographs.preparation import Preparation
-from recolor_fast.runs import runs
+from recolor_fast.runs import learned, run_folder
 
 # Percent of the activations that int8 has levels for, where not all: a few strong hints would spread the 256 levels
 # over values that hardly occur.
@@ -237,7 +237,7 @@ def painted(paths: Sequence[Path], preparation: Preparation, run: proof.Run) -> 
 PALETTE = 400  # photographs that graph hints learns from which colors are plausible
 
 
-def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
+def write(arguments: Arguments, trained: learned.Trained, out: Path) -> None:
     """Export, prove and write. Raises Differs, UserError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
     if graph == "hints" and not options.hints:
@@ -252,7 +252,7 @@ def write(arguments: Arguments, trained: runs.Trained, out: Path) -> None:
         "graph": arguments.graph,
         "precision": arguments.precision,
         "saturation": str(arguments.saturation),
-        "options": to_json(runs.public(options)),
+        "options": to_json(learned.public(options)),
         "images": str(trained.images),
         "versions": json.dumps(versions()),
     }
@@ -284,14 +284,14 @@ _ADVICE = {
 }
 
 
-def table(trained_in: Path, arguments: Arguments, trained: runs.Trained) -> list[dict[str, Any]]:
+def table(trained_in: Path, arguments: Arguments, trained: learned.Trained) -> list[dict[str, Any]]:
     """A row for torch and one for each artefact of a run.
 
     images/s: at batch 1, median of rounds in which all take turns, on a square photograph of the model's size, with
     all processors. ab_rmse and psnr: against the true colors of such validation photographs.
     """
     options = trained.options
-    folder, _ = runs.named(trained_in)
+    folder, _ = learned.named(trained_in)
     artefacts = sorted(folder.glob("*.onnx"))
     if not artefacts:
         raise UserError(f"{folder}: no .onnx file in it; export one first")
@@ -353,8 +353,8 @@ def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = parse(argv)
     runtime.ort()
-    run = arguments.run or runs.newest()
-    trained = runs.trained(run, arguments.best)
+    run = arguments.run or run_folder.newest()
+    trained = learned.trained(run, arguments.best)
     for name in ("photographs", "calibration_photographs"):
         if getattr(arguments, name) < 1:
             raise UserError(f"{name} {getattr(arguments, name)}: expected 1 or more")
@@ -363,7 +363,7 @@ def main(argv: list[str]) -> int:
     if arguments.compare:
         print(as_text(table(run, arguments, trained)))
         return 0
-    folder, name = runs.named(run)
+    folder, name = learned.named(run)
     stronger = "" if arguments.saturation == 1 else f"-saturation-{arguments.saturation:g}"
     out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}{stronger}.onnx"
     if out.suffix != ".onnx":

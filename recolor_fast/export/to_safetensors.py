@@ -21,39 +21,39 @@ from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import print_path, replacing
 from recolor_fast.options import to_json
-from recolor_fast.runs import runs
+from recolor_fast.runs import csv_rows, learned, run_folder
 
 
-def metadata(run: Path, trained: runs.Trained) -> dict[str, str]:
+def metadata(run: Path, trained: learned.Trained) -> dict[str, str]:
     """What the file says of its weights: options, photographs seen, version, and the validation row where there is one.
 
     The options are those of the run without the paths of its machine.
     """
     told = {
-        "options": to_json(runs.public(trained.options)),
+        "options": to_json(learned.public(trained.options)),
         "images": str(trained.images),
         "version": version("recolor-fast"),
     }
-    rows = {int(row["images"]): row for row in runs.validation(run)}
+    rows = {int(row["images"]): row for row in csv_rows.validation(run)}
     if trained.images in rows:
         told["validation"] = json.dumps(rows[trained.images])
-    return {f"{runs.PREFIX}{key}": value for key, value in told.items()}
+    return {f"{learned.PREFIX}{key}": value for key, value in told.items()}
 
 
 @starting.verb(stopped="interrupted; nothing is written", told={OSError: 2})
 def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = parse(argv)
-    run = arguments.run or runs.newest()
+    run = arguments.run or run_folder.newest()
     if run.is_file():
         raise UserError(f"{run}: expected a run folder, not a file")
-    folder, name = runs.named(run)
+    folder, name = learned.named(run)
     out = arguments.out or folder / f"{name}.safetensors"
     if out.suffix != ".safetensors" or (out.exists() and not arguments.overwrite):
         raise UserError(
             f"out {out}: expected a name that ends in .safetensors, of no file that exists (or --overwrite)"
         )
-    trained = runs.trained(run, arguments.best)
+    trained = learned.trained(run, arguments.best)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file:
         file.write(save(trained.generator.state_dict(), metadata(run, trained)))

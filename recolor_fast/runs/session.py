@@ -16,10 +16,10 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible, write_text
 from recolor_fast.machine.signals import Signals
 from recolor_fast.options import Command, to_json
-from recolor_fast.runs import checkpoint, runs, validation
+from recolor_fast.runs import checkpoint, csv_rows, run_folder, validation
 from recolor_fast.runs.console import Console
 from recolor_fast.runs.progress import SAVED, Clock, Progress
-from recolor_fast.step.step import Step, learning_rate
+from recolor_fast.step.iteration import Step, learning_rate
 
 
 def resume(step: Step, options: Command, folder: Path, photographs: Photographs, progress: Progress) -> None:
@@ -54,7 +54,7 @@ def describe(folder: Path, options: Command, photographs: Photographs, seen: int
 
     Options that changed after so many photographs `seen` are noted, and the `command` in environment.json.
     """
-    runs.note_changes(folder, options, seen)
+    run_folder.note_changes(folder, options, seen)
     write_text(folder / "options.json", to_json(options) + "\n")
     told = environment(torch.device(options.device)) | {"command": command}
     write_text(folder / "environment.json", json.dumps(told, indent=2) + "\n")
@@ -91,8 +91,8 @@ class Session:
         self.on_cpu = step.device.type == "cpu"
         # A resumed run repeats the row of an interval that its end cut short.
         seen = progress.logged if progress.begun < options.images else progress.begun
-        self.results = runs.Rows(folder / "results.csv", seen)
-        self.validated = runs.Rows(folder / "validation.csv", progress.begun)
+        self.results = csv_rows.Rows(folder / "results.csv", seen)
+        self.validated = csv_rows.Rows(folder / "validation.csv", progress.begun)
         self.samples = folder / "samples"
         self.digest = listed.digest(photographs.train, photographs.val)
         self.listed = False  # until a checkpoint is of these photographs, photographs.json is that of the one before
@@ -179,7 +179,7 @@ class Session:
         state = {"options": to_json(self.options), "files": self.digest, "step": self.step.state_dict()}
         state |= {name: getattr(progress, name) for name in SAVED}
         with self.signals.held():
-            best = runs.best(self.folder)
+            best = csv_rows.best(self.folder)
             checkpoint.save(self.folder / "checkpoints", progress.images, state, self.options.keep, best)
             if not self.listed and progress.images > progress.begun:
                 listed.write(self.folder, photographs.train, photographs.val)

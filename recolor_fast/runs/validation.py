@@ -12,7 +12,7 @@ from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.evaluation import metrics, plots
 from recolor_fast.machine import bars
 from recolor_fast.photographs import chroma, images
-from recolor_fast.step.step import Step
+from recolor_fast.step.iteration import Step
 
 
 def colored(step: Step, gray: Tensor, rgb: Tensor) -> tuple[list[np.ndarray], list[np.ndarray]]:
