@@ -28,6 +28,7 @@ VERBS = (
     Verb("export-tensorrt", "recolor_fast.export.to_tensorrt", "build a TensorRT engine of an ONNX file for this GPU"),
     Verb("study", "recolor_fast.study", "ask people which colors are real"),
     Verb("serve", "recolor_fast.serve", "a local page to color photographs with, and an HTTP API"),
+    Verb("web", "recolor_fast.web", "the same page as files for any web host: all work is done in the browser"),
     Verb("demo", "recolor_fast.demo", "color, train, export and color again, at a small size"),
     Verb("completion", "recolor_fast.arguments.completion", "print what makes bash or zsh complete these words"),
 )

@@ -37,6 +37,7 @@ arguments.study
 arguments.to_onnx
 arguments.to_safetensors
 arguments.train
+arguments.web
 photographs.in_color
 photographs.samples
 photographs.directories
@@ -112,6 +113,10 @@ serve.health
 serve.metrics
 serve.app
 serve.__main__
+web.onnxruntime_web
+web.models
+web.site
+web.__main__
 arguments.completion
 machine.environment
 data.sources
@@ -231,6 +236,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "arguments.to_safetensors",
         "arguments.to_tensorrt",
         "arguments.train",
+        "arguments.web",
         "photographs.images",
         "photographs.chroma",
         "photographs.jpeg",
@@ -249,6 +255,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "colorize",
         "serve.__main__",
         "study.__main__",
+        "web.__main__",
     ],
 )
 def test_coloring_imports_neither_torch_nor_training(name):

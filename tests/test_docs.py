@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt, train
+from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt, train, web
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
@@ -21,12 +21,13 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "-m recolor_fast.serve": serve.parse,
     "-m recolor_fast.study": study.parse,
     "-m recolor_fast.train": train.parse,
+    "-m recolor_fast.web": web.parse,
     "export/to_onnx.py": to_onnx.parse,
     "export/to_safetensors.py": to_safetensors.parse,
     "export/to_tensorrt.py": to_tensorrt.parse,
 }
 MADE = {"tables.md", "unusable.txt"}  # by programs, which write them elsewhere
-OTHERS = {"dist", "help", "data_binary"}  # of pytest, of every program and of curl
+OTHERS = {"dist", "help", "data_binary", "bind"}  # of pytest, of every program, of curl and of http.server
 IN_WORDS = {"epochs", "options"}  # of train, which takes them before its options
 
 

@@ -10,6 +10,7 @@ from recolor_fast.artefact import hints, runtime
 from recolor_fast.artefact.hints import Hint
 from recolor_fast.coloring import palette
 from recolor_fast.photographs import images, in_color, tones
+from recolor_fast.serve import names
 from tests import javascript, photographs
 from tests.test_in_color import TONES, toned
 
@@ -93,3 +94,45 @@ def test_plausible_colors_are_pythons():
         rgb = [[np.array([*bytes.fromhex(color[1:])], int) for color in given] for given in (colors, expected)]
         same += len(colors) == len(expected) and all(np.abs(a - b).max() <= 3 for a, b in zip(*rgb))
     assert same >= len(places) - 1  # one may lie on the border of two bins
+
+
+NAMES = [
+    "old.JPG",
+    "old.jpeg",
+    "a/b.tif",
+    "x.y.gif",
+    "CON.png",
+    "nul",
+    ".hidden",
+    "é.jpg",
+    "e\u0301.jpg",
+    "no suffix",
+    "",
+]
+NAMES += [
+    "a" * 300 + ".jpg",
+    "ü" * 150 + ".jpg",
+    'q"<>|?*.jpg',
+    " . .jpg",
+    "St. Anna und Maria",
+    "x.jpg.",
+    "..",
+    "\x01.png",
+]
+
+
+def test_files_are_called_as_in_python():
+    jpeg, png = [".jpg", ".jpeg", ".jpe", ".jfif"], [".png"]
+    for format, suffixes in (("JPEG", jpeg), ("PNG", png)):
+        found = javascript.call([("browser/names", "colored", [name, suffixes]) for name in NAMES])
+        assert found == [names.colored(name, format) for name in NAMES]
+
+
+def test_names_that_a_file_system_takes_for_one_get_numbers():
+    given = ["a.png", "A.png", "é.png", "e\u0301.png", "a.png", "none", "NONE"]
+    (found,) = javascript.call([("browser/names", "unique", [given])])
+    taken: set[str] = set()
+    for name, got in zip(given, found, strict=True):
+        expected = names.unique(name, taken)
+        taken.add(names.folded(expected))
+        assert got == expected

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt
+from recolor_fast.arguments import demo, evaluate, serve, study, to_onnx, to_safetensors, to_tensorrt, web
 from recolor_fast.machine import starting
 from recolor_fast.options import Command
 
@@ -47,6 +47,7 @@ TAKES: dict[str, Any] = {
     "export-tensorrt": to_tensorrt.Arguments,
     "study": Study,
     "serve": serve.Arguments,
+    "web": web.Arguments,
     "demo": demo.Arguments,
     "completion": Arguments,
 }

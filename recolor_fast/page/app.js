@@ -275,6 +275,8 @@ async function clear() {
   element("add-first").focus();
 }
 
+const help = async () => showHelp(await backend.runs?.());
+
 const ACTS = {
   add: () => element("files").click(),
   "add-first": () => element("files").click(),
@@ -284,7 +286,7 @@ const ACTS = {
   download: save,
   remove,
   clear,
-  "help-first": showHelp,
+  "help-first": help,
   undo: () => edits.get(selected)?.undo(),
   redo: () => edits.get(selected)?.redo(),
   "zoom-in": () => stage.view.zoom(stage.view.scale * 1.5),
@@ -314,7 +316,7 @@ const KEYS = {
   "-": ACTS["zoom-out"],
   0: ACTS.fit,
   1: ACTS.pixels,
-  "?": showHelp,
+  "?": help,
   PageDown: () => neighbor(1),
   PageUp: () => neighbor(-1),
 };

@@ -1,5 +1,5 @@
 // Dialogs: a question that is answered first, and the keys.
-import { say } from "./texts.js";
+import { number, say } from "./texts.js";
 
 const question = document.getElementById("question");
 const help = document.getElementById("help");
@@ -20,9 +20,21 @@ export function ask(title, text, action) {
   );
 }
 
-export function showHelp() {
+/** @param {{provider: string, threads: number, reason: string}} [runs] where the models run, if that is here */
+export function showHelp(runs) {
+  const line = document.getElementById("runs");
+  line.hidden = !runs?.provider;
+  if (runs?.provider === "webgpu") line.textContent = say("runs.webgpu");
+  else if (runs?.provider) {
+    const { threads: count, reason } = runs,
+      why = WHY[reason] ? say(WHY[reason]) : say("runs.failed", { message: reason });
+    line.textContent = say("runs.wasm", { count, n: number(count), reason: why });
+  }
   if (!help.open) help.showModal();
 }
+
+/** Why models run on the processor, by the reasons of browser/model.js. */
+const WHY = { int8: "runs.integers", absent: "runs.absent", card: "runs.card", differs: "runs.differs" };
 
 /** Rows of the dialog of keys: [keys, what they do]. "+" joins keys pressed together, " " separates alternatives. */
 const KEYS = [

@@ -12,8 +12,8 @@ export function judgedSize(width, height) {
   return scale < 1 ? [width, height].map((side) => Math.max(1, Math.round(side * scale))) : [width, height];
 }
 
-// RGB of a picture of width x height averaged to columns x rows, for `judged`: give `add` the RGBA of its rows, from the
-// top, any number at a time; `planes()` gives the averages, rounded.
+// RGB of a picture of width x height averaged to columns x rows, for `judged`: give `add` the RGBA of its rows, from
+// the top, any number at a time; `planes()` gives the averages, rounded.
 export function averages(width, height, columns, rows) {
   const across = spans(width, columns), sums = [0, 1, 2].map(() => new Float32Array(columns * rows));
   const line = new Float32Array(columns);
