@@ -13,7 +13,7 @@ function open({ key, width, height }) {
 
 /** The luminance at some size; the largest last. */
 function level({ key, luma, width, height }) {
-  if (picture?.key === key) picture.levels.push({ luma, width, height });
+  if (picture?.key === key) picture.levels.push({ luma, width, height, places: new Map() });
 }
 
 function chroma({ key, cbcr, size, tone }) {
@@ -23,35 +23,43 @@ function chroma({ key, cbcr, size, tone }) {
 }
 
 /**
- * RGBA of a rectangle, in pixels of the picture, with columns x rows pixels: as it was, and as a look colors it.
- * null where another picture is open by now.
+ * RGBA of a rectangle, in pixels of the picture, with columns x rows pixels: as it was (null unless `both`), and as a
+ * look colors it. null where another picture is open by now.
  */
-function paint({ key, rectangle, columns, rows, look }) {
+function paint({ key, rectangle, columns, rows, both, look }) {
   if (picture?.key !== key || !picture.chroma || !picture.levels.length) return null;
   const needed = (columns / rectangle.width) * picture.width;
   const one = picture.levels.find(({ width }) => width >= needed * 0.999) ?? picture.levels.at(-1);
   const { cbcr, size, tone } = picture.chroma,
-    ratio = [one.width / picture.width, one.height / picture.height];
+    across = one.width / picture.width,
+    down = one.height / picture.height;
   const part = {
-    x: rectangle.x * ratio[0],
-    y: rectangle.y * ratio[1],
-    width: rectangle.width * ratio[0],
-    height: rectangle.height * ratio[1],
+    x: rectangle.x * across,
+    y: rectangle.y * down,
+    width: rectangle.width * across,
+    height: rectangle.height * down,
   };
-  const place = JSON.stringify([part, columns, rows]),
-    wanted = JSON.stringify(look);
-  if (one.place !== place) {
-    one.luma_there = sampled(one.luma, one.width, one.height, part, columns, rows);
-    one.place = place;
-  }
+  const luma = kept(one, JSON.stringify([part, columns, rows]), () =>
+    sampled(one.luma, one.width, one.height, part, columns, rows),
+  );
+  const wanted = JSON.stringify(look);
   one.base ??= prepare(one.luma, one.width, one.height, cbcr, size, tone);
   one.before ??= recolor(one.base, BEFORE);
   if (one.look !== wanted || !one.after) {
     one.after = recolor(one.base, look);
     one.look = wanted;
   }
-  const [before, after] = [one.before, one.after].map((planes) => region(planes, one.luma_there, part, columns, rows));
-  return { before, after };
+  const painted = (planes) => region(planes, luma, part, columns, rows);
+  return { before: both ? painted(one.before) : null, after: painted(one.after) };
+}
+
+/** What was made for a place, or is made now. The last two are kept: what is seen, and the whole picture. */
+function kept(one, place, make) {
+  const had = one.places.get(place) ?? make();
+  one.places.delete(place);
+  one.places.set(place, had);
+  if (one.places.size > 2) one.places.delete(one.places.keys().next().value);
+  return had;
 }
 
 /** RGBA of a whole small picture that is not the one shown: a thumbnail. */
@@ -62,9 +70,11 @@ function whole({ luma, width, height, cbcr, size, tone, look }) {
 self.onmessage = ({ data: { number, job, given } }) => {
   try {
     const result = JOBS[job](given);
-    const buffers =
-      result instanceof Uint8ClampedArray ? [result.buffer] : result ? [result.before.buffer, result.after.buffer] : [];
-    self.postMessage({ number, result }, buffers);
+    const arrays = result instanceof Uint8ClampedArray ? [result] : [result?.before, result?.after];
+    self.postMessage(
+      { number, result },
+      arrays.filter(Boolean).map(({ buffer }) => buffer),
+    );
   } catch (error) {
     self.postMessage({ number, error: String(error) });
   }

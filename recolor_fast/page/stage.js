@@ -27,7 +27,7 @@ export class Stage {
     Object.assign(this, tools, { edit: null, chosen: null, target: null, carried: null, key: null });
     const view = (this.view = new View(
       element("canvas"),
-      (rectangle, columns, rows) => this.#paint(rectangle, columns, rows),
+      (rectangle, columns, rows, both) => this.#paint({ rectangle, columns, rows, both }),
       () => this.#moved(),
     ));
     this.palette = new Palette({
@@ -130,8 +130,7 @@ export class Stage {
       ]);
       if (this.edit !== edit) return true;
       Object.assign(this, { key: id, revision, full: gray.width >= width });
-      view.open(width, height);
-      view.finest = Math.min(gray.width / width, 1);
+      view.open(width, height, Math.min(gray.width / width, 1));
       view.refresh();
       this.divider.hidden = false;
       this.#moved();
@@ -161,9 +160,9 @@ export class Stage {
     return gray;
   }
 
-  async #paint(rectangle, columns, rows) {
+  async #paint(part) {
     if (!this.key || !this.edit) return null;
-    const asked = this.painter.ask("paint", { key: this.key, rectangle, columns, rows, look: this.edit.wanted.look });
+    const asked = this.painter.ask("paint", { key: this.key, ...part, look: this.edit.wanted.look });
     return asked.catch((error) => {
       this.failed(error);
       return null;

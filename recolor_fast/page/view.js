@@ -12,7 +12,8 @@ const OVERVIEW = 512; // pixels of the longer side of the whole picture that is 
 export class View {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {(rectangle: Rectangle, columns: number, rows: number) => Promise<{before, after} | null>} paint
+   * @param {(rectangle: Rectangle, columns: number, rows: number, both: boolean) => Promise<{before, after} | null>}
+   *   paint RGBA of a part as it was, null unless `both`, and colored; null where there is none
    * @param {() => void} moved called when zoom, place or divider changed
    */
   constructor(canvas, paint, moved) {
@@ -28,19 +29,21 @@ export class View {
     });
     this.context = canvas.getContext("2d");
     this.divider = 0.5; // of what is seen of the picture: left of it as it was, right colored
+    this.shown = this.version = 0; // counters: of pictures, and of what their colors were
     this.close();
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
   close() {
+    this.shown++;
     Object.assign(this, { width: 0, height: 0, scale: 1, x: 0, y: 0, fitted: true, overview: null, detail: null });
-    this.version = 0;
     this.redraw();
   }
 
-  /** Show another picture, whole. */
-  open(width, height) {
-    Object.assign(this, { width, height, overview: null, detail: null, finest: 1, cursor: null });
+  /** Show another picture, whole. @param {number} finest of its pixels, the share a side that can be painted now */
+  open(width, height, finest) {
+    this.shown++;
+    Object.assign(this, { width, height, finest, overview: null, detail: null, cursor: null });
     this.fit();
   }
 
@@ -188,13 +191,18 @@ export class View {
     this.painting = true;
     try {
       for (let wish; (wish = this.#next());) {
-        const { kind, rectangle, columns, rows, version, times } = wish;
-        const painted = await this.paint(rectangle, columns, rows);
+        const { kind, columns, rows, times } = wish,
+          { shown, finest } = this,
+          had = this[kind],
+          // As it was stays as it was, whatever the look: it is painted once for a place.
+          known = had && had.finest === finest && had.times === times && there(had, wish);
+        const painted = await this.paint(wish.rectangle, columns, rows, !known);
+        if (shown !== this.shown) continue; // another picture by now
         if (!painted) break;
-        this[kind] = { rectangle, columns, rows, version, times, ...painted, canvases: this[kind]?.canvases };
-        this[kind].canvases = [painted.before, painted.after].map((data, i) =>
-          drawn(data, columns, rows, times, this[kind].canvases?.[i]),
+        const canvases = [painted.before, painted.after].map((data, i) =>
+          data ? drawn(data, columns, rows, times, had?.canvases[i]) : had.canvases[i],
         );
+        this[kind] = { ...wish, finest, after: painted.after, canvases };
         this.#draw();
       }
     } finally {
@@ -327,15 +335,17 @@ export class View {
   }
 }
 
-function same(layer, wish) {
+/** Whether a layer is of the wished place. */
+function there(layer, wish) {
   return (
-    layer !== null &&
-    layer.version === wish.version &&
-    layer.times === wish.times &&
     layer.columns === wish.columns &&
     layer.rows === wish.rows &&
     Object.keys(wish.rectangle).every((name) => layer.rectangle[name] === wish.rectangle[name])
   );
+}
+
+function same(layer, wish) {
+  return layer !== null && layer.version === wish.version && layer.times === wish.times && there(layer, wish);
 }
 
 /** Pixels on a canvas, each as times x times. */
