@@ -8,17 +8,22 @@ degrees of the mean color (0 red, 90 yellow, 180 green, 270 blue). "even gray" i
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Calm as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
-import tyro
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from bench.common import table
 from recolor_fast.colorize import Colorizer
@@ -30,16 +35,6 @@ WORDS = "The ferry leaves at nine from the lower quay, and whoever wants to see 
 # scikit-image's own: a scanned page, handwriting in uneven light, a head as tomography sees it, the moon, coins, a
 # cell, a part of a retina, a chessboard, a silhouette
 PICTURES = ("page", "text", "shepp_logan_phantom", "moon", "coins", "cell", "microaneurysms", "checkerboard", "horse")
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Measure what a colorizer paints where there is nothing to color."""
-
-    model: Path | None = None
-    """An exported .onnx; none: the colorizer that comes with the package."""
-    saturation: float = 1.0
-    """Strength of the colors."""
 
 
 def even(level: int) -> np.ndarray:
@@ -157,7 +152,7 @@ def of_levels(color: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/calm.py")
+    arguments = parse(Arguments, argv)
     try:
         color = Colorizer(arguments.model, saturation=arguments.saturation)
     except ValueError as error:

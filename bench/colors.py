@@ -18,20 +18,25 @@ of `--against NAME=FILE.onnx`, with 95 % intervals over photographs (bootstrap),
 the saturation grows. What FILE.md holds from the line KEPT on stays.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Colors as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-import tyro
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from bench.common import table
 from recolor_fast.colorize import Colorizer
@@ -71,24 +76,6 @@ COLUMNS = {
     ),
     "colorfulness": Metric("colorfulness", "1", ("lively", "truth"), np.divide),
 }
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Score a colorizer's colors on folders of color photographs."""
-
-    folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Folders of color photographs, each with all below it."""
-    model: Path | None = None
-    """An exported .onnx; none: the colorizer that comes with the package."""
-    faces: tuple[Path, ...] = ()
-    """Folders of photographs with a face in the middle third of each side."""
-    saturation: float = 1.0
-    """Strength of the colors."""
-    against: tuple[str, ...] = ()
-    """With report: other models, NAME=FILE.onnx each."""
-    report: Path | None = None
-    """Markdown file to write the tables to."""
 
 
 Color = Callable[[np.ndarray], np.ndarray]  # uint8 gray (256,256) -> RGB (256,256,3)
@@ -264,7 +251,7 @@ def report(arguments: Arguments, colorizer: Colorizer) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/colors.py")
+    arguments = parse(Arguments, argv)
     color = Colorizer(arguments.model, saturation=arguments.saturation)
     try:
         if arguments.report:

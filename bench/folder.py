@@ -19,15 +19,23 @@ stages together when it is alone (measured with one worker); 1 is perfect overla
 luminance decoded from output and input, levels. Outputs are written safely: flushed to the disk, then renamed.
 """
 
-import argparse
-import json
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Folder as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,14 +44,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
 from bench import inference
 from bench.common import Case, alternate_apart, report
 from bench.loader import NOISE, make_photographs
 from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.colorize import Colorizer
 from recolor_fast.export import to_onnx
-from recolor_fast.machine import processors
+from recolor_fast.machine import processors, starting
 from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
 
@@ -52,29 +59,25 @@ SEPIA = (110, 148)  # Cb and Cr of the model that does nothing
 SIZES = {"500x375": (500, 375, 0.0, 1.0), "12 megapixels": (4000, 3000, NOISE, 1 / 8)}  # width, height, noise, share
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Print the table and the line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, help="run whose generator is used; default: U-Net 256 of random weights")
-    parser.add_argument("--count", type=int, default=128, help="photographs; an eighth as many of 12 megapixels")
-    parser.add_argument("--runs", type=int, default=5, help="timed rounds")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--quick", action="store_true", help="few photographs and a small generator: does it run?")
-    parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     count = 16 if arguments.quick else arguments.count
+    names = inference.known(arguments.rows, ROWS)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        inference.prepare(folder, arguments.run, arguments.quick, "sample", arguments.rows)
+        inference.prepare(folder, arguments.run, arguments.quick, "sample", names)
         no_op(folder / "no-op.onnx")
         for case, (width, height, noise, share) in SIZES.items():
             if arguments.quick and noise:
                 continue
             make_photographs(folder / case, max(1, round(count * share)), width, height, noise)
-            rows += measure(folder, case, arguments.rows, 2 if arguments.quick else arguments.runs)
+            rows += measure(folder, case, names, 2 if arguments.quick else arguments.runs)
     torch.set_num_threads(processors.threads())
     report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save)
+    return 0
 
 
 def no_op(path: Path) -> None:
@@ -208,4 +211,4 @@ NETWORK = ("pillow + torch", "fp32", "int8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

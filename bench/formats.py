@@ -7,18 +7,26 @@ of the pixels that are not transparent), refused, wrong (each is named), left ou
 decoder reads it).
 """
 
-import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Formats as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import contextlib
 import io
 import json
 import logging
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -27,19 +35,17 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
+from recolor_fast.machine import starting
 from recolor_fast.photographs import images
 
 LEVELS = 1.0 + 0.5  # of 255; a half where both round
 WEIGHTS = np.array([0.299, 0.587, 0.114])
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Print the numbers, and each file that is wrong or refused."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", type=Path, nargs="+", help="of image files, whatever they are called")
-    parser.add_argument("--refused", action="store_true", help="list what is refused, too")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     logging.disable()
     with tempfile.TemporaryDirectory() as out:
         records = [record for folder in arguments.folders for record in colored(folder, Path(out, folder.name))]
@@ -50,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if verdict in ("wrong", "unsure") or (verdict == "refused" and arguments.refused):
                 print(f"{verdict}: {record['input']}: {why}")
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+    return 0
 
 
 def colored(folder: Path, out: Path) -> list[dict]:
@@ -282,4 +289,4 @@ def of_tifffile(data: bytes) -> Read:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,7 +15,17 @@ downloaded. DALI's tests are skipped by name where it is not installed. The tabl
 them, the rows (CSV), the log of every part and the training's pictures.
 """
 
-import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Gpu as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import contextlib
 import csv
 import gc
@@ -26,23 +36,22 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench import steps
 from bench.common import file_name, matmul_peak, save_rows, table
 from bench.paper import critic_loss, plain
 from recolor_fast.losses.adversaries import ADVERSARIES
+from recolor_fast.machine import starting
 from recolor_fast.machine.environment import device_name
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
 from recolor_fast.presets import PRESETS
@@ -80,22 +89,12 @@ class Part(NamedTuple):
     together: bool = False
 
 
-def main(argv: list[str] | None = None) -> int:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Run all parts, print and save what they say; 0 if each came to its end and no test failed."""
-    parser = argparse.ArgumentParser(description="Tests and measurements of a CUDA device.")
-    parser.add_argument("--seconds", type=float, default=280.0, help="for all of it; what does not fit is left out")
-    parser.add_argument("--out", type=Path, default=Path("gpu"), help="folder for tables, rows, log and pictures")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: does the script work?")
-    parser.add_argument("--size", type=int, default=256, help="pixels")
-    parser.add_argument("--width", type=int, default=64, help="filters of the first layers")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], help="photographs per iteration")
-    parser.add_argument("--data", default="sample", help="photographs of the training")
-    parser.add_argument("--images", type=int, default=640, help="photographs the training sees")
-    parser.add_argument("--only", nargs="+", help="parts whose name has one of these words in it")
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch sees no CUDA device; --device cpu runs the script's own plumbing")
+        raise UserError("torch sees no CUDA device; --device cpu runs the script's own plumbing")
     if arguments.part:
         for row in _functions(arguments)[arguments.part]():
             print(json.dumps(row), flush=True)
@@ -103,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     return _all(arguments)
 
 
-def _parts(arguments: argparse.Namespace) -> list[Part]:
+def _parts(arguments: Arguments) -> list[Part]:
     """In order of worth, those that may run together first."""
     words = [f"--{name}={getattr(arguments, name)}" for name in ("device", "size", "width", "data", "images")]
     words += [f"--out={arguments.out.resolve()}", "--batch", *map(str, arguments.batch)]
@@ -118,7 +117,7 @@ def _parts(arguments: argparse.Namespace) -> list[Part]:
     return [part for part in parts if not chosen or any(word in part.name for word in chosen)]
 
 
-def _functions(arguments: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
+def _functions(arguments: Arguments) -> dict[str, Callable[[], Iterator[Row]]]:
     """What each part does that is no test, by its name."""
     scale: Row = {"size": arguments.size, "width": arguments.width, "device": arguments.device}
     cases = {
@@ -232,7 +231,7 @@ def _seconds(one: Callable, batch: steps.Batch, options: Options, iterations: in
     return (time.perf_counter() - started) / iterations
 
 
-def training(arguments: argparse.Namespace) -> Iterator[Row]:
+def training(arguments: Arguments) -> Iterator[Row]:
     """A training as users run it, and the same one that ends halfway and is resumed: is it the same to the bit?"""
     runs = arguments.out / "runs"
     batch = arguments.batch[-1]
@@ -308,7 +307,7 @@ class Running:
         return [{"part": self.part.name, "took": took, "ended": ended or "well"} | row for row in rows or [{}]]
 
 
-def _all(arguments: argparse.Namespace) -> int:
+def _all(arguments: Arguments) -> int:
     deadline = time.monotonic() + arguments.seconds
     arguments.out.mkdir(parents=True, exist_ok=True)
     parts, rows = _parts(arguments), []

@@ -11,14 +11,19 @@ followed                percent of the places where the result is within 8 units
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import numpy as np
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Hints as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+from typing import Any
+
+import numpy as np
 
 from bench.colors import SIDE, lab, pairs
 from bench.common import table
@@ -26,25 +31,8 @@ from recolor_fast.artefact import hints, runtime
 from recolor_fast.colorize import Colorizer
 from recolor_fast.photographs import images
 
-POINTS = (0, 1, 5, 10, 50)
 RADIUS = 3  # pixels around a place: squares of 7
 NEAR = 8.0  # units of a and b
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Score how a model follows colors given at some places."""
-
-    folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of color photographs, each with all below it."""
-    model: Path | None = None
-    """An exported .onnx of graph hints; none: the one that comes with the package."""
-    automatic: Path | None = None
-    """An exported .onnx that follows no hints, for a row to compare with; none: the one that comes with the package."""
-    limit: int = 200
-    """Photographs of each folder, evenly picked."""
-    points: tuple[int, ...] = POINTS
-    """Numbers of places."""
 
 
 def places(count: int, number: int) -> list[tuple[int, int]]:
@@ -83,7 +71,7 @@ def row(truths: list[np.ndarray], colorizer: Colorizer, points: int) -> dict[str
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/hints.py")
+    arguments = parse(Arguments, argv)
     follows = Colorizer(arguments.model or runtime.shipped("hints"))
     rows = []
     try:

@@ -14,30 +14,38 @@ is the share of the fastest float32 matrix product measured on as many threads: 
 the sample); without `--run`, weights are random: times are the same, but colors are nearly gray and these say little.
 """
 
-import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Inference as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import importlib.util
 import json
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python finds only bench/
 from bench.common import Case, alternate_apart, matmul_peak, report
 from recolor_fast.artefact import proof, runtime
 from recolor_fast.artefact.graphs import Chroma, deployed
 from recolor_fast.data import sources
 from recolor_fast.export import to_onnx
-from recolor_fast.machine import processors
+from recolor_fast.machine import processors, starting
 from recolor_fast.machine.environment import device_name, prepare_compiler
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, from_dict
 from recolor_fast.presets import DEFAULT, PRESETS
@@ -46,25 +54,16 @@ from recolor_fast.runs import learned
 BASELINE, ORT = "torch eager", "ort fp32"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Print the table and the line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, help="run whose generator is timed; default: U-Net 256 of random weights")
-    parser.add_argument("--data", default="sample", help="photographs the rows are compared on, as train's --data")
-    parser.add_argument("--photographs", type=int, default=5)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, processors.threads()}))
-    parser.add_argument("--runs", type=int, default=15, help="timed rounds")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=None, help="default: all that can run here")
-    parser.add_argument("--quick", action="store_true", help="a small generator and few rounds: does it run?")
-    parser.add_argument("--save", action="store_true", help="keep the rows in bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     prepare_compiler()
     with tempfile.TemporaryDirectory() as folder:
-        names = [name for name in arguments.rows or ROWS if can_run(name)]
+        names = [name for name in known(arguments.rows, ROWS) if can_run(name)]
         options = prepare(Path(folder), arguments.run, arguments.quick, arguments.data, names)
         rows = []
-        for threads in arguments.threads:
+        for threads in arguments.threads or sorted({1, processors.threads()}):
             for batch in arguments.batch:
                 rows += measure(Path(folder), options, names, batch, threads, 2 if arguments.quick else arguments.runs)
         differences(Path(folder), options, rows, arguments.data, arguments.photographs)
@@ -72,6 +71,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     missing = [name for name in ROWS if not can_run(name)]
     note = f"not installed: {', '.join(missing)}" if missing else ""
     report("inference", device_name(torch.device("cpu")), arguments.runs, rows, note, arguments.save)
+    return 0
+
+
+def known(names: Sequence[str], rows: Mapping[str, Any]) -> list[str]:
+    """The rows of these names (none: all). UserError for one that there is not."""
+    for name in names:
+        if name not in rows:
+            raise UserError(f"rows {name}: expected some of {', '.join(rows)}")
+    return list(names or rows)
 
 
 def prepare(folder: Path, run: Path | None, quick: bool, data: str, names: Sequence[str]) -> Options:
@@ -208,4 +216,4 @@ ROWS: dict[str, Callable[[Path, int], proof.Run]] = {
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

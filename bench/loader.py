@@ -23,13 +23,21 @@ loaders decode them at 1/4 (images.reduction); DALI cannot, and gets the pixels.
 `host` on the whole photograph, so at 12 megapixels they show what scaling costs.
 """
 
-import argparse
-import io
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Loader as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+import io
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,9 +48,9 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import alternate, report
 from recolor_fast.data import dali, host, index, loader, sources
+from recolor_fast.machine import starting
 from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Data
 from recolor_fast.photographs import images
@@ -57,17 +65,10 @@ BATCH = 16  # photographs taken from the cache at a time
 Pair = tuple[Tensor, Tensor]
 
 
-def main() -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Parse the command line, time every row of every case, and report."""
-    parser = argparse.ArgumentParser(description="Milliseconds per photograph of every way to load it.")
-    parser.add_argument("--quick", action="store_true", help="8 photographs and 3 runs, to see that it works")
-    parser.add_argument(
-        "--photographs", type=Path, help="folder of photographs; none: samples of both sizes, made here"
-    )
-    parser.add_argument("--count", type=int, help="photographs of a run (32); an eighth as many of 12 megapixels")
-    parser.add_argument("--runs", type=int, help="timed runs of each row (9); a third as many with 12 megapixels")
-    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
-    arguments = parser.parse_args()
+    arguments = parse(Arguments, argv)
     count = arguments.count or (8 if arguments.quick else 32)
     runs = arguments.runs or (3 if arguments.quick else 9)
     torch.set_num_threads(1)
@@ -90,6 +91,7 @@ def main() -> None:
     note = f"medians of {turns} runs in turn; ratio = ms of paper / ms (more than 1: faster)"
     gpu = torch.cuda.is_available()
     report("loader", device_name(torch.device("cuda" if gpu else "cpu")), len(paths), rows, note, arguments.save)
+    return 0
 
 
 def make_photographs(folder: Path, count: int, width: int, height: int, noise: float = 0.0) -> list[Path]:
@@ -224,4 +226,4 @@ def difference(pair: Pair, expected: Pair) -> tuple[int, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -34,6 +34,7 @@ from bench.steps import (
     timed,
 )
 from recolor_fast import resolve
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.space import SPACES, to_lab, to_rgb01, to_unit
 from recolor_fast.options import Options, System
 from recolor_fast.presets import PRESETS
@@ -65,7 +66,7 @@ class Peer(NamedTuple):
 def build_peer(path: Path, options: Options, device: torch.device) -> Peer:
     """The checkout's colorization model, ready to train on `device`, with its own initial weights.
 
-    ValueError where `path` is no such checkout, where a package that it imports is missing (named), and for options of
+    UserError where `path` is no such checkout, where a package that it imports is missing (named), and for options of
     a system that it does not have.
     """
     _check(path, options)
@@ -86,11 +87,11 @@ def build_peer(path: Path, options: Options, device: torch.device) -> Peer:
         except ImportError as error:
             name = (error.name or "").partition(".")[0]
             if name in PACKAGES or not name:
-                raise ValueError(f"peer {path}: cannot be imported: {error}") from error
+                raise UserError(f"peer {path}: cannot be imported: {error}") from error
             package = INSTALLED_AS.get(name, name)
-            raise ValueError(f"peer {path}: needs the package {name}, pip install {package} ({error})") from error
+            raise UserError(f"peer {path}: needs the package {name}, pip install {package} ({error})") from error
         except SystemExit as error:
-            raise ValueError(f"peer {path}: does not take the options {' '.join(command[1:])}") from error
+            raise UserError(f"peer {path}: does not take the options {' '.join(command[1:])}") from error
         settings.isTrain = True
         # Checkouts up to 2022 take numbers of GPUs, later ones a device.
         settings.gpu_ids = [device.index or 0] if device.type == "cuda" else []
@@ -113,7 +114,7 @@ def copy_weights(peer: Peer, step: Step) -> None:
         pairs = list(zip(theirs.parameters(), ours.parameters()))
         counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (theirs, ours)]
         if counts[0] != counts[1] or any(a.shape != b.shape for a, b in pairs):
-            raise ValueError(f"peer: its {name} has {counts[0]} parameters, ours {counts[1]}: not the same network")
+            raise UserError(f"peer: its {name} has {counts[0]} parameters, ours {counts[1]}: not the same network")
         with torch.no_grad():
             for theirs_one, ours_one in pairs:
                 theirs_one.copy_(ours_one)
@@ -213,17 +214,17 @@ def _named(source: Tensor, target: Tensor) -> dict[str, Any]:
 def _check(path: Path, options: Options) -> None:
     missing = [name for name in FILES if not (path / name).is_file()]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"peer {path}: lacks {', '.join(missing)}; expected a checkout of junyanz/pytorch-CycleGAN-and-pix2pix"
         )
     for name in SAME:
         value, expected = getattr(options, name), getattr(OPTIONS, name)
         if value != expected:
-            raise ValueError(f"{name} {value!r}: the peer trains with {expected!r} (bench.peer.OPTIONS)")
+            raise UserError(f"{name} {value!r}: the peer trains with {expected!r} (bench.peer.OPTIONS)")
     if [name for name, _ in options.terms] != ["l1"]:
-        raise ValueError(f"terms {options.terms}: the peer has L1 and nothing else beside its adversary")
+        raise UserError(f"terms {options.terms}: the peer has L1 and nothing else beside its adversary")
     if options.size not in GENERATORS:
-        raise ValueError(f"size {options.size}: the peer has U-Nets for {', '.join(map(str, GENERATORS))} pixels")
+        raise UserError(f"size {options.size}: the peer has U-Nets for {', '.join(map(str, GENERATORS))} pixels")
 
 
 @contextmanager

@@ -27,29 +27,39 @@ Presets with LPIPS train with lpips_mini in its place where its weights are miss
 adversary wgan are scaled with the size as docs/papers.md says, 20 / size at 1 for the preset.
 """
 
-import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Quality as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from scipy.stats import t as student  # comes with scikit-image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench.common import report
 from bench.paper import PaperStep
 from recolor_fast import resolve
 from recolor_fast.data import chosen, loader
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.machine import starting
 from recolor_fast.machine.environment import device_name
+from recolor_fast.machine.errors import UserError
+from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
 from recolor_fast.runs import validation
@@ -71,37 +81,18 @@ class Run(NamedTuple):
     quantities: dict[str, float]
 
 
-def main(argv: list[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Parse the command line, train every preset with every seed, and report."""
-    parser = argparse.ArgumentParser(description="Losses and validation of the paper's way and of ours.")
-    parser.add_argument("--data", default="sample", help="folder of photographs, imagenette, or the sample")
-    parser.add_argument("--per-class", type=int, help="photographs of each class to train on (all)")
-    parser.add_argument("--val-per-class", type=int, help="photographs of each class to validate on (train.py's)")
-    parser.add_argument("--preset", nargs="+", choices=PAPERS, default=["wgan-gp", "pix2pix"], help="systems to train")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row, 2 or more")
-    parser.add_argument("--images", type=int, default=1000, help="length of a training, photographs seen")
-    parser.add_argument("--size", type=int, default=64, help="pixels")
-    parser.add_argument("--width", type=int, default=16, help="filters of the first layers")
-    parser.add_argument(
-        "--batch", type=int, default=4, help="photographs per step at most; a preset with fewer keeps its"
-    )
-    parser.add_argument("--lpips-weights", default="", help="file with the LPIPS backbone's state_dict")
-    parser.add_argument("--feature-weights", default="", help="the same for the loss networks of features-*")
-    parser.add_argument("--threads", type=int, help="processor threads (all)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--quick", action="store_true", help="width 8, 16 photographs, 2 seeds: to see that it works")
-    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     if arguments.quick:
-        arguments.width, arguments.images, arguments.seeds = 8, 16, 2
+        arguments = replace(arguments, width=8, images=16, seeds=2)
     if arguments.seeds < 2:
-        parser.error(f"--seeds {arguments.seeds}: expected 2 or more, one has no spread")
+        raise UserError(f"seeds {arguments.seeds}: expected 2 or more, one has no spread")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    try:  # all of them before hours are spent on the first
-        systems = [resolve.resolve(small(PAPERS[preset], arguments)) for preset in arguments.preset]
-    except ValueError as error:
-        parser.error(str(error))
+    # All of them before hours are spent on the first.
+    systems = [resolve.resolve(small(pick(PAPERS, preset, "preset"), arguments)) for preset in arguments.preset]
     rows = []
     for options in systems:
         lazy = {name for name, changes in VARIANTS.items() if "penalty_every" in changes}
@@ -113,9 +104,10 @@ def main(argv: list[str] | None = None) -> None:
         "seeds; ratio = ms of paper / ms; sd: over the seeds; agrees: as the head of this script says"
     )
     report("quality", device_name(torch.device(systems[0].device)), arguments.images, rows, note, arguments.save)
+    return 0
 
 
-def small(preset: Options, arguments: argparse.Namespace) -> Options:
+def small(preset: Options, arguments: Arguments) -> Options:
     """The preset at the scale of the command line, not resolved."""
     names = {name for name, weight in preset.terms if weight}
     weight = preset.adversary_weight
@@ -251,4 +243,4 @@ def _spread(values: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,21 +6,25 @@
 A second call resumes where the first one stopped: runs are resumed, finished ones are kept.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import Reproduce as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import json
 import os
 import shlex
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import tyro
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.machine.files import replacing
@@ -38,36 +42,6 @@ FAMILIES = {"padova": lambda o: o.space == "rgb", "tarres": lambda o: o.space ==
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("fig2_histograms", "fig8_generator_loss", "fig9_critic_loss")
 PICTURES = ("fig5_side_by_side", "contact_sheet")  # hold photographs, which are not ours to publish: they stay in --out
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Train every preset at a small scale, evaluate all, and write the tables and figures."""
-
-    data: str = "imagenette"
-    """Photographs, as train's --data: Imagenette, or a class tree with train and val."""
-    out: Path = Path("runs/papers")
-    """Folder of the runs and the evaluation."""
-    weights: Path | None = None
-    """Folder with stand-in loss networks (STAND_INS); without it, torchvision's own are loaded."""
-    size: int = 64
-    """Side of the square, pixels."""
-    width: int = 32
-    """Filters of the first layer."""
-    images: int = 1000
-    """Photographs seen by each system."""
-    batch: int = 4
-    """Photographs per step at most; presets with fewer keep theirs."""
-    photographs: int = 150
-    """Validation photographs to evaluate on."""
-    only: tuple[str, ...] = ()
-    """Presets to train and evaluate; none given: all."""
-    jobs: int = 1
-    """Systems trained at once, each with its share of the processors."""
-    full: Literal["none", "padova", "tarres"] = "none"
-    """The papers' own scale instead: every preset of that paper as it stands, with --amp, on --data."""
-    dry_run: bool = False
-    """Print the commands and stop."""
 
 
 def small(options: Options, arguments: Arguments) -> list[str]:
@@ -180,7 +154,7 @@ def _terms(run: Path) -> tuple[tuple[str, float], ...]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code: 1 where a system failed to train, the others are reported."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/reproduce.py")
+    arguments = parse(Arguments, argv)
     if arguments.full != "none" and arguments.weights:
         print(
             "error: weights: stand-in loss networks are for small runs; --full takes the papers' own", file=sys.stderr

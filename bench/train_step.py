@@ -20,26 +20,34 @@ weight). LPIPS backbones have random weights here: structure only, nothing is
 downloaded. Parts of an iteration of `ours` are a case of their own, `... parts`, with their share of the iteration.
 """
 
-import argparse
-import statistics
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
+from bench.arguments import TrainStep as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, only bench/ itself is there
 from bench import peer
 from bench.common import report
 from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
-from recolor_fast.machine import memory
+from recolor_fast.machine import memory, starting
 from recolor_fast.machine.environment import device_name
+from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
-from recolor_fast.presets import DEFAULT, PAPERS
+from recolor_fast.presets import PAPERS
 from recolor_fast.step import fused
 from recolor_fast.step.iteration import Step
 
@@ -56,26 +64,12 @@ WATERFALL = {
 }
 
 
-def main(argv: list[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Parse the command line, time every row of every case, and report."""
-    parser = argparse.ArgumentParser(description="Milliseconds per photograph of one training iteration.")
-    parser.add_argument("--preset", nargs="+", choices=[*PAPERS, "all"], default=[DEFAULT, "pix2pix"], help="to time")
-    parser.add_argument("--size", type=int, default=256, help="pixels")
-    parser.add_argument("--width", type=int, default=64, help="filters of the first layers")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="photographs per iteration")
-    parser.add_argument("--iterations", type=int, default=1, help="iterations of a timed run")
-    parser.add_argument("--runs", type=int, default=9, help="timed runs of each row")
-    parser.add_argument("--threads", type=int, help="processor threads (all)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--waterfall", action="store_true", help="also the steps from the paper's way to ours, and parts"
-    )
-    parser.add_argument("--peer", type=Path, help="checkout of junyanz/pytorch-CycleGAN-and-pix2pix, timed beside ours")
-    parser.add_argument("--quick", action="store_true", help="64 pixels (--peer: 128), width 8, 2 runs: does it work?")
-    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     if arguments.quick:
-        arguments.size, arguments.width, arguments.runs = 128 if arguments.peer else 64, 8, 2
+        arguments = replace(arguments, size=128 if arguments.peer else 64, width=8, runs=2)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     name: Literal["cpu", "cuda"] = (
@@ -86,23 +80,22 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     if arguments.peer:  # first: a path that is no checkout is told at once
         for batch in arguments.batch:
-            try:
-                rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
-            except ValueError as error:
-                parser.error(str(error))
+            rows += peer.measure(arguments.peer, replace(peer.OPTIONS, **scale, batch=batch), *times)
     for preset in PAPERS if "all" in arguments.preset else arguments.preset:
+        paper = pick(PAPERS, preset, "preset")
         for batch in arguments.batch:
-            mixes = PAPERS[preset].gradient_penalty and PAPERS[preset].critic_norm == "batch"
+            mixes = paper.gradient_penalty and paper.critic_norm == "batch"
             if batch > 1 and mixes:
                 print(f"{preset}: no penalty with batch norm at batch {batch}, left out", file=sys.stderr)
                 continue
-            options = replace(PAPERS[preset], **scale, batch=batch, **RANDOM)
+            options = replace(paper, **scale, batch=batch, **RANDOM)
             rows += measure(options, *times, arguments.waterfall)
     note = (
         f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"
     )
     device = torch.device(name)
     report("train_step", device_name(device), arguments.iterations * arguments.runs, rows, note, arguments.save)
+    return 0
 
 
 def measure(options: Options, iterations: int, runs: int, threads: int | None, waterfall: bool) -> list[dict]:
@@ -172,4 +165,4 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

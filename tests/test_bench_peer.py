@@ -177,8 +177,7 @@ def test_a_system_it_does_not_have_is_an_error(checkout, changes, message):
 def test_a_folder_that_is_no_checkout_is_an_error(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"lacks data/colorization_dataset\.py, models"):
         peer.build_peer(tmp_path, SMALL, CPU)
-    with pytest.raises(SystemExit):
-        train_step.main(["--peer", str(tmp_path), "--size", "128", "--width", "4", "--device", "cpu"])
+    assert train_step.main(["--peer", str(tmp_path), "--size", "128", "--width", "4", "--device", "cpu"]) == 2
     assert "expected a checkout of junyanz/pytorch-CycleGAN-and-pix2pix" in capsys.readouterr().err
 
 

@@ -147,8 +147,8 @@ def test_its_cost_is_measured_without_photographs_or_teachers(own_threads, capsy
     assert (found["bench"], found["n"]) == ("perceptual", 0)
     assert [row["name"] for row in found["rows"]] == ["lpips_alex", "lpips_mini"] * 2
     assert all(row["ms"] > 0 for row in found["rows"])
-    with pytest.raises(SystemExit):
-        perceptual.main(["--quick", "--photographs", str(FILE.parent)])
+    assert perceptual.main(["--quick", "--photographs", str(FILE.parent)]) == 2
+    assert "photographs needs --squeezenet FILE" in capsys.readouterr().err
 
 
 def teachers(folder: Path) -> list[str]:

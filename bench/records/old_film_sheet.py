@@ -5,17 +5,23 @@ Above, each part alone, stronger than in most old photographs. Below, each of th
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
+from bench.arguments import OldFilmSheet as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
-import tyro
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from recolor_fast.data import film, sources
 from recolor_fast.data.old_film import old_film
 from recolor_fast.machine.files import replacing
@@ -45,16 +51,6 @@ PARTS: dict[str, tuple[Callable[..., Tensor], tuple[float, ...]]] = {  # each wi
     "fold": (film.fold, (0.03, 0.2, 1.2, 0.8, 0.15)),
     "jpeg": (film.jpeg, (25,)),
 }
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Where the sheet goes, and what is drawn."""
-
-    out: Path = Path(__file__).resolve().parents[2] / "docs" / "old-film.jpg"
-    """The sheet, a JPEG."""
-    seed: int = 0
-    """Seed of the run."""
 
 
 def square(path: Path) -> np.ndarray:
@@ -103,4 +99,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    main(parse(Arguments))

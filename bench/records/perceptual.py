@@ -20,10 +20,18 @@ Always, cost: milliseconds of one term, forward and backward to the fake, at 256
 runs; `ratio` is AlexNet's over the row's own, more than 1 is cheaper. AlexNet has random weights here.
 """
 
-import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
+from bench.arguments import Perceptual as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -32,12 +40,13 @@ from scipy.stats import rankdata  # comes with scikit-image
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from bench.common import alternate, jpegs, report
 from bench.records.distortions import HELD_OUT, JUDGED, levels
 from bench.records.train_lpips_mini import unit, vgg19
 from recolor_fast.losses.features import Lpips, build_lpips
+from recolor_fast.machine import starting
 from recolor_fast.machine.environment import device_name
+from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import images
 
 RESAMPLES = 500
@@ -45,31 +54,22 @@ Distance = Callable[[np.ndarray, Sequence[np.ndarray]], np.ndarray]
 """A photograph (S,S,3) uint8 and copies of it -> how far each is."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@starting.verb()
+def main(argv: list[str]) -> int:
     """Parse the command line, measure agreement where it can be, then cost, and report."""
-    parser = argparse.ArgumentParser(description="Rank agreement of lpips_mini with larger networks, and its cost.")
-    parser.add_argument("--quick", action="store_true", help="3 photographs at 64 pixels, 3 runs, to see that it works")
-    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders of JPEGs not trained on")
-    parser.add_argument("--squeezenet", type=Path, help="state_dict of torchvision's squeezenet1_1")
-    parser.add_argument("--vgg19", type=Path, help="state_dict of torchvision's vgg19, at least up to features.16")
-    parser.add_argument("--weights", default="", help="another file of lpips_mini than the shipped one")
-    parser.add_argument("--count", type=int, help="photographs of each folder, evenly chosen (50)")
-    parser.add_argument("--size", type=int, help="their size, pixels (128)")
-    parser.add_argument("--runs", type=int, help="timed runs of each network (25)")
-    parser.add_argument("--save", action="store_true", help="write the rows to bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = parse(Arguments, argv)
     count = arguments.count or (3 if arguments.quick else 50)
     size = arguments.size or (64 if arguments.quick else 128)
     for name in ("count", "size", "runs"):
         if (value := getattr(arguments, name)) is not None and value < 1:
-            parser.error(f"--{name} {value}: expected 1 or more")
+            raise UserError(f"{name} {value}: expected 1 or more")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows: list[dict[str, object]] = []
     if arguments.photographs and not (arguments.squeezenet and arguments.vgg19):
-        parser.error("--photographs needs --squeezenet FILE and --vgg19 FILE, which lpips_mini is compared with")
+        raise UserError("photographs needs --squeezenet FILE and --vgg19 FILE, which lpips_mini is compared with")
     paths = [path for folder in arguments.photographs for path in chosen(folder, count)]
-    if paths:
+    if paths and arguments.squeezenet and arguments.vgg19:
         teachers = {
             "SqueezeNet": of_network(build_lpips("lpips_style_squeeze", str(arguments.squeezenet))),
             "VGG19": of_network(vgg19(arguments.vgg19)),
@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows += cost(arguments.runs or (3 if arguments.quick else 25))
     note = f"medians of runs in turn; agreement on {len(paths)} photographs, {size} pixels"
     report("perceptual", device_name(torch.device("cpu")), len(paths), rows, note, arguments.save)
+    return 0
 
 
 def chosen(folder: Path, count: int) -> list[Path]:
@@ -193,4 +194,4 @@ def backward(network: Lpips, fake: Tensor, real: Tensor, amp: bool) -> Callable[
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

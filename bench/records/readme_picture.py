@@ -5,14 +5,19 @@ was trained on. From the top: gray, as the colorizer that comes with the package
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
+from bench.arguments import ReadmePicture as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import numpy as np
-import tyro
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from recolor_fast.colorize import Colorizer
 from recolor_fast.data import sources
 from recolor_fast.machine.files import replacing
@@ -26,14 +31,6 @@ FREE = {
 }
 SIDE, GAP = 248, 2  # pixels of a photograph, and of the white between two
 QUALITY = 88  # of the JPEG
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Where the picture goes."""
-
-    out: Path = Path(__file__).resolve().parents[2] / "docs" / "colored.jpg"
-    """The picture, a JPEG."""
 
 
 def middle(rgb: np.ndarray) -> np.ndarray:
@@ -65,4 +62,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    main(parse(Arguments))

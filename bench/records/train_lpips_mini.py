@@ -19,21 +19,27 @@ The same arguments on one machine with one thread and the same versions give the
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
+from bench.arguments import TrainLpipsMini as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-import tyro
 from safetensors.torch import save
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 from bench.common import jpegs
 from bench.records.distortions import TAUGHT, levels
 from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Parts, build_lpips
@@ -51,35 +57,9 @@ GRAY_DISTANCE = 0.2
 SCALED_WITH = 500  # photographs
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What is learned, from what."""
-
-    data: Path
-    """Folder of photographs (JPEGs, in any folders below)."""
-    squeezenet: Path
-    """State_dict of torchvision's squeezenet1_1."""
-    vgg19: Path
-    """State_dict of torchvision's vgg19, at least up to features.16."""
-    out: Path
-    """The .safetensors file to write."""
-    steps: int = 2400
-    """Updates."""
-    pairs: int = 24
-    """Photographs of an update."""
-    vgg_pairs: int = 4
-    """As many of them are shown to VGG19, which is slow."""
-    crop: int = 64
-    """Side of a crop, pixels; it is cut from the photograph at this size up to the whole, and reduced."""
-    learning_rate: float = 2e-3
-    """AdamW's at its highest; it rises over a twentieth of the steps and falls along a cosine to 0."""
-    seed: int = 0
-    log_every: int = 50
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Parse the command line, train, scale, write."""
-    arguments = tyro.cli(Arguments, args=argv, description=__doc__)
+    arguments = parse(Arguments, argv)
     torch.set_num_threads(1)  # sums in one order
     cv2.setNumThreads(1)
     keep_freed()

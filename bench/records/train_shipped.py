@@ -7,28 +7,33 @@ stopped; `--until train` stops before the calibration, for a machine that lacks 
 taken: bench/LOG.md. What came out: recolor_fast/shipped/MODEL_CARD.md.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
+from bench.arguments import TrainShipped as Arguments
+from bench.arguments import parse
+
+if __name__ == "__main__":
+    parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported
+
+
 import hashlib
 import shlex
 import shutil
-import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
-import tyro
 from safetensors.torch import save
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
 
 from recolor_fast import train
 from recolor_fast.artefact.graphs import GRAPHS, Chroma
 from recolor_fast.data import loader, sources
 from recolor_fast.evaluation import metrics
-from recolor_fast.machine.files import SHIPPED, replacing
+from recolor_fast.machine.files import replacing
 from recolor_fast.networks.generators import without_hints
 from recolor_fast.options import to_json
 from recolor_fast.photographs import chroma, images
@@ -50,33 +55,6 @@ HELD_OUT, FACES = 1000, 200  # photographs of the shards that are not trained on
 FACE_SOURCES = ("lfw-", "ffhq128-")
 STRENGTHS = np.arange(1.0, 1.76, 0.05).round(2)
 FIT = {"int8": 6.2, "fp16": 12.0}  # precision, in order of preference -> MB that its artefact may have
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Train the shipped colorizer and write its artefacts."""
-
-    shards: Path
-    """Folder of tar shards of photographs, keys SOURCE-NUMBER; 1,000 of them choose the saturation."""
-    more: tuple[Path, ...] = ()
-    """Folders of further photographs to train on."""
-    photographs: Path = Path("runs/shipped-photographs")
-    """Folder that they are unpacked to, as train and val."""
-    out: Path = SHIPPED
-    """Folder that the artefacts are written to, replacing those in it."""
-    runs: Path = Path("runs")
-    """Folder of the run folders, one a stage."""
-    least: float = 0.7
-    """Colorfulness of the photographs held out is made at least this share of the truth's."""
-    stages: tuple[str, ...] = tuple(STAGES)
-    """Stages to go through, the last of which is shipped. One that is left out is what was shipped before: the next
-    starts from it."""
-    until: Literal["train", "export"] = "export"
-    """Where to stop: after training, or once all is written."""
-    scale: float = 1.0
-    """Train on so many times the photographs of the recipe; other than 1 to try something out."""
-    flags: str = ""
-    """More flags of train, for all stages, as one string; to try something out."""
 
 
 def held_out(keys: Sequence[str]) -> set[str]:
@@ -208,7 +186,7 @@ def export(weights: Path, data: Path, graph: str, saturation: float, out: Path) 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code, of the first part that fails."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python bench/records/train_shipped.py")
+    arguments = parse(Arguments, argv)
     try:
         called = commands(arguments)
         unpack(arguments.shards, arguments.more, arguments.photographs)

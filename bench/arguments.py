@@ -1,0 +1,354 @@
+"""What each benchmark and record script takes on its command line. Importing this imports no torch and no OpenCV."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+from recolor_fast.arguments.texts import explained
+from recolor_fast.machine.files import SHIPPED
+from recolor_fast.presets import DEFAULT
+
+Kind = TypeVar("Kind")
+Folders = Annotated[tuple[Path, ...], tyro.conf.Positional]
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def parse(kind: type[Kind], argv: list[str] | None = None) -> Kind:
+    """The options of a script (None: of this process's command line); --help and wrong ones end it, as tyro does."""
+    return tyro.cli(explained(kind), args=argv, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+@dataclass(frozen=True)
+class Calm:
+    """Measure what a colorizer paints where there is nothing to color."""
+
+    model: Path | None = None
+    """An exported .onnx; none: the colorizer that comes with the package."""
+    saturation: float = 1.0
+    """Strength of the colors."""
+
+
+@dataclass(frozen=True)
+class Colors:
+    """Score a colorizer's colors on folders of color photographs."""
+
+    folders: Folders = ()
+    """Folders of color photographs, each with all below it."""
+    model: Path | None = None
+    """An exported .onnx; none: the colorizer that comes with the package."""
+    faces: tuple[Path, ...] = ()
+    """Folders of photographs with a face in the middle third of each side."""
+    saturation: float = 1.0
+    """Strength of the colors."""
+    against: tuple[str, ...] = ()
+    """With report: other models, NAME=FILE.onnx each."""
+    report: Path | None = None
+    """Markdown file to write the tables to."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Time a folder to a colored folder, against Pillow, torch and the bare codec."""
+
+    run: Path | None = None
+    """Run whose generator is used; none: U-Net 256 of random weights."""
+    count: int = 128
+    """Photographs; an eighth as many of 12 megapixels."""
+    runs: int = 5
+    """Timed rounds."""
+    rows: tuple[str, ...] = ()
+    """Rows to time, by name; none given: all."""
+    quick: bool = False
+    """Few photographs and a small generator: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Hold how files of any kind are read against a second decoder."""
+
+    folders: Folders
+    """Folders of image files, whatever they are called."""
+    refused: bool = False
+    """List what is refused, too."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Test and measure a CUDA device."""
+
+    seconds: float = 280.0
+    """For all of it; what does not fit is left out."""
+    out: Path = Path("gpu")
+    """Folder for tables, rows, log and pictures."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """cpu: does the script work?"""
+    size: int = 256
+    """Pixels."""
+    width: int = 64
+    """Filters of the first layers."""
+    batch: tuple[int, ...] = (1, 64)
+    """Photographs per iteration."""
+    data: str = "sample"
+    """Photographs of the training."""
+    images: int = 640
+    """Photographs the training sees."""
+    only: tuple[str, ...] = ()
+    """Parts whose name has one of these words in it; none given: all."""
+    part: str = ""
+    """One part alone, its rows as JSON: what this script starts for each."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Score how a model follows colors given at some places."""
+
+    folders: Folders
+    """Folders of color photographs, each with all below it."""
+    model: Path | None = None
+    """An exported .onnx of graph hints; none: the one that comes with the package."""
+    automatic: Path | None = None
+    """An exported .onnx that follows no hints, for a row to compare with; none: the one that comes with the package."""
+    limit: int = 200
+    """Photographs of each folder, evenly picked."""
+    points: tuple[int, ...] = (0, 1, 5, 10, 50)
+    """Numbers of places."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Time a generator in torch, onnxruntime and OpenVINO."""
+
+    run: Path | None = None
+    """Run whose generator is timed; none: U-Net 256 of random weights."""
+    data: str = "sample"
+    """Photographs the rows are compared on, as train's --data."""
+    photographs: int = 5
+    """How many of them."""
+    batch: tuple[int, ...] = (1, 8)
+    """Photographs at a time."""
+    threads: tuple[int, ...] = ()
+    """Processor threads; none given: 1, and all."""
+    runs: int = 15
+    """Timed rounds."""
+    rows: tuple[str, ...] = ()
+    """Rows to time, by name; none given: all that can run here."""
+    quick: bool = False
+    """A small generator and few rounds: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Time every way to load a photograph."""
+
+    quick: bool = False
+    """8 photographs and 3 runs: does it run?"""
+    photographs: Path | None = None
+    """Folder of photographs; none: samples of both sizes, made here."""
+    count: int | None = None
+    """Photographs of a run; none: 32. An eighth as many of 12 megapixels."""
+    runs: int | None = None
+    """Timed runs of each row; none: 9. A third as many with 12 megapixels."""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Train presets in the paper's way and in ours, and compare losses and validation."""
+
+    data: str = "sample"
+    """Folder of photographs, imagenette, or the sample."""
+    per_class: int | None = None
+    """Photographs of each class to train on; none: all."""
+    val_per_class: int | None = None
+    """Photographs of each class to validate on; none: as train has it."""
+    preset: tuple[str, ...] = ("wgan-gp", "pix2pix")
+    """Systems of the papers to train."""
+    seeds: int = 3
+    """Trainings of each row, 2 or more."""
+    images: int = 1000
+    """Length of a training, photographs seen."""
+    size: int = 64
+    """Pixels."""
+    width: int = 16
+    """Filters of the first layers."""
+    batch: int = 4
+    """Photographs per step at most; a preset with fewer keeps its."""
+    lpips_weights: str = ""
+    """File with the LPIPS backbone's state_dict."""
+    feature_weights: str = ""
+    """The same for the loss networks of features-*."""
+    threads: int | None = None
+    """Processor threads; none: all."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to train on."""
+    quick: bool = False
+    """Width 8, 16 photographs, 2 seeds: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Train every preset at a small scale, evaluate all, and write the tables and figures."""
+
+    data: str = "imagenette"
+    """Photographs, as train's --data: Imagenette, or a class tree with train and val."""
+    out: Path = Path("runs/papers")
+    """Folder of the runs and the evaluation."""
+    weights: Path | None = None
+    """Folder with stand-in loss networks (STAND_INS); without it, torchvision's own are loaded."""
+    size: int = 64
+    """Side of the square, pixels."""
+    width: int = 32
+    """Filters of the first layer."""
+    images: int = 1000
+    """Photographs seen by each system."""
+    batch: int = 4
+    """Photographs per step at most; presets with fewer keep theirs."""
+    photographs: int = 150
+    """Validation photographs to evaluate on."""
+    only: tuple[str, ...] = ()
+    """Presets to train and evaluate; none given: all."""
+    jobs: int = 1
+    """Systems trained at once, each with its share of the processors."""
+    full: Literal["none", "padova", "tarres"] = "none"
+    """The papers' own scale instead: every preset of that paper as it stands, with --amp, on --data."""
+    dry_run: bool = False
+    """Print the commands and stop."""
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Time a training iteration, in the paper's way and in ours."""
+
+    preset: tuple[str, ...] = (DEFAULT, "pix2pix")
+    """Systems of the papers to time; all: every one."""
+    size: int = 256
+    """Pixels."""
+    width: int = 64
+    """Filters of the first layers."""
+    batch: tuple[int, ...] = (1,)
+    """Photographs per iteration."""
+    iterations: int = 1
+    """Iterations of a timed run."""
+    runs: int = 9
+    """Timed runs of each row."""
+    threads: int | None = None
+    """Processor threads; none: all."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to time."""
+    waterfall: bool = False
+    """Also the steps from the paper's way to ours, and parts."""
+    peer: Path | None = None
+    """Checkout of junyanz/pytorch-CycleGAN-and-pix2pix, timed beside ours."""
+    quick: bool = False
+    """64 pixels (with peer: 128), width 8, 2 runs: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+# --- bench/records -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OldFilmSheet:
+    """Draw the examples of old film."""
+
+    out: Path = DOCS / "old-film.jpg"
+    """The sheet, a JPEG."""
+    seed: int = 0
+    """Seed of the run."""
+
+
+@dataclass(frozen=True)
+class Perceptual:
+    """Measure how lpips_mini ranks beside larger networks, and what it costs."""
+
+    quick: bool = False
+    """3 photographs at 64 pixels, 3 runs: does it run?"""
+    photographs: tuple[Path, ...] = ()
+    """Folders of JPEGs not trained on."""
+    squeezenet: Path | None = None
+    """State_dict of torchvision's squeezenet1_1."""
+    vgg19: Path | None = None
+    """State_dict of torchvision's vgg19, at least up to features.16."""
+    weights: str = ""
+    """Another file of lpips_mini than the shipped one."""
+    count: int | None = None
+    """Photographs of each folder, evenly chosen; none: 50."""
+    size: int | None = None
+    """Their size, pixels; none: 128."""
+    runs: int | None = None
+    """Timed runs of each network; none: 25."""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
+class ReadmePicture:
+    """Make the picture of the README."""
+
+    out: Path = DOCS / "colored.jpg"
+    """The picture, a JPEG."""
+
+
+@dataclass(frozen=True)
+class TrainLpipsMini:
+    """Train lpips_mini from random numbers."""
+
+    data: Path
+    """Folder of photographs (JPEGs, in any folders below)."""
+    squeezenet: Path
+    """State_dict of torchvision's squeezenet1_1."""
+    vgg19: Path
+    """State_dict of torchvision's vgg19, at least up to features.16."""
+    out: Path
+    """The .safetensors file to write."""
+    steps: int = 2400
+    """Updates."""
+    pairs: int = 24
+    """Photographs of an update."""
+    vgg_pairs: int = 4
+    """As many of them are shown to VGG19, which is slow."""
+    crop: int = 64
+    """Side of a crop, pixels; it is cut from the photograph at this size up to the whole, and reduced."""
+    learning_rate: float = 2e-3
+    """AdamW's at its highest; it rises over a twentieth of the steps and falls along a cosine to 0."""
+    seed: int = 0
+    """Seed of weights, crops and distortions."""
+    log_every: int = 50
+    """Updates between lines."""
+
+
+@dataclass(frozen=True)
+class TrainShipped:
+    """Train the shipped colorizer and write its artefacts."""
+
+    shards: Path
+    """Folder of tar shards of photographs, keys SOURCE-NUMBER; 1,000 of them choose the saturation."""
+    more: tuple[Path, ...] = ()
+    """Folders of further photographs to train on."""
+    photographs: Path = Path("runs/shipped-photographs")
+    """Folder that they are unpacked to, as train and val."""
+    out: Path = SHIPPED
+    """Folder that the artefacts are written to, replacing those in it."""
+    runs: Path = Path("runs")
+    """Folder of the run folders, one a stage."""
+    least: float = 0.7
+    """Colorfulness of the photographs held out is made at least this share of the truth's."""
+    stages: tuple[str, ...] = ("shipped-128", "shipped-hints")
+    """Stages to go through, the last of which is shipped. One that is left out is what was shipped before: the next
+    starts from it."""
+    until: Literal["train", "export"] = "export"
+    """Where to stop: after training, or once all is written."""
+    scale: float = 1.0
+    """Train on so many times the photographs of the recipe; other than 1 to try something out."""
+    flags: str = ""
+    """More flags of train, for all stages, as one string; to try something out."""
