@@ -101,6 +101,7 @@ study.report
 study.__main__
 serve.facts
 serve.desk
+serve.colorizers
 serve.work
 serve.guard
 serve.connection

@@ -25,7 +25,7 @@ from PIL import Image
 from recolor_fast.artefact import runtime
 from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.photographs import images, pictures, provenance
-from recolor_fast.serve import __main__, work
+from recolor_fast.serve import __main__, colorizers, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
 from recolor_fast.serve.desk_routes import folder_of
@@ -43,8 +43,8 @@ HINT = {"x": 20.0, "y": 15.0, "color": "#c03020", "radius": 6.0}
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, work.Model]:
-    return work.models(threads=1)
+def models() -> dict[str, colorizers.Model]:
+    return colorizers.models(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def colorizer() -> Colorizer:
 class Server:
     """A server's application over a state folder, and the browsers of its visitors."""
 
-    def __init__(self, models: dict[str, work.Model], state: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, models: dict[str, colorizers.Model], state: Path, limits: Limits = LIMITS) -> None:
         self.desks = Desks(state, limits)
         self.work = work.Work(models)
         self.client = TestClient(application(self.work, desks=self.desks), base_url=ORIGIN)
@@ -487,7 +487,7 @@ def test_another_servers_models_color_what_waits_and_what_was_painted_stays(mode
 
 def test_a_model_of_another_size_paints_what_it_sees(models, tmp_path):
     echo = runtime.load(artefacts.echo(tmp_path / "echo.onnx"), "cpu", 1)
-    both = models | {"echo": work.Model(echo, None)}
+    both = models | {"echo": colorizers.Model(echo, None)}
     with Server(both, tmp_path / "state") as client:
         assert client.get("/desk").json()["models"] == [
             {"name": "recolor_fast", "hints": True},

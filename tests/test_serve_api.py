@@ -16,7 +16,7 @@ from PIL import Image
 
 from recolor_fast import Colorizer, Hint
 from recolor_fast.photographs import encoders, images, libraries
-from recolor_fast.serve import app, guard, work
+from recolor_fast.serve import app, colorizers, guard, work
 from recolor_fast.serve.app import application
 from tests.serving import ORIGIN, color_photograph, file_of, gray_photograph
 
@@ -25,8 +25,8 @@ COLOR = file_of(color_photograph(), quality=95)
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, work.Model]:
-    return work.models(threads=1)
+def models() -> dict[str, colorizers.Model]:
+    return colorizers.models(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def test_errors_of_our_own_are_500_without_words_about_them(models, monkeypatch)
     def broken(*given: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(work, "see", broken)
+    monkeypatch.setattr(colorizers, "see", broken)
     test_client = TestClient(application(work.Work(models)), base_url=ORIGIN, raise_server_exceptions=False)
     with test_client as client:
         answer = client.post("/color", content=GRAY)

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from recolor_fast.photographs import images
-from recolor_fast.serve import guard, work
+from recolor_fast.serve import colorizers, guard, work
 from recolor_fast.serve.app import application
 from tests.serving import ORIGIN, exchange, file_of, gray_photograph, served
 
@@ -25,8 +25,8 @@ TOKEN = "0123456789abcdef-TOKEN"
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, work.Model]:
-    return work.models(threads=1)
+def models() -> dict[str, colorizers.Model]:
+    return colorizers.models(threads=1)
 
 
 @pytest.fixture

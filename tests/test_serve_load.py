@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 from recolor_fast.photographs import images
-from recolor_fast.serve import work
+from recolor_fast.serve import colorizers, work
 from recolor_fast.serve.app import application
 from tests.serving import file_of, gray_photograph, served
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, work.Model]:
-    return work.models(threads=1)
+def models() -> dict[str, colorizers.Model]:
+    return colorizers.models(threads=1)
 
 
 def within(own: work.Work, job: Callable[[], Awaitable[Any]]) -> Any:
@@ -52,28 +52,28 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_what_waits_goes_through_the_model_together(models, monkeypatch):
     own, sizes, go_on = work.Work(models), [], threading.Event()
-    predict = work.predicted
+    predict = colorizers.predicted
 
-    def watched(artefact: object, batch: Sequence[work.Seen]) -> list:
+    def watched(artefact: object, batch: Sequence[colorizers.Seen]) -> list:
         sizes.append(len(batch))
         assert go_on.wait(20)
         return predict(artefact, batch)
 
-    monkeypatch.setattr(work, "predicted", watched)
+    monkeypatch.setattr(colorizers, "predicted", watched)
     grays = [gray_photograph(seed) for seed in range(10)]
 
     async def job() -> list[np.ndarray]:
-        first = asyncio.create_task(own.chroma(grays[0], work.SHIPPED))
+        first = asyncio.create_task(own.chroma(grays[0], colorizers.SHIPPED))
         await until(lambda: sizes == [1])
-        others = [asyncio.create_task(own.chroma(gray, work.SHIPPED)) for gray in grays[1:]]
+        others = [asyncio.create_task(own.chroma(gray, colorizers.SHIPPED)) for gray in grays[1:]]
         await until(lambda: len(own._seen) == 9)
         go_on.set()
         return [await task for task in (first, *others)]
 
     found = within(own, job)
-    assert sizes == [1, work.BATCH[False], work.BATCH[False], 1]
+    assert sizes == [1, colorizers.BATCH[False], colorizers.BATCH[False], 1]
     for gray, cbcr in zip(grays, found):
-        alone = models[work.SHIPPED].plain.chroma(gray)
+        alone = models[colorizers.SHIPPED].plain.chroma(gray)
         assert np.abs(cbcr.astype(int) - alone).max() <= 1
 
 
@@ -83,10 +83,10 @@ def test_batches_are_of_one_model_and_hints_stay_with_their_photograph(models):
     red, none = [work.Hint(40, 30, "#e02020", 40)], []
 
     async def job() -> list[np.ndarray]:
-        return await asyncio.gather(*(own.chroma(gray, work.SHIPPED, hints) for hints in (red, none, red, none)))
+        return await asyncio.gather(*(own.chroma(gray, colorizers.SHIPPED, hints) for hints in (red, none, red, none)))
 
     found = within(own, job)
-    model = models[work.SHIPPED]
+    model = models[colorizers.SHIPPED]
     for cbcr, alone in zip(found, (model.following.chroma(gray, red), model.plain.chroma(gray)) * 2):
         assert np.abs(cbcr.astype(int) - alone).max() <= 1
 
@@ -100,10 +100,10 @@ def test_one_that_fails_in_a_batch_leaves_the_others(models, monkeypatch):
                 raise RuntimeError("out of memory")
             return [np.full((len(feeds["gray"]), 2, 4, 4), 7, np.uint8)]
 
-    artefact = models[work.SHIPPED].plain._replace(session=Failing())
+    artefact = models[colorizers.SHIPPED].plain._replace(session=Failing())
     size = artefact.options.size
-    batch = [work.Seen(artefact, np.full((size, size), value, np.uint8), None) for value in (1, 0, 2)]
-    first, second, third = work.predicted(artefact, batch)
+    batch = [colorizers.Seen(artefact, np.full((size, size), value, np.uint8), None) for value in (1, 0, 2)]
+    first, second, third = colorizers.predicted(artefact, batch)
     assert isinstance(second, RuntimeError)
     assert first.max() == third.max() == 7
 
@@ -171,7 +171,7 @@ def test_work_that_is_closed_drops_what_waits(models):
 
     async def job() -> None:
         tasks = [asyncio.create_task(own.run(lambda: None, pixels=own._room, patient=True)) for _ in range(5)]
-        chroma = asyncio.create_task(own.chroma(gray_photograph(), work.SHIPPED))
+        chroma = asyncio.create_task(own.chroma(gray_photograph(), colorizers.SHIPPED))
         await asyncio.sleep(0)
         await own.close()
         for task in (*tasks, chroma):

@@ -29,7 +29,7 @@ from recolor_fast.machine import signals, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say, state_folder
 from recolor_fast.photographs import images
-from recolor_fast.serve import desk, work
+from recolor_fast.serve import colorizers, desk, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.connection import settings
 from recolor_fast.serve.desk import Desks
@@ -101,7 +101,7 @@ def serve(arguments: Arguments) -> None:
         listening(arguments.host, arguments.port) as listener,
         closing(Desks(arguments.state or state_folder())) as desks,
     ):
-        models = work.models(arguments.model, arguments.provider, arguments.threads)
+        models = colorizers.models(arguments.model, arguments.provider, arguments.threads)
         names = (*arguments.name, arguments.host)
         own = work.Work(models, limits)
         app = application(own, Rules(names, token, arguments.max_bytes), desks)

@@ -11,25 +11,23 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
 
 from recolor_fast.artefact import runtime
-from recolor_fast.artefact.hints import Hint, draw
+from recolor_fast.artefact.hints import Hint
 from recolor_fast.coloring.coloring import Settings, count, eight, made
 from recolor_fast.machine import memory
-from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import encoders, images, opening, pictures, provenance
+from recolor_fast.serve import colorizers
+from recolor_fast.serve.colorizers import Model, Seen
 
 Value = TypeVar("Value")
 File = bytes | BinaryIO
 """A file's bytes, or the file, which then is read when its turn has come."""
 
-SHIPPED = "recolor_fast"  # the name of the colorizer that comes with the package
-BATCH = {True: 8, False: 4}  # photographs the model is given at a time, at most: on a GPU, on a CPU
 PIXELS = 32 * 10**6  # in flight, per thread; a larger photograph goes alone
 IN_COLOR = "in color, left as it was"
 MEDIA = {  # types of encoders.WRITABLE
@@ -81,24 +79,6 @@ LIMITS = Limits()
 EVERY = Settings(color="recolor")  # pictures in color, too
 
 
-class Model(NamedTuple):
-    """A colorizer, by the name that users choose it by."""
-
-    plain: runtime.Artefact
-    following: runtime.Artefact | None
-    """The one that follows hints; None where there is none."""
-
-    @property
-    def hints(self) -> bool:
-        """Whether it follows hints."""
-        return self.following is not None
-
-    @property
-    def size(self) -> int:
-        """Pixels of a side of its chroma."""
-        return self.plain.options.size
-
-
 class Done(NamedTuple):
     """A photograph that was colored, or left as it was."""
 
@@ -113,38 +93,6 @@ class Done(NamedTuple):
     def media(self) -> str:
         """Media type of the data."""
         return MEDIA.get(self.format, "application/octet-stream")
-
-
-class Seen(NamedTuple):
-    """What a model is given."""
-
-    artefact: runtime.Artefact
-    source: np.ndarray
-    """uint8 (S,S)."""
-    planes: np.ndarray | None
-    """Hints, float32 (3,S,S)."""
-
-
-def models(
-    paths: Sequence[Path] = (), provider: runtime.Provider = "auto", threads: int | None = None
-) -> dict[str, Model]:
-    """The models of these .onnx files by their names without suffix; without any, the one that comes with the package.
-
-    UserError for two of one name and for graphs that give no chroma; raises what runtime.load raises.
-    """
-    processors = count(threads)
-    if not paths:
-        plain, following = (runtime.load(runtime.shipped(graph), provider, processors) for graph in ("chroma", "hints"))
-        return {SHIPPED: Model(plain, following)}
-    found: dict[str, Model] = {}
-    for path in paths:
-        artefact = runtime.load(path, provider, processors)
-        if artefact.graph == "image":
-            raise UserError(f"model {path}: its graph image gives no chroma; export it with --graph chroma or hints")
-        if artefact.name in found:
-            raise UserError(f"model {path}: the name {artefact.name} is taken by another one; rename one of the files")
-        found[artefact.name] = Model(artefact, artefact if artefact.graph == "hints" else None)
-    return found
 
 
 class Work:
@@ -191,7 +139,9 @@ class Work:
         """Chroma, uint8 (2,S,S), of uint8 luminance (H,W). Raises Full, Late, KeyError and ValueError as `color`."""
 
         async def job() -> np.ndarray:
-            seen = await self._threaded(self._many if patient else self._soon, see, self.models[model], gray, hints)
+            seen = await self._threaded(
+                self._many if patient else self._soon, colorizers.see, self.models[model], gray, hints
+            )
             return await self._infer(seen)
 
         return await self._job(job(), patient)
@@ -275,7 +225,7 @@ class Work:
             if settings.color == "skip" and picture.is_color:
                 return Done(data, picture.format, (IN_COLOR,), False)
             del data
-            seen = await self._threaded(pool, see, model, eight(picture.gray), hints)
+            seen = await self._threaded(pool, colorizers.see, model, eight(picture.gray), hints)
             cbcr = await self._infer(seen)
             return await self._threaded(pool, encoded, picture, cbcr, seen.artefact, settings)
 
@@ -339,12 +289,14 @@ class Work:
             while self._seen:
                 artefact = self._seen[0][0].artefact
                 batch: list[tuple[Seen, asyncio.Future[np.ndarray]]] = []
-                while self._seen and self._seen[0][0].artefact is artefact and len(batch) < _batch(artefact):
+                while self._seen and self._seen[0][0].artefact is artefact and len(batch) < colorizers.most(artefact):
                     batch.append(self._seen.popleft())
                 batch = [(seen, future) for seen, future in batch if not future.done()]
                 if not batch:
                     continue
-                found = await loop.run_in_executor(self._model, predicted, artefact, [seen for seen, _ in batch])
+                found = await loop.run_in_executor(
+                    self._model, colorizers.predicted, artefact, [seen for seen, _ in batch]
+                )
                 for (_, future), value in zip(batch, found):
                     if future.done():
                         continue
@@ -357,28 +309,6 @@ class Work:
 
 
 # --- what threads do -----------------------------------------------------------------------------------------------
-
-
-def see(model: Model, gray: np.ndarray, hints: Sequence[Hint] = ()) -> Seen:
-    """What a model is given of uint8 luminance (H,W). ValueError for hints outside, or of a model without them."""
-    artefact = model.following if hints else model.plain
-    if artefact is None:
-        raise ValueError(f"hints with model {model.plain.name}: it follows none; choose another one")
-    size = artefact.options.size
-    planes = draw(hints, gray.shape[1], gray.shape[0], size) if hints else None
-    return Seen(artefact, images.source(gray, artefact.options), planes)
-
-
-def predicted(artefact: runtime.Artefact, batch: Sequence[Seen]) -> list[np.ndarray | Exception]:
-    """Chroma, uint8 (2,S,S), of each, or why there is none. One that fails leaves the others."""
-    planes = None
-    if artefact.graph == "hints":
-        nothing = np.zeros((3, *batch[0].source.shape), np.float32)
-        planes = np.stack([nothing if seen.planes is None else seen.planes for seen in batch])
-    try:
-        return [*artefact.run(np.stack([seen.source[None] for seen in batch]), planes)]
-    except Exception as error:  # no memory for so many, say
-        return [error] if len(batch) == 1 else [predicted(artefact, [seen])[0] for seen in batch]
 
 
 def encoded(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artefact, settings: Settings) -> Done:
@@ -421,7 +351,3 @@ def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, 
         data = file.read()
     judge = settings.color == "skip" or settings.takes_tone
     return pictures.read(data, most, judge=judge, strict=settings.strict), data
-
-
-def _batch(artefact: runtime.Artefact) -> int:
-    return BATCH[artefact.provider in runtime.GPUS]
