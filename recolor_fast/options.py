@@ -76,12 +76,13 @@ class System(Preparation):
     """What is trained: both networks and their losses."""
 
     preset: str = "pix2pix"
-    """Named system that gives every default below (presets.py). Padova: pix2pix, pix2pix-lpips, wgan-gp, wgan-gp-lpips;
-    as their code has it: padova-code-pix2pix, padova-code-lpips, padova-code-wgan, padova-code; as their paper says:
-    padova-paper-pix2pix, padova-paper-lpips, padova-paper-wgan, padova-paper. Tarres: pix2pix-lab, features-vgg16,
+    """Named system that gives every default below: a paper's (docs/papers.md), or fine-tune (docs/fine-tuning.md).
+
+    The rows of presets.py. Padova: pix2pix, pix2pix-lpips, wgan-gp, wgan-gp-lpips; as their code has it:
+    padova-code-pix2pix, padova-code-lpips, padova-code-wgan, padova-code; as their paper says: padova-paper-pix2pix,
+    padova-paper-lpips, padova-paper-wgan, padova-paper. Tarres: pix2pix-lab, features-vgg16,
     features-vgg16-torchvision, features-resnet50, features-unet, features-fpn. Gorriz: gorriz, gorriz-bn, gorriz-in,
-    gorriz-bn-sn, gorriz-in-sn. fine-tune: the shipped colorizer, trained on with your own photographs; the default
-    with --start shipped."""
+    gorriz-bn-sn, gorriz-in-sn. Ours: fine-tune, the default with --start shipped."""
     space: str = field(default="rgb", metadata=DEFINES)
     """Network space of the target: rgb (channels / 127.5 - 1) or lab (a and b / 110)."""
     source_channels: Literal[1, 3] = 1
@@ -183,9 +184,10 @@ class Training:
     """Photographs of a batch that are in memory at a time, their gradients accumulated, at most batch; 0: all. Part of
     what is trained, since dropout and batch norm see the pieces."""
     start: str = field(default="", metadata=FILE)
-    """What the generator starts from instead of initial weights: a run folder, a .safetensors file of
-    export/to_safetensors.py, or shipped: the colorizer that comes with the package (./shipped is a folder of that
-    name). Its generator must have the same weights; those of residual and lite do at any size."""
+    """What the generator starts from: a run folder, a .safetensors file, or shipped, the colorizer of the package.
+
+    Instead of initial weights. The file is of export/to_safetensors.py; ./shipped is a folder of that name. Its
+    generator must have the same weights; those of residual and lite do at any size."""
     learning_rate: float = field(default=2e-4, metadata=FREE)
     """Adam's step size, both networks."""
     decay: float = field(default=0.0, metadata=FREE)

@@ -219,3 +219,19 @@ def test_copies_that_a_launcher_starts_are_refused_once(rank, said):
 def test_one_process_of_a_launcher_trains(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert train.parse(["--preset", "pix2pix"])[0] == PRESETS["pix2pix"]
+
+
+def test_help_is_the_first_paragraph_of_an_options_text(capsys):
+    assert train.main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for text in (
+        "Named system that gives every default below: a paper's (docs/papers.md), or fine-tune (docs/fine-tuning.md).",
+        "What the generator starts from: a run folder, a .safetensors file, or shipped, the colorizer of the package.",
+        "Histogram equalization of: nothing (none), the gray source, or source and target (both).",
+    ):
+        assert f"{text} (default: " in shown
+
+
+def test_every_preset_is_named_where_its_help_says():
+    told = "".join((ROOT / "docs" / page).read_text() for page in ("papers.md", "fine-tuning.md"))
+    assert [name for name in PRESETS if f"`{name}`" not in told] == []

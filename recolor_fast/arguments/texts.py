@@ -1,4 +1,4 @@
-"""What --help says of each option: the text below it in the source, as one paragraph."""
+"""What --help says of each option: the first paragraph of the text below it in the source, in lines of any length."""
 
 import ast
 import inspect
@@ -12,10 +12,10 @@ Kind = TypeVar("Kind")
 
 
 def texts(kind: type) -> dict[str, str]:
-    """What is written below each option of a class in its source, in one line, by name."""
+    """What is written below each option of a class in its source, in one line, by name: the first paragraph of it."""
     (definition,) = ast.parse(inspect.getsource(kind)).body
     return {
-        name.target.id: " ".join(text.value.value.split())  # type: ignore[attr-defined, union-attr]
+        name.target.id: " ".join(text.value.value.split("\n\n")[0].split())  # type: ignore[attr-defined, union-attr]
         for name, text in pairwise(definition.body)  # type: ignore[attr-defined]
         if isinstance(name, ast.AnnAssign) and isinstance(text, ast.Expr)
     }

@@ -17,8 +17,10 @@ class Preparation:
     """Side of the square the networks see, pixels: unet and nearest take 64, 128, 256 and 512, other generators any
     multiple of 32 from 64 to 1024."""
     equalize: Applied = "source"
-    """Histogram equalization of: nothing, the gray source, or source and target (per channel). Equalize and blur see
-    the photograph as decoded: before resizing, but JPEGs of 1024 pixels a side and more may be scaled down by then."""
+    """Histogram equalization of: nothing (none), the gray source, or source and target (both).
+
+    Of the target by channel. Equalize and blur see the photograph as decoded: before resizing, but JPEGs of 1024 pixels
+    a side and more may be scaled down by then."""
     blur: Applied = "source"
     """Gaussian blur, 5x5 pixels, sigma 0.7 pixels, of: nothing, the gray source, or source and target."""
 
