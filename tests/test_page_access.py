@@ -5,7 +5,7 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from tests import npm
-from tests.browsing import DESKTOP, PHONE, calls, hints, hue, ready, settled, spot
+from tests.browsing import DESKTOP, PHONE, calls, hints, hue, put, ready, settled, spot
 
 AXE = (
     "axe-core",
@@ -152,3 +152,24 @@ def test_axe_finds_nothing(browser, flat, device, dark):
         found += violations(dialog)
         browser.keys(Keys.ESCAPE)
     assert found == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (844, 390), (390, 844), (320, 568), (320, 200)])
+def test_nothing_is_cut_off_at_any_size(browser, flat, width, height):
+    browser.js("const l = document.getElementById('language'); l.value = 'de'; l.dispatchEvent(new Event('change'))")
+    browser.add(flat)
+    ready(browser)
+    put(browser, 0.75, 0.3)
+    browser.device({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+    browser.js("stub.failing = { only: 'file', status: 500, message: 'disk' }")
+    browser.js("document.getElementById('download').click()")
+    browser.wait("document.querySelector('.message')")
+    assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.box("#canvas")["height"] > 100
+    wide = """
+        return [...document.querySelectorAll("button, select, input[type=range], .message p, h2, p")]
+          .filter((one) => one.checkVisibility() && !one.closest("#strip") && !one.classList.contains("unseen"))
+          .filter((one) => one.getBoundingClientRect().right > innerWidth || one.getBoundingClientRect().left < 0)
+          .map((one) => one.id || one.textContent)"""
+    assert browser.js(wide) == []
