@@ -68,13 +68,19 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.seen.append((self.command, self.path))
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A browser that is closed, or loads another page, hangs up."""
+
+
 @contextmanager
 def served(folder: Path, headers: dict[str, str] | None = None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """A folder served by Python's own server: its address, and the (method, path) of the requests that came."""
     seen: list[tuple[str, str]] = []
     handler = type("Handler", (_Handler,), {"headers_too": headers or {}, "seen": seen})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

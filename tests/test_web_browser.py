@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import time
 import zipfile
@@ -324,6 +325,73 @@ def test_a_host_that_sends_the_headers_has_threads_at_once(out):
         assert desk.add("old.png", file(gray_photograph(1)))["status"] == "ready"
         assert desk("runs")["threads"] >= 2
         assert not [line for line in browser.get_log("browser") if "favicon" not in line["message"]]
+
+
+def test_a_new_version_takes_over_when_the_old_one_is_closed_and_a_damaged_one_never(out, tmp_path):
+    folder = tmp_path / "site"
+    shutil.copytree(out, folder)
+    with served(folder) as (address, _), chromium() as browser:
+        desk = Desk(browser, address)
+        desk.offline()
+        first = desk("desk")["version"]
+        kept = desk.add("old.png", file(gray_photograph(3)))
+
+        own = [*models.rows([artefacts.constant(tmp_path / "sepia.onnx")])]
+        site.write(folder, site.contents(own, None))
+        (folder / "style.css").write_text("damaged on its way")
+        assert visited(browser, address) == first
+        assert visited(browser, address) == first
+        site.write(folder, site.contents(own, None))
+        browser.get(address)
+        update = "navigator.serviceWorker.ready.then((one) => one.update()).then(() => arguments[0]())"
+        browser.execute_async_script(update)
+        wait = """navigator.serviceWorker.ready.then(async (one) => {
+            while (!one.waiting) await new Promise((resolve) => setTimeout(resolve, 50));
+            arguments[0]();
+        })"""
+        browser.execute_async_script(wait)
+        assert desk("desk")["version"] == first
+        browser.get("about:blank")
+        second = visited(browser, address)
+        assert second != first
+        assert [model["name"] for model in desk("desk")["models"]] == ["sepia"]
+        assert desk("file", kept["id"])["blob"]  # colored by a model that is no more
+
+
+def visited(browser: Any, address: str) -> str:
+    """The version that a visit shows."""
+    return Desk(browser, address)("desk")["version"]
+
+
+def test_thumbnails_are_the_same_after_a_reload_and_gone_with_the_photograph(out):
+    with served(out) as (address, _), chromium() as browser:
+        desk = Desk(browser, address)
+        facts = desk.add("old.png", file(gray_photograph(3)))
+        before = desk("gray", facts["id"], 176)
+        browser.refresh()
+        after = desk("gray", facts["id"], 176)
+        assert (after["width"], after["height"]) == (176, 128)
+        assert (before["luma"] == after["luma"]).all()
+        desk("remove", facts["id"])
+        count = """indexedDB.open("recolor-fast").onsuccess = ({ target: { result } }) => {
+            const names = [...result.objectStoreNames], counts = {}, all = result.transaction(names);
+            const counted = (name) => ({ target }) => counts[name] = target.result;
+            for (const name of names) all.objectStore(name).count().onsuccess = counted(name);
+            all.oncomplete = () => arguments[0](counts);
+        }"""
+        assert set(browser.execute_async_script(count).values()) == {0}
+
+
+def test_a_full_disk_is_told_and_nothing_of_the_photograph_stays(out):
+    with served(out) as (address, _), chromium() as browser:
+        desk = Desk(browser, address)
+        desk.offline()  # so that more than the quota is there
+        quota = {"origin": address.rstrip("/"), "quotaSize": 1000}
+        browser.execute_cdp_cmd("Storage.overrideQuotaForOrigin", quota)
+        with pytest.raises(Refusal) as refused:
+            desk.add("old.png", file(gray_photograph(3)))
+        assert refused.value.args == (507, "this browser has no more room for photographs")
+        assert desk("desk")["photographs"] == []
 
 
 def test_over_plain_http_it_works_in_one_thread(out):

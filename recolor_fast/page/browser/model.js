@@ -9,8 +9,8 @@ let site = null;
 const sessions = new Map(); // by file: a promise of {run, webgpu}
 let busy = Promise.resolve(); // one at a time: a session computes one thing
 
-// Where the models run: {provider: "wasm" | "webgpu", threads, reason}. The reason why not on the graphics card is int8,
-// absent, card, differs, or what an error says; the page has words for it.
+// Where the models run: {provider: "wasm" | "webgpu", threads, reason}. The reason why not on the graphics card is
+// int8, absent, card, differs, or what an error says; the page has words for it.
 export const runs = { provider: "", threads: 0, reason: "" };
 
 export function read() {

@@ -99,8 +99,8 @@ function faithful() {
   }
 }
 
-// {blob, suffixes, notes} of a colored picture in the format of its file, with its metadata: `found` is what `read` gave
-// of it, `planes` those of merge.recolor; `made` is what the file says of itself, see note.js.
+// {blob, suffixes, notes} of a colored picture in the format of its file, with its metadata: `found` is what `read`
+// gave of it, `planes` those of merge.recolor; `made` is what the file says of itself, see note.js.
 export async function write(blob, found, planes, made) {
   const old = new Uint8Array(await blob.arrayBuffer()), type = typeOf(old), format = FORMATS[type];
   const { width, height } = found, bitmap = found.opaque ? null : await decoded(blob);

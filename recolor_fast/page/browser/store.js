@@ -1,6 +1,6 @@
 // What is on the desk, in this browser's own database (IndexedDB): facts of the photographs, their files, their chroma.
 
-const NAME = "recolor-fast", VERSION = 1, FACTS = "photographs", FILES = "files", CHROMA = "chroma";
+const NAME = "recolor-fast", VERSION = 1, FACTS = "photographs", FILES = "files", CHROMA = "chroma", SMALL = "small";
 
 let opening = null;
 
@@ -9,7 +9,7 @@ function database() {
     const request = indexedDB.open(NAME, VERSION);
     request.onupgradeneeded = () => {
       request.result.createObjectStore(FACTS, { keyPath: "id" });
-      for (const store of [FILES, CHROMA]) request.result.createObjectStore(store);
+      for (const store of [FILES, CHROMA, SMALL]) request.result.createObjectStore(store);
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => {
@@ -64,10 +64,22 @@ export async function change(id, changes, planes = null) {
   return changed;
 }
 
-const STORES = [FACTS, FILES, CHROMA];
+// The luminance of a photograph at a small size, once it has been kept: {width, height, luma}.
+export const small = (id, side) => read(SMALL, [id, side]);
+
+export function keepSmall(id, side, gray) {
+  return transaction([FACTS, SMALL], "readwrite", (store, grays) => {
+    const request = store.get(id);
+    request.onsuccess = () => request.result && grays.put(gray, [id, side]); // not of one that is gone meanwhile
+  });
+}
+
+const STORES = [FACTS, FILES, CHROMA, SMALL];
 
 export function remove(id) {
-  return transaction(STORES, "readwrite", (...stores) => stores.forEach((store) => store.delete(id)));
+  return transaction(STORES, "readwrite", (...stores) => {
+    for (const store of stores) store.delete(store.name === SMALL ? IDBKeyRange.bound([id], [id, Infinity]) : id);
+  });
 }
 
 export function clear() {

@@ -16,6 +16,7 @@ import { zip } from "./zip.js";
 const LIMITS = { bytes: 200_000_000, pixels: picture.PIXELS, photographs: 1000 };
 const PLAIN = { saturation: 1, warmth: 0, strength: 1, keep_tone: 0.7 };
 const RANGES = { saturation: [0, 4], warmth: [-1, 1], strength: [0, 1], keep_tone: [0, 1] };
+const SMALL = 256; // pixels of the longer side, up to which a luminance is kept
 const HELD = 32_000_000; // pixels of luminance that stay in memory, of the pictures looked at last
 const TRIES = 3, MOST = 1000; // starts of a photograph that ended with the page's end; hints of a photograph
 const OWN = ["arrived", "tries"]; // facts that are not the page's
@@ -145,13 +146,14 @@ async function begin(facts, blob) {
   await store.change(facts.id, (now) => ({ ...changes, revision: now.revision + 1 }), planes);
 }
 
-// What is kept of a photograph's chroma: {size, seen, small, tone, plain: without hints, cbcr}.
+// What is kept of a photograph's chroma: {size, seen, small, tone, plain: without hints, cbcr, painter: what did it}.
 async function paint(chosen, known, hints, width, height) {
   const { size, seen } = known;
   const planes = hints.length ? draw(hints, width, height, size) : null;
   const plain = known.plain ?? (await model.paint(model.painter(chosen, []), size, seen, null));
   const cbcr = planes ? await model.paint(model.painter(chosen, hints), size, seen, planes) : plain;
-  return { ...known, plain, cbcr };
+  const { name, sha256 } = model.painter(chosen, hints);
+  return { ...known, plain, cbcr, painter: { model: name, sha256 } };
 }
 
 async function change(id, { look, hints, model: name }) {
@@ -215,11 +217,15 @@ async function looked(id) {
 
 async function gray(id, side) {
   await known(id);
+  const kept = side && side <= SMALL ? await store.small(id, side) : null;
+  if (kept) return kept;
   const { luma, width, height } = await looked(id), scale = side ? Math.min(side / Math.max(width, height), 1) : 1;
   if (scale === 1) return { width, height, luma: luma.slice() };
   const [columns, rows] = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
   const small = Uint8Array.from(area(luma, width, height, columns, rows), (value) => value + 0.5);
-  return { width: columns, height: rows, luma: small };
+  const result = { width: columns, height: rows, luma: small };
+  if (side <= SMALL) await store.keepSmall(id, side, result); // so that a reload decodes no whole pictures for these
+  return result;
 }
 
 async function chroma(id) {
@@ -244,11 +250,10 @@ async function palette(id, x, y) {
 
 async function file(id) {
   const facts = await ready(id), found = await looked(id), { luma, width, height } = found;
-  const { size, cbcr, tone } = await store.chroma(id), { look, hints, name } = facts;
-  const chosen = await model.named(facts.model), { colored_by } = await model.read();
-  const { name: painter, sha256 } = model.painter(chosen, hints);
+  const { size, cbcr, tone, painter } = await store.chroma(id), { look, hints, name } = facts;
+  const { colored_by } = await model.read();
   const made = {
-    colored_by, model: painter, sha256, input: "any", upsample: "guided", ...look, metadata: "keep", temporal: false,
+    colored_by, ...painter, input: "any", upsample: "guided", ...look, metadata: "keep", temporal: false,
     ...(hints.length && { hints: crc32(utf8(JSON.stringify(hints))).toString(16) }),
   };
   const planes = recolor(prepare(luma, width, height, cbcr, size, tone), look);
