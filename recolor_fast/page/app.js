@@ -3,7 +3,7 @@ import { backend } from "./backend.js";
 import { ask, fillHelp, showHelp } from "./dialogs.js";
 import { photographic, receive } from "./drop.js";
 import { Edit } from "./edits.js";
-import { announce, report, sentence, withdraw } from "./messages.js";
+import { announce, report, sentence } from "./messages.js";
 import { Painter } from "./painter.js";
 import { Panel } from "./panel.js";
 import { Stage } from "./stage.js";
@@ -117,7 +117,11 @@ async function watch() {
 
 /** @param {string} [more] what it means here */
 function failed(error, more = "") {
-  if (error.status === 409) return soon(); // not ready (any more): what is, the desk says
+  if (error.status === 409) {
+    clearTimeout(timer); // it is not ready (any more): what it is, the desk says
+    timer = setTimeout(watch, pause);
+    return;
+  }
   const text = sentence(error, desk.limits);
   if (error.status === 0) {
     if (gone && !more) return;

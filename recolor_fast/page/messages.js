@@ -58,7 +58,7 @@ export function report(key, text, action = null) {
 }
 
 /** Take a message away that is no longer true. */
-export function withdraw(key) {
+function withdraw(key) {
   for (const message of list.children) if (message.dataset.key === key) return message.remove();
 }
 

@@ -187,7 +187,7 @@ export class Stage {
   }
 
   #place(pixel) {
-    const { edit, view, backend } = this;
+    const { edit, view } = this;
     if (view.dropper) return this.#take(pixel);
     if (this.carried !== null) return this.#carry(pixel, null);
     if (!this.hints(edit)) return announce(say("hints.impossible"));
