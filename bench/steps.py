@@ -206,7 +206,7 @@ def our_gradients(step: Step, inputs: Sequence[Tensor]) -> Gradients:
         return {}
     parameters = {name: parameter.detach() for name, parameter in step.critic.named_parameters()}
     with torch.no_grad():
-        return step._critic_updates[True](parameters, *inputs)[1]
+        return step.critic_updates[True](parameters, *inputs)[1]
 
 
 def relative_error(found: Gradients, exact: Gradients) -> float | None:

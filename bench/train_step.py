@@ -147,7 +147,7 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
 
     whole = watch("whole", step)
     step._forward = watch("generator forward", step._forward)
-    step._critic_updates = {k: watch("critic updates", update) for k, update in step._critic_updates.items()}
+    step.critic_updates = {k: watch("critic updates", update) for k, update in step.critic_updates.items()}
     step._generator_update = watch("losses of the generator", step._generator_update)
     for name, optimizer in step.optimizers.items():
         optimizer.step = watch(f"Adam of the {name}", optimizer.step)  # type: ignore[method-assign]

@@ -121,11 +121,11 @@ def test_sides_alike_but_for_a_pixel():
     for width, height in ((500, 375), (333, 500), (1, 1), (4000, 3000)):
         for scale in (0.1, 0.5, 0.51, 1, 2, 3.3):
             rounded = max(1, round(width * scale)), max(1, round(height * scale))
-            assert colored._alike((width, height), rounded)
-            assert colored._alike(rounded, (width, height))
-    assert not colored._alike((500, 375), (256, 256))
-    assert not colored._alike((500, 375), (375, 500))
-    assert not colored._alike((500, 375), (500, 371))
+            assert colored.alike((width, height), rounded)
+            assert colored.alike(rounded, (width, height))
+    assert not colored.alike((500, 375), (256, 256))
+    assert not colored.alike((500, 375), (375, 500))
+    assert not colored.alike((500, 375), (500, 371))
 
 
 def test_pictures_are_found_by_name_whatever_their_suffix(tmp_path):

@@ -210,7 +210,7 @@ def test_a_generator_of_three_channels_is_measured_swapped_too(tmp_path):
     truth = pixels(0, 64, 64)
     encoders.write(tmp_path / "a.png", truth, None, "PNG", 95)
     options = Options(size=64, equalize="none", blur="none")
-    found = systems._padova_columns(Generator(), Critic(), options, CPU, True, tmp_path / "a.png")
+    found = systems.padova_columns(Generator(), Critic(), options, CPU, True, tmp_path / "a.png")
     assert seen == [1, 3]
     gray = np.abs(images.gray(truth) / 127.5 - 1).mean()
     assert found["padova_generator_swapped"] == pytest.approx(0.5 * np.log(2) + 100 * gray, rel=1e-5)

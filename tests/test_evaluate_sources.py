@@ -56,11 +56,11 @@ def seen_in_evaluation(kind: str, path: Path, options: Options, size: int, monke
     if kind == "run":
         trained = learned.Trained(options, watching, None, 1)
         monkeypatch.setattr(learned, "trained", lambda folder: trained)
-        system = systems._run("r", Path(), CPU)
+        system = systems.run_system("r", Path(), CPU)
     else:
         artefact = runtime.Artefact(watching, options, "chroma", runtime.CPU, {"options": to_json(options)})
         monkeypatch.setattr(runtime, "load", lambda path, device: artefact)
-        system = systems._artefact("a", Path(), "cpu")
+        system = systems.artefact_system("a", Path(), "cpu")
     system.color(path, read(path, size))
     return watching.seen
 
@@ -118,7 +118,7 @@ def test_padovas_errors_are_of_what_the_loader_gives(photographs, which):
 
     seen, pairs = [], []
     options = replace(Options(), size=64, equalize=which, blur=which)
-    systems._padova_columns(Generator(), Critic(), options, CPU, False, photographs[1])
+    systems.padova_columns(Generator(), Critic(), options, CPU, False, photographs[1])
     gray, rgb = host.decode(photographs[1], 64, which, which)
     assert torch.equal(seen[0][0], gray.float() / 127.5 - 1)
     real = next(image for _, image in pairs if image.abs().sum())

@@ -253,7 +253,7 @@ def test_training_reads_what_coloring_does(tmp_path: Path) -> None:
     (tmp_path / "d.avif").write_bytes(encoders.encode(scene(70, 90, 65535), None, "AVIF", 95, bits=10))
     (tmp_path / "e.heic").write_bytes(encoders.encode(rgb, None, "HEIF", 95)[:-50])
     paths = sorted(tmp_path.iterdir())
-    assert all(sources._is_image(path) for path in paths)
+    assert all(sources.is_image(path) for path in paths)
     good, bad = index.usable(paths, progress=False)
     assert [path.name for path in good] == ["a.heic", "b.jxl", "c.hif", "d.avif"]
     assert "a HEIC photograph: damaged" in bad[tmp_path / "e.heic"]

@@ -220,7 +220,7 @@ def kept(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(checked, "SETTLED", -(10**18))
     monkeypatch.setattr(checked, "WAIT", 0.2)
-    checked._warn.cache_clear()
+    checked.warn_once.cache_clear()
     return tmp_path / "cache" / "index" / "checked.sqlite"
 
 
@@ -351,11 +351,11 @@ def test_results_of_other_versions_and_of_long_ago_are_not_relied_on(tmp_path, k
     monkeypatch.setattr(checked, "VERSION", "another")
     index.usable(paths[:1])
     assert len(looked) == 2
-    today = checked._today()
-    monkeypatch.setattr(checked, "_today", lambda: today + checked.DAYS)
+    today = checked.day()
+    monkeypatch.setattr(checked, "day", lambda: today + checked.DAYS)
     index.usable(paths[:1])
     assert len(looked) == 2
-    monkeypatch.setattr(checked, "_today", lambda: today + checked.DAYS + 1)
+    monkeypatch.setattr(checked, "day", lambda: today + checked.DAYS + 1)
     index.usable(paths[1:])
     assert len(looked) == 3
     assert rows(kept) == 1

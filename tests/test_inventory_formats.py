@@ -125,7 +125,7 @@ def test_items_of_an_avif_or_heif() -> None:
     auxiliary = box(b"iprp", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0")
     parts = [full(b"pitm", b"\0\1"), full(b"iinf", struct.pack(">H", len(infe)) + b"".join(infe))]
     parts += [full(b"iref", b"".join(links)), auxiliary]
-    things = list(boxed._items(bytes(4) + b"".join(parts)))
+    things = list(boxed.items_of(bytes(4) + b"".join(parts)))
     assert [(thing.name, thing.kind) for thing in things] == [
         ("thumbnail", "stale"),
         ("an item av01 beside the picture", "content"),

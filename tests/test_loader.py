@@ -497,7 +497,7 @@ def test_dalis_memory_is_let_go_of_once_it_is_copied(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the reader's")
     monkeypatch.setattr(torch, "from_dlpack", lambda tensor: tensor.as_subclass(Queued))
     output = SimpleNamespace(as_tensor=lambda: torch.ones(1))
-    dali._copied(output, output, 0)
+    dali.copied(output, output, 0)
     assert happened == ["begun", "copied", "copied", "queued", "waited for", "known", "known"]
 
 

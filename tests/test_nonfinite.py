@@ -86,7 +86,7 @@ def bad_weight(step: Step):
 @contextmanager
 def bad_last_critic_step(step: Step):
     """The critic's last gradient on a batch is infinite in places, when those before it have been applied."""
-    before, calls = dict(step._critic_updates), []
+    before, calls = dict(step.critic_updates), []
 
     def update(*tensors, **others):
         parts, gradients = before[bool(step.options.gradient_penalty)](*tensors, **others)
@@ -95,10 +95,10 @@ def bad_last_critic_step(step: Step):
             next(iter(gradients.values()))[0] = math.inf
         return parts, gradients
 
-    step._critic_updates = dict.fromkeys(before, update)
+    step.critic_updates = dict.fromkeys(before, update)
     yield
     assert len(calls) % step.options.critic_steps == 0
-    step._critic_updates = before
+    step.critic_updates = before
 
 
 @pytest.mark.parametrize("fault", [bad_loss, bad_weight, bad_last_critic_step])
@@ -213,12 +213,12 @@ def test_gradients_or_parts_alone_are_enough_and_gradients_too_large_for_adams_s
     before = state(step)
     gradients = [torch.full_like(parameter, 0.1) for parameter in step.generator.parameters()]
     gradients[-1].fill_(gradient)
-    assert step._apply(
+    assert step.apply_gradients(
         "generator", step.generator.parameters(), gradients, {"part": torch.tensor(part)}, torch.tensor(False)
     )
     assert_same(state(step), before)
     gradients[-1].fill_(0.1)
-    assert not step._apply(
+    assert not step.apply_gradients(
         "generator", step.generator.parameters(), gradients, {"part": torch.tensor(0.0)}, torch.tensor(False)
     )
     assert state(step)["/optimizer/generator/state/0/step"] == 1
@@ -244,8 +244,8 @@ def test_a_recorded_iteration_leaves_out_what_a_launched_one_does(preset, change
                 rows.append(iterate(step, index))
             if rows[-1]["nonfinite"]:
                 assert_same(state(step), before)
-        assert not step._graphed.failed
-        assert graph == "off" or step._graphed.recorded
+        assert not step.graphed.failed
+        assert graph == "off" or step.graphed.recorded
         assert step.streak.item() == 5
         left_out[graph] = [index for index, row in enumerate(rows) if row["nonfinite"]]
     assert left_out["on"] == left_out["off"] == [1, 3, 4, 7, 8, 11, 12, 13, 14, 15]

@@ -145,8 +145,8 @@ def test_figures_draw_any_name(tmp_path, name):
 
 def test_a_legend_has_every_name(tmp_path, monkeypatch):
     drawn = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, *rest: drawn.append(rest[-1]) or save(figure, *rest))
+    save = plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, *rest: drawn.append(rest[-1]) or save(figure, *rest))
     counts = {name: (np.ones(4), np.ones(4)) for name in ("truth", "_under", "$x$")}
     plots.histograms(tmp_path / "h.png", np.arange(5.0), counts, "truth", "")
     assert drawn == [["truth", " _under", r"\$x\$"]]

@@ -78,7 +78,7 @@ def test_a_thread_has_a_processor_of_its_own(monkeypatch, count, quota, busy, ex
 def test_what_others_take_is_all_that_is_taken_but_for_ones_own(monkeypatch):
     busy, own = iter([100.0, 101.5]), iter([7.0, 7.25])
     monkeypatch.setattr(processors, "_mine", lambda: {0, 1, 2, 3})
-    monkeypatch.setattr(processors, "_busy", lambda path: next(busy))
+    monkeypatch.setattr(processors, "busy_ticks", lambda path: next(busy))
     monkeypatch.setattr(processors, "_own", lambda: next(own))
     monkeypatch.setattr(processors.time, "sleep", lambda seconds: None)
     assert processors.taken(0.5) == 2.5
@@ -89,8 +89,8 @@ def test_only_processors_it_may_run_on_count(tmp_path, monkeypatch):
     ticks = os.sysconf("SC_CLK_TCK")
     work = f"{ticks} {2 * ticks} {3 * ticks} 99999 99999 {4 * ticks} {5 * ticks} {6 * ticks} {7 * ticks} 0"
     write(tmp_path / "stat", f"cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 {work}\ncpu1 {work}\ncpu2 {work}\nintr 1 2\n")
-    assert processors._busy(tmp_path / "stat") == 2 * (1 + 2 + 3 + 4 + 5 + 6)
-    assert processors._busy(tmp_path / "missing") is None
+    assert processors.busy_ticks(tmp_path / "stat") == 2 * (1 + 2 + 3 + 4 + 5 + 6)
+    assert processors.busy_ticks(tmp_path / "missing") is None
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system has no /proc/stat")

@@ -359,15 +359,15 @@ def test_cuda_computes_in_float32_proper_and_searches_for_no_algorithms(tmp_path
         given.append(providers)
         return SimpleNamespace(get_providers=lambda: [runtime.CUDA, runtime.CPU])
 
-    on_cpu = runtime._session
+    on_cpu = runtime.new_session
     monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
     monkeypatch.setattr(runtime, "cuda_missing", lambda: "")
-    monkeypatch.setattr(runtime, "_session", lambda *all: (on_cpu if all[1] == [runtime.CPU] else session)(*all))
+    monkeypatch.setattr(runtime, "new_session", lambda *all: (on_cpu if all[1] == [runtime.CPU] else session)(*all))
     path = artefacts.constant(tmp_path / "a.onnx")
     assert runtime.load(path, "auto").provider == runtime.CUDA
     assert given == [[(runtime.CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), runtime.CPU]]
-    whole = runtime._artefact
-    monkeypatch.setattr(runtime, "_artefact", lambda *all: whole(*all)._replace(precision="int8"))
+    whole = runtime.described
+    monkeypatch.setattr(runtime, "described", lambda *all: whole(*all)._replace(precision="int8"))
     loaded = runtime.load(path, "auto")
     assert (loaded.provider, len(given)) == (runtime.CPU, 1)
     assert "export fp16 for a GPU" in loaded.fallback
@@ -397,7 +397,7 @@ def test_a_silent_fallback_is_an_error_for_cuda_and_told_by_auto(
 
 
 def test_tensorrt_without_its_libraries_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("tensorrt_libs") or not runtime._library("tensorrt").is_file():
+    if importlib.util.find_spec("tensorrt_libs") or not runtime.provider_library("tensorrt").is_file():
         pytest.skip("TensorRT is here, or onnxruntime has no provider for it")
     monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
     with pytest.raises(runtime.NoProvider, match=r"libnvinfer.*; pip install 'tensorrt-cu\d+>=\d+,<\d+'"):
@@ -423,7 +423,7 @@ def test_tensorrt_options_are_ones_that_onnxruntime_knows(tmp_path: Path) -> Non
     options = engines.tensorrt_options(loaded.precision, engines.profiles("image", 64), tmp_path, 10)
     assert options["trt_profile_min_shapes"] == "rgb:1x16x16x3"
     assert options["trt_profile_max_shapes"] == "rgb:1x4096x4096x3"
-    library = runtime._library("tensorrt")
+    library = runtime.provider_library("tensorrt")
     if not library.is_file():
         pytest.skip("onnxruntime has no TensorRT provider here")
     known = library.read_bytes()
@@ -505,7 +505,7 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
     gpu = {"sm": "90", "version": 101600}
     built: list[Path] = []
     given: list[Path] = []
-    on_cpu = runtime._session
+    on_cpu = runtime.new_session
 
     def session(data, providers, threads):
         if providers == [runtime.CPU]:
@@ -520,9 +520,9 @@ def test_an_engine_is_built_once_for_a_model_a_gpu_and_the_versions(
             (given[-1] / "kernel.engine").touch()
         return SimpleNamespace(get_providers=lambda: [runtime.TENSORRT, runtime.CUDA, runtime.CPU])
 
-    monkeypatch.setattr(runtime, "_session", session)
+    monkeypatch.setattr(runtime, "new_session", session)
     monkeypatch.setattr(runtime, "_need_cuda", lambda provider: None)
-    monkeypatch.setattr(runtime, "_library", lambda provider: tmp_path / "provider.so")
+    monkeypatch.setattr(runtime, "provider_library", lambda provider: tmp_path / "provider.so")
     monkeypatch.setattr(engines, "compute_capability", lambda: gpu["sm"])
     monkeypatch.setattr(runtime.ort(), "get_available_providers", lambda: [runtime.TENSORRT])
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: SimpleNamespace(getInferLibVersion=lambda: gpu["version"]))

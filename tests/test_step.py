@@ -248,8 +248,8 @@ def test_a_recorded_iteration_equals_a_launched_one(preset, every):
             parts.append(step(gray, rgb, index * options.batch))
             torch.cuda.set_sync_debug_mode("default")
         rows.append([{name: part.item() for name, part in found.items()} for found in parts])
-        assert not step._graphed.failed
-        assert graph == "off" or step._graphed.recorded
+        assert not step.graphed.failed
+        assert graph == "off" or step.graphed.recorded
     for launched, recorded in zip(*rows):
         assert recorded == pytest.approx(launched, rel=2e-2, abs=1e-3)
 

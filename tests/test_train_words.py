@@ -62,12 +62,12 @@ def test_what_is_only_misspelled_is_answered_by_its_letters(capsys):
 def test_each_word_is_there_once(table):
     found = [word for line in table for word in line.split()]
     assert len(found) == len(set(found))
-    assert all(word == foreign._plain(word) for word in found)
+    assert all(word == foreign.plain_name(word) for word in found)
 
 
 def test_no_option_is_a_foreign_word_and_no_answer_names_what_is_not_there():
     names = {field.name for field in fields(Command)} | set(words.OWN)
-    ours = {foreign._plain(name) for name in names}
+    ours = {foreign.plain_name(name) for name in names}
     assert not ours & {word for line in foreign.TRAIN for word in line.split()}
     for advice in foreign.TRAIN.values():
         for word in advice.replace(",", " ").split():

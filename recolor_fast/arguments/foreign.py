@@ -73,14 +73,15 @@ def check(argv: Iterable[str], known: Iterable[str], table: Mapping[str, str]) -
 
     Others are for the parser to judge, which suggests what is spelled alike.
     """
-    ours = {_plain(name) for name in known} | {f"no{_plain(name)}" for name in known}
-    meant = {_plain(word): advice for words, advice in table.items() for word in words.split()}
+    ours = {plain_name(name) for name in known} | {f"no{plain_name(name)}" for name in known}
+    meant = {plain_name(word): advice for words, advice in table.items() for word in words.split()}
     for word in argv:
         name = word.split("=", 1)[0]
-        plain = _plain(name)
+        plain = plain_name(name)
         if name.startswith("-") and plain not in ours and plain in meant:
             raise UserError(f"unknown option {name}: here it is {meant[plain]}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """An option's name without dashes, in lower case."""
     return name.lower().replace("-", "").replace("_", "")

@@ -147,11 +147,11 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     data = plain.read(path)
     plain.check(data, path)
     try:
-        session = _session(data, [CPU], threads)  # first: what the CPU refuses is the file's fault, not a GPU's
+        session = new_session(data, [CPU], threads)  # first: what the CPU refuses is the file's fault, not a GPU's
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
         raise BadArtefact(f"{path}: {_refusal(error)}") from error
     name, digest = Path(path).stem, hashlib.sha256(data).hexdigest()[:16]
-    on_cpu = _artefact(session, path)._replace(name=name, sha256=digest)
+    on_cpu = described(session, path)._replace(name=name, sha256=digest)
     if provider == "cpu":
         return on_cpu
     if provider == "openvino":
@@ -168,7 +168,7 @@ def load(path: str | Path, provider: Provider = "auto", threads: int | None = No
     return on_cpu._replace(session=session, provider=session.get_providers()[0])
 
 
-def _session(data: bytes, providers: list[Any], threads: int) -> Any:
+def new_session(data: bytes, providers: list[Any], threads: int) -> Any:
     """A session on a model's bytes that cannot reach any other file; onnxruntime's exceptions as they are."""
     settings = ort().SessionOptions()
     settings.log_severity_level = _FATAL
@@ -200,7 +200,7 @@ def _shape(lengths: Sequence[int | None]) -> str:
     return f"({','.join('any' if length is None else str(length) for length in lengths)})"
 
 
-def _artefact(session: Any, path: str | Path) -> Artefact:
+def described(session: Any, path: str | Path) -> Artefact:
     """A session of the CPU as an artefact, once it is sure to be what it says. Raises BadArtefact."""
     try:
         metadata = session.get_modelmeta().custom_metadata_map
@@ -259,7 +259,7 @@ def _load_error(library: str) -> str:
     return ""
 
 
-def _library(provider: str) -> Path:
+def provider_library(provider: str) -> Path:
     """The shared library of an onnxruntime provider, "cuda" or "tensorrt"."""
     name = f"onnxruntime_providers_{provider}.dll" if _WINDOWS else f"libonnxruntime_providers_{provider}.so"
     return Path(ort().__file__).parent / "capi" / name
@@ -287,12 +287,12 @@ def _checked(provider: str, data: bytes, providers: list[Any], threads: int, adv
     """A session that really runs on the first of `providers`. Raises NoProvider."""
     asked = providers[0] if isinstance(providers[0], str) else providers[0][0]
     try:
-        session = _session(data, providers, threads)
+        session = new_session(data, providers, threads)
     except Exception as error:  # onnxruntime has a type for each of its status codes, with no common base
         raise NoProvider(provider, f"onnxruntime failed ({one_line(error)[:300]})", advice) from error
     if session.get_providers()[0] != asked:  # it leaves out, in silence, a provider that does not start
         # Asked only now: loaded before onnxruntime itself loads it, a provider would start up without its host.
-        reason = _load_error(str(_library(provider))) or f"its {provider} provider does not start"
+        reason = _load_error(str(provider_library(provider))) or f"its {provider} provider does not start"
         raise NoProvider(provider, f"onnxruntime cannot use it ({reason})", advice)
     return session
 
@@ -300,9 +300,9 @@ def _checked(provider: str, data: bytes, providers: list[Any], threads: int, adv
 def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> Any:
     """A session on TensorRT, its engine from the private cache or built now. Raises NoProvider."""
     _need_cuda("tensorrt")
-    if TENSORRT not in ort().get_available_providers() or not _library("tensorrt").is_file():
+    if TENSORRT not in ort().get_available_providers() or not provider_library("tensorrt").is_file():
         raise NoProvider("tensorrt", f"onnxruntime {ort().__version__} has none", "use provider cuda")
-    library, major, wheel = engines.needed_tensorrt(_library("tensorrt").read_bytes())
+    library, major, wheel = engines.needed_tensorrt(provider_library("tensorrt").read_bytes())
     with suppress(ImportError, OSError):
         importlib.import_module("tensorrt_libs")  # of NVIDIA's wheels: it loads the libraries that lie in it
     try:

@@ -62,7 +62,7 @@ def memory(paths: Sequence[Path], check: str) -> Generator[tuple[Mapping[Key, st
 
 def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]]:
     """All there is of these files, whatever state they were in."""
-    today = _today()
+    today = day()
     with _database() as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'checked'").fetchone():
             return
@@ -77,7 +77,7 @@ def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]
 
 
 def _keep(fresh: Mapping[Key, str | None], check: str) -> None:
-    today = _today()
+    today = day()
     rows = [
         (_name(path), check, VERSION, state, reason and reason.encode(errors="backslashreplace").decode(), today)
         for (path, state), reason in fresh.items()
@@ -102,7 +102,7 @@ def _name(path: Path) -> bytes:
     return os.fsencode(os.path.abspath(path))
 
 
-def _today() -> int:
+def day() -> int:
     """Days since 1970."""
     return int(time.time() // 86_400)
 
@@ -115,11 +115,12 @@ def _warning() -> Iterator[None]:
         place = "the index of files in the cache"
         with suppress(OSError):  # there may be no place for a cache
             place = str(cache_folder() / "index")
-        _warn(f"{place} cannot be used ({error})")
+        warn_once(f"{place} cannot be used ({error})")
 
 
 @cache  # once a process
-def _warn(text: str) -> None:
+def warn_once(text: str) -> None:
+    """Warn of something, the first time that it is told."""
     print(
         f"warning: {text}: what checks of files find is not kept; repair or remove it, or set RECOLOR_FAST_CACHE",
         file=sys.stderr,

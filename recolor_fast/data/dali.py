@@ -105,7 +105,7 @@ def stream(
                     except StopIteration:
                         return
                     fed.popleft()
-                    pair = _copied(gray, rgb, device_id)
+                    pair = copied(gray, rgb, device_id)
                     del gray, rgb  # DALI's; whoever asks keeps the copies alone
                     yield pair
             finally:
@@ -132,7 +132,7 @@ def require() -> None:
         )
 
 
-def _copied(gray: Any, rgb: Any, device_id: int | None) -> tuple[Tensor, Tensor]:
+def copied(gray: Any, rgb: Any, device_id: int | None) -> tuple[Tensor, Tensor]:
     """A batch of DALI's in torch's own memory.
 
     On a GPU, DALI takes its memory back for a later batch as soon as nobody holds it on the host, whatever is queued

@@ -229,7 +229,7 @@ def _classes(folder: Path, options: Data) -> dict[str, list[Path]]:
     """
     classes = defaultdict(list)
     for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
-        if _is_image(path):
+        if is_image(path):
             classes[path.parent.relative_to(folder).as_posix()].append(path)
     if not classes:
         raise UserError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
@@ -266,7 +266,7 @@ def _say_skipped(error: OSError) -> None:
     print(f"warning: {error.filename} is left out: {error.strerror}", file=sys.stderr)
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """By suffix, which is quick; a file without one is looked into."""
     if path.suffix:
         return path.suffix.lower() in images.SUFFIXES

@@ -53,7 +53,7 @@ def check_proportions(pictures: Mapping[Path, Path]) -> None:
 
     Both are made the same square to be compared, which would hide that one is turned, cropped or squeezed.
     """
-    odd = [pair for pair in pictures.items() if not _alike(*map(_sides, pair))]
+    odd = [pair for pair in pictures.items() if not alike(*map(_sides, pair))]
     if odd:
         (path, picture), (width, height), (wide, high) = odd[0], *map(_sides, odd[0])
         raise UserError(
@@ -72,6 +72,6 @@ def _sides(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _alike(one: Sequence[int], other: Sequence[int]) -> bool:
+def alike(one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether sides are in the same proportion, but for a pixel of rounding."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)

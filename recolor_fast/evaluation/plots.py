@@ -137,7 +137,7 @@ def losses(path: Path, curves: dict[str, Curve], ylabel: str, caption: str) -> N
     handles, labels = axes[0].get_legend_handles_labels()
     for axis in axes[len(curves) :]:
         axis.remove()
-    _save(figure, path, caption, handles, labels)
+    save_figure(figure, path, caption, handles, labels)
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
@@ -174,7 +174,7 @@ def histograms(
         axis.set_ylim(bottom=floor)
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
-    _save(figure, path, caption, handles, labels)
+    save_figure(figure, path, caption, handles, labels)
 
 
 def _plain(name: str) -> str:
@@ -190,7 +190,7 @@ def _figure(columns: int, rows: int, height: float):
     return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
 
 
-def _save(figure, path: Path, caption: str, handles: list, labels: list[str]) -> None:
+def save_figure(figure, path: Path, caption: str, handles: list, labels: list[str]) -> None:
     """Legend below the panels, so that it covers no curve; caption below it, and in the file as its Description."""
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
     caption = legible(caption)

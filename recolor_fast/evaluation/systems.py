@@ -84,11 +84,11 @@ def open_systems(arguments: Arguments, chosen: Chosen, device: torch.device) -> 
 
 def _open(name: str, path: Path, arguments: Arguments, chosen: Chosen, device: torch.device) -> System:
     if path.is_file() and path.suffix == ".onnx":
-        return _artefact(name, path, arguments.device)
+        return artefact_system(name, path, arguments.device)
     if path.is_file() and path.suffix == ".safetensors":
-        return _run(name, path, device)
+        return run_system(name, path, device)
     if path.is_dir() and ((path / "checkpoints").is_dir() or (path / "options.json").is_file()):
-        return _run(name, path, device)
+        return run_system(name, path, device)
     if path.is_dir():
         return _folder(name, path, chosen)
     what = "no such file" if path.exists() else "it does not exist"
@@ -102,7 +102,8 @@ def _no_padova(reason: str) -> dict[str, str]:
     return dict.fromkeys((*PADOVA, *SWAPPED), reason)
 
 
-def _artefact(name: str, path: Path, device: runtime.Provider) -> System:
+def artefact_system(name: str, path: Path, device: runtime.Provider) -> System:
+    """An exported file as a system."""
     artefact = runtime.load(path, device)
     seen = artefact.metadata.get("images", "")
     return System(
@@ -135,7 +136,8 @@ def _folder(name: str, folder: Path, chosen: Chosen) -> System:
     return System(name, "folder", color, missing=missing, pictures=pictures)
 
 
-def _run(name: str, folder: Path, device: torch.device) -> System:
+def run_system(name: str, folder: Path, device: torch.device) -> System:
+    """What a run has trained as a system, with its critic for Padova's errors."""
     trained = learned.trained(folder)
     options, generator = trained.options, trained.generator.to(device).eval()
     graph = Chroma(generator, options.space).eval()
@@ -162,7 +164,7 @@ def _run(name: str, folder: Path, device: torch.device) -> System:
             missing=_no_padova(f"its critic cannot score a single photograph of {size} pixels: {error}")
         )
     takes_color = options.source_channels == 3
-    own = partial(_padova_columns, generator, critic, options, device, takes_color)
+    own = partial(padova_columns, generator, critic, options, device, takes_color)
     reason = "its generator takes one gray channel (options: source_channels), so it cannot be given a color photograph"
     return base._replace(own=own, missing={} if takes_color else dict.fromkeys(SWAPPED, reason))
 
@@ -172,7 +174,7 @@ def _batch(image: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(image)[None, None].to(device)
 
 
-def _padova_columns(
+def padova_columns(
     generator: nn.Module,
     critic: nn.Module,
     options: Options,

@@ -55,9 +55,9 @@ def taken(seconds: float = WATCHED) -> float:
 
     Looks for so many seconds, in which this process should rest. 0 on a system without /proc/stat.
     """
-    before = _busy(Path("/proc/stat")), _own()
+    before = busy_ticks(Path("/proc/stat")), _own()
     time.sleep(seconds)
-    after = _busy(Path("/proc/stat")), _own()
+    after = busy_ticks(Path("/proc/stat")), _own()
     if before[0] is None or after[0] is None:
         return 0.0
     return min(max((after[0] - before[0] - (after[1] - before[1])) / seconds, 0.0), float(len(_mine())))
@@ -107,7 +107,7 @@ def _mine() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _busy(path: Path) -> float | None:
+def busy_ticks(path: Path) -> float | None:
     """Seconds that the processors this process may run on have worked since they were started."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]

@@ -70,7 +70,7 @@ def of_media(data: bytes) -> Iterator[Thing]:
     for kind, content, stop in containers.boxes(data):
         end = stop
         yield from _box(kind, content)
-        yield from _items(content) if kind == b"meta" else []
+        yield from items_of(content) if kind == b"meta" else []
     yield from things.behind(data[end:])
     with Image.open(io.BytesIO(data)) as image:
         exif, packet = image.info.get("exif"), image.info.get("xmp")
@@ -84,7 +84,7 @@ def of_heif(data: bytes) -> Iterator[Thing]:
     for kind, content, stop in containers.boxes(data):
         end = stop
         if kind == b"meta":
-            yield from (thing for thing in _items(content) if not thing.name.startswith(PICTURES))
+            yield from (thing for thing in items_of(content) if not thing.name.startswith(PICTURES))
         elif kind != b"mpvd":
             yield from _box(kind, content)
     yield from things.behind(data[end:])
@@ -108,7 +108,7 @@ def of_jxl(data: bytes) -> Iterator[Thing]:
     yield from things.of_xmp(packet)
 
 
-def _items(content: bytes) -> Iterator[Thing]:
+def items_of(content: bytes) -> Iterator[Thing]:
     """Items of a meta box that are no part of its first picture (ISO 14496-12, 8.11; ISO 23008-12)."""
     inner = {kind: value for kind, value, _ in containers.boxes(content, 4)}
     try:

@@ -91,21 +91,21 @@ class Step:
         # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
-        self._graphed = Graphed(self._iterate)
+        self.graphed = Graphed(self._iterate)
         self._forward = self._prepare(lambda source: self.generator(source).float())
         self._generator_update = self._prepare(partial(generator_update, self.critic, options, terms))
-        self._critic_updates = {}
+        self.critic_updates = {}
         if self.critic:  # by whether the step has the penalty, which is as much heavier as it is rarer
             lazy = replace(options, gradient_penalty=options.gradient_penalty * options.penalty_every)
             penalized: Callable = partial(critic_update, self.critic, lazy)
             if options.fused_critic == "on":
                 penalized = partial(fused.critic_update, fused.layers(self.critic, options), lazy)
             free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0, penalty_every=1))
-            self._critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
+            self.critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
         if length := options.micro_batch:
             self._forward = partial(forward_in_pieces, self._forward, self.generator, length)
             self._generator_update = in_pieces(self._generator_update, length, end_to_end)
-            self._critic_updates = {k: in_pieces(update, length, mean) for k, update in self._critic_updates.items()}
+            self.critic_updates = {k: in_pieces(update, length, mean) for k, update in self.critic_updates.items()}
 
     def _prepare(self, piece: Callable) -> Callable:
         """Autocast around a piece, and one compiled graph of it if the options say so."""
@@ -147,7 +147,7 @@ class Step:
         penalized = tuple((before + step) % options.penalty_every == 0 for step in range(options.critic_steps))
         frozen = images < options.freeze_encoder * options.images
         encoder(self.generator).frozen = frozen  # type: ignore[assignment]
-        iterate = self._graphed if options.cuda_graph == "on" else self._iterate
+        iterate = self.graphed if options.cuda_graph == "on" else self._iterate
         return iterate((penalized, frozen), gray, rgb)
 
     def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -199,13 +199,13 @@ class Step:
             if self.critic:
                 for step, penalty in enumerate(penalized):
                     power_iteration(self.critic)
-                    update = self._critic_updates[penalty]
+                    update = self.critic_updates[penalty]
                     losses, gradients = update(self._parameters, *pairs, mix[step], loss_scale=scales.get("critic"))
                     # Of several steps on one batch, the parts' mean.
                     parts = {k: parts.get(k, 0) + losses.get(k, 0) / options.critic_steps for k in parts | losses}
                     summed = options.critic_gradients == "summed" and step > 0
                     gradients = [gradients[name] for name in self._parameters]
-                    bad = self._apply("critic", self.critic.parameters(), gradients, losses, left_out, summed)
+                    bad = self.apply_gradients("critic", self.critic.parameters(), gradients, losses, left_out, summed)
                     wrong["critic"], left_out = wrong.get("critic", bad) | bad, left_out | bad
                 if options.gradient_penalty:  # as the steps that have it show it
                     penalties = parts.get("critic/penalty", fake.new_zeros(()))
@@ -219,7 +219,7 @@ class Step:
         gradients = torch.autograd.grad(fake, learned, at_fake)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)
-        wrong["generator"] = self._apply("generator", learned, gradients, losses, left_out)
+        wrong["generator"] = self.apply_gradients("generator", learned, gradients, losses, left_out)
         left_out = left_out | wrong["generator"]
         with torch.no_grad():
             guard.count(self.streak, self.scales, wrong, left_out, options.skip_nonfinite)
@@ -236,7 +236,7 @@ class Step:
             for state in self.optimizers["critic"].state.values():
                 yield from state.values()
 
-    def _apply(
+    def apply_gradients(
         self,
         name: str,
         parameters: Iterable[Tensor],
@@ -289,7 +289,7 @@ class Step:
         for name, scale in self.scales.items():
             for tensor, saved in zip(scale, state["loss_scales"][name]):
                 tensor.copy_(saved)
-        self._graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
+        self.graphed = Graphed(self._iterate)  # what is recorded works on the tensors that the optimizers had before
 
 
 def learning_rate(options: Training, images: int) -> float:
