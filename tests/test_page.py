@@ -237,3 +237,32 @@ def test_german_is_spoken_where_it_is_wanted_and_kept(page_address, flat):
         browser.open(page_address)
         assert browser.js("return document.documentElement.lang") == "en"
         assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_photograph_is_pasted_and_the_strip_is_one_stop_for_keys(browser, flat, tmp_path):
+    Image.new("L", (300, 200), 60).save(tmp_path / "other.png")
+    browser.add(flat, tmp_path / "other.png")
+    ready(browser, 2)
+    code = """
+        const canvas = new OffscreenCanvas(40, 30), done = arguments[0];
+        canvas.getContext("2d").fillRect(0, 0, 40, 30);
+        canvas.convertToBlob().then((blob) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([blob], "pasted.png", { type: "image/png" }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+          done();
+        })"""
+    browser.execute_async_script(code)
+    ready(browser, 3)
+    assert [call[0] for call in calls(browser, "add")] == ["flat.png", "other.png", "pasted.png"]
+    assert browser.js("return [...document.querySelectorAll('#strip button')].map((one) => one.tabIndex)") == [
+        0,
+        -1,
+        -1,
+    ]
+    browser.js("document.querySelector('#strip button').focus()")
+    browser.keys(Keys.RIGHT, Keys.ENTER)
+    browser.wait("document.getElementById('name').textContent === 'other.png'")
+    browser.keys(Keys.END, Keys.ENTER)
+    browser.wait("document.getElementById('name').textContent === 'pasted.png'")

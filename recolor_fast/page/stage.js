@@ -52,7 +52,11 @@ export class Stage {
     });
     this.divider = new Divider(view, stage);
     stage.addEventListener("pointerdown", () => !view.dropper && this.palette.close());
-    document.addEventListener("keydown", ({ key }) => key === "Escape" && view.dropper && this.#cancel());
+    document.addEventListener("keydown", ({ key }) => {
+      if (key !== "Escape") return;
+      if (view.dropper) this.#cancel();
+      this.palette.close();
+    });
     addEventListener("resize", () => this.target && this.palette.move(this.#onPage(this.target)));
   }
 
