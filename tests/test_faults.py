@@ -51,6 +51,14 @@ def photographs(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(photographs, tmp_path_factory) -> Path:
+    """The unbroken run that interrupted ones are compared with."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(photographs, folder, "--preset", "pix2pix", "--name", "r")
+    return folder / "r"
+
+
 # --- asked to stop, and killed -------------------------------------------------------------------------------------
 
 
@@ -87,7 +95,7 @@ def test_a_signal_while_photographs_are_decoded_leaves_nothing_to_save(photograp
 
 
 @pytest.mark.parametrize("write", [1, 3, 40])
-def test_a_signal_during_a_save_lets_it_end(photographs, tmp_path, monkeypatch, write):
+def test_a_signal_during_a_save_lets_it_end(photographs, whole, tmp_path, monkeypatch, write):
     written, writing = itertools.count(1), checkpoint._Hashing.write
 
     def interrupted(self, data):
@@ -96,13 +104,12 @@ def test_a_signal_during_a_save_lets_it_end(photographs, tmp_path, monkeypatch, 
         return writing(self, data)
 
     words = ("--preset", "pix2pix", "--name")
-    run(photographs, tmp_path, *words, "whole")
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint._Hashing, "write", interrupted)
         assert train.main(arguments(photographs, tmp_path, *words, "r")) == 143
     assert newest(tmp_path / "r")["images"] == 4
     run(photographs, tmp_path, *words, "r", "--resume")
-    assert_same_run(tmp_path / "whole", tmp_path / "r")
+    assert_same_run(whole, tmp_path / "r")
 
 
 def test_a_training_outlives_whoever_reads_what_it_says(photographs, tmp_path):
@@ -143,9 +150,8 @@ def test_a_folder_is_trained_in_by_one_at_a_time(photographs, tmp_path, capsys):
 # --- disk and memory -----------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_one_error_and_the_run_goes_on_with_space(photographs, tmp_path, capsys):
+def test_a_full_disk_is_one_error_and_the_run_goes_on_with_space(photographs, whole, tmp_path, capsys):
     words = ("--preset", "pix2pix", "--name", "r")
-    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "whole")
     run(photographs, tmp_path, *words, "--images", 4)
     size = checkpoint.list_checkpoints(tmp_path / "r" / "checkpoints")[0].stat().st_size
     with file_size_limit(size // 2):
@@ -156,7 +162,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_with_space(photographs, tm
     assert "File too large" in told
     assert newest(tmp_path / "r")["images"] == 4
     run(photographs, tmp_path, *words, "--resume")
-    assert_same_run(tmp_path / "whole", tmp_path / "r")
+    assert_same_run(whole, tmp_path / "r")
 
 
 def without_memory(monkeypatch, fits) -> list[int]:
