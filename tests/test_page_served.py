@@ -47,6 +47,7 @@ def portrait(browser: Browser, tmp_path: Path) -> Path:
     browser.execute_async_script(ALL, "clear")
     browser.refresh()
     browser.wait("document.body.dataset.ready !== undefined")
+    browser.said()  # of what it was showing when that was removed
     path = tmp_path / "portrait.png"
     Image.fromarray(images.gray(data.astronaut()[:480, 30:])).resize((320, 240), Image.Resampling.BOX).save(path)
     return path
