@@ -254,7 +254,8 @@ def test_another_package_is_refused(tmp_path, archive, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_without_npm_it_is_said_what_to_do(monkeypatch):
+def test_without_npm_it_is_said_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"npm is not installed.* give the file with --onnxruntime-web"):
         onnxruntime_web.taken(None, NAMES)
@@ -269,6 +270,7 @@ def npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_npms_reason_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
     npm(tmp_path / "bin", monkeypatch, "echo 'npm error network' >&2; exit 1")
     with pytest.raises(UserError, match=r"npm could not fetch onnxruntime-web@.* \(npm error network\)"):
         onnxruntime_web.taken(None, NAMES)
