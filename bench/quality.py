@@ -52,6 +52,7 @@ from scipy.stats import t as student  # comes with scikit-image
 
 from bench.common import report
 from bench.paper import PaperStep
+from bench.steps import DECIDED
 from recolor_fast import resolve
 from recolor_fast.data import chosen, loader
 from recolor_fast.losses.features import FEATURES, LPIPS
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
     for options in systems:
         lazy = {name for name, changes in VARIANTS.items() if "penalty_every" in changes}
         variants = {k: v for k, v in VARIANTS.items() if options.gradient_penalty or k not in lazy}
-        open_again = replace(options, compile="auto", fused_critic="auto", cuda_graph="auto", channels_last="auto")
+        open_again = replace(options, **dict.fromkeys(DECIDED, "auto"))  # type: ignore[arg-type]
         rows += measure(open_again, variants, arguments.seeds)
     note = (
         f"{arguments.size} pixels, width {arguments.width}, {arguments.images} photographs seen, {arguments.seeds} "

@@ -24,7 +24,8 @@ from recolor_fast.step.iteration import Step
 
 Batch = tuple[Tensor, Tensor]
 Gradients = dict[str, Tensor]
-NOTHING: dict[str, Any] = {"compile": "off", "fused_critic": "off", "cuda_graph": "off", "channels_last": "off"}
+DECIDED = "compile", "fused_critic", "winograd", "cuda_graph", "channels_last"
+NOTHING: dict[str, Any] = dict.fromkeys(DECIDED, "off")
 STEP = NOTHING | {"fused_critic": "auto"}
 RANDOM: dict[str, Any] = {
     "lpips_weights": "random",

@@ -58,7 +58,8 @@ WATERFALL = {
     "+step": Row(STEP),  # our step in float32: the critic's update fused by hand, or by torch.func
     "+amp": Row(STEP | {"amp": True}),
     "+layout": Row(STEP | {"amp": True, "channels_last": "auto"}),
-    "+compile": Row(STEP | {"amp": True, "channels_last": "auto", "compile": "auto"}),
+    "+winograd": Row(STEP | {"amp": True, "channels_last": "auto", "winograd": "auto"}),  # large layers' products (CPU)
+    "+compile": Row(STEP | {"amp": True, "channels_last": "auto", "winograd": "auto", "compile": "auto"}),
     # ... and `ours`: on a CPU, freed memory is kept; with CUDA, the iteration is one graph
     "ours lazy": Row({"amp": True, "penalty_every": 4}, keep_memory=True),
 }
@@ -118,6 +119,7 @@ def differing(options: Options) -> dict[str, Row]:
         "+slope": not penalty,
         "+products": cuda,
         "+layout": not cuda and bool(fused.hindrance(options)),
+        "+winograd": cuda or bool(fused.hindrance(options)) or not fused.gains(options),
         "+compile": not cuda,
         "ours lazy": not penalty,
     }

@@ -249,6 +249,9 @@ class Session:
     fused_critic: Literal["auto", "on", "off"] = "auto"
     """The critic's update fused by hand (fused.py) instead of torch.func; auto: wherever it applies, which is with
     a gradient penalty and no norm in the critic."""
+    winograd: Literal["auto", "on", "off"] = "auto"
+    """On a CPU, large layers of the fused critic by Winograd's products, in float32 with amp too; auto: where that is
+    faster, which with amp it is not on a processor with matrix units (AMX)."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
     channels_last: Literal["auto", "on", "critic", "off"] = "auto"
@@ -340,7 +343,8 @@ CHOSEN_PER_SESSION = OWN | {field.name for field in fields(Session)} | {*marked(
 """May differ when a run is resumed; the rest is what is trained."""
 OPEN = {field.name: field.default for field in fields(Session) if field.default == "auto" or field.name == "threads"}
 """What another device or machine decides anew."""
-BEFORE = {"gray_photographs": "keep"}  # what an option did before there was one, in files that do not name it
+BEFORE = {"gray_photographs": "keep", "winograd": "off"}
+"""What an option did before there was one, in files that do not name it."""
 Part = TypeVar("Part", bound=Preparation)
 Whole = TypeVar("Whole", bound=Options)
 

@@ -21,6 +21,7 @@ from recolor_fast.machine.download import reachable
 from recolor_fast.machine.environment import threads
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
+from recolor_fast.machine.processors import matrix_units
 from recolor_fast.networks import published
 from recolor_fast.networks.critics import check_critic
 from recolor_fast.networks.generators import check_generator
@@ -140,12 +141,17 @@ def _fastest(options: Whole, device: torch.device) -> Whole:
     if options.cuda_graph == "on" and not cuda:
         raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
     is_fused = not hindrance and options.fused_critic != "off"
+    if options.winograd == "on" and (cuda or not is_fused):
+        why = f"device {device}" if cuda else f"the critic's update is not fused: {hindrance or 'fused_critic off'}"
+        raise UserError(f"winograd on: {why}; use auto")
+    fast = is_fused and not cuda and not (options.amp and matrix_units()) and fused.gains(options)
     best: dict[str, Any] = {
         "compile": "on" if cuda else "off",
         "fused_critic": "on" if is_fused else "off",
         "cuda_graph": "on" if cuda and not options.micro_batch else "off",
-        # On a CPU most is slower with it, but not the fused critic in bfloat16.
-        "channels_last": "on" if cuda else "critic" if is_fused and options.amp else "off",
+        "winograd": "on" if fast else "off",
+        # On a CPU most is slower with it, but not the fused critic in bfloat16 or by Winograd.
+        "channels_last": "on" if cuda else "critic" if is_fused and (options.amp or fast) else "off",
     }
     return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
 

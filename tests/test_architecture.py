@@ -135,6 +135,7 @@ data.loader
 data.chosen
 data.listed
 networks.layers
+networks.winograd
 networks.lite
 networks.generators
 artefact.graphs
@@ -145,6 +146,7 @@ losses.weights
 losses.features
 networks.published
 losses.terms
+step.convolutions
 step.fused
 step.graphed
 step.micro_batches

@@ -42,7 +42,7 @@ critic_norm critic_first_norm critic_layers critic_scales critic_bias spectral_n
 adversary_weight terms smooth_l1_beta gradient_penalty penalty_on penalty_every critic_steps critic_gradients lpips
 lpips_weights feature_weights images batch micro_batch start learning_rate decay beta1 beta2 weight_decay encoder_rate
 freeze_encoder skip_nonfinite amp amp_dtype device threads loader cache check compile compile_backend fused_critic
-cuda_graph channels_last deterministic runs name resume changed_files save_every keep log_every samples dry_run
+winograd cuda_graph channels_last deterministic runs name resume changed_files save_every keep log_every samples dry_run
 """.split()
 
 
@@ -185,7 +185,8 @@ def test_dry_run_prints_the_resolved_options_and_makes_nothing(tmp_path, capsys)
     )
     options = from_dict(json.loads(capsys.readouterr().out))
     assert (options.device, options.compile, options.lpips) == ("cpu", "off", "off")
-    assert (options.loader, options.cache, options.channels_last) == ("host", "on", "off")
+    assert (options.loader, options.cache, options.channels_last) == ("host", "on", "critic")
+    assert options.winograd == "on"
     assert options.terms == (("l1", 100.0),)
     assert not list(tmp_path.iterdir())
 
@@ -218,7 +219,7 @@ def test_a_part_is_no_more_than_its_options():
 
 
 def test_what_another_device_decides_anew():
-    assert set(OPEN) == {*"device threads compile fused_critic cuda_graph channels_last loader cache".split()}
+    assert set(OPEN) == {*"device threads compile fused_critic winograd cuda_graph channels_last loader cache".split()}
 
 
 def test_a_dry_run_checks_names_and_records_the_split_of_imagenette(tmp_path, capsys, monkeypatch):

@@ -319,7 +319,8 @@ def test_what_is_fastest_depends_on_device_and_system():
         options = fastest(replace(PAPERS[preset], **changes), torch.device(device))
         return options.compile, options.fused_critic, options.cuda_graph, options.channels_last
 
-    assert chosen("wgan-gp", "cpu") == ("off", "on", "off", "off")
+    assert chosen("wgan-gp", "cpu") == ("off", "on", "off", "critic")
+    assert chosen("wgan-gp", "cpu", width=8) == ("off", "on", "off", "off")
     assert chosen("wgan-gp", "cpu", amp=True) == ("off", "on", "off", "critic")
     assert chosen("wgan-gp", "cpu", amp=True, fused_critic="off") == ("off", "off", "off", "off")
     assert chosen("pix2pix", "cpu", amp=True) == ("off", "off", "off", "off")

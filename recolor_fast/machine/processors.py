@@ -23,6 +23,14 @@ def threads() -> int:
     return max(1, min(count, _limit) if _limit else count)
 
 
+def matrix_units() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in units of their own (AMX), many times as fast."""
+    try:
+        return " amx_bf16 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
 @contextmanager
 def limited(count: int) -> Iterator[None]:
     """In the block `threads` is at most `count`."""

@@ -50,6 +50,12 @@ def norms(options: System) -> list[str]:
     return ["none", options.critic_first_norm or options.critic_norm, *[options.critic_norm] * (count - 2)]
 
 
+def channels(options: System) -> list[int]:
+    """Of the pair, and after each convolution of a scale but the last."""
+    pair = options.source_channels + pick(SPACES, options.space, "space").channels
+    return [pair, *(options.width * min(2**level, 8) for level in range(len(geometry(options).strides)))]
+
+
 def check_critic(options: System, batch: int) -> None:
     """UserError, naming the option, for a critic that cannot be built, or not run on a `batch` of the options' size."""
     used = geometry(options)
@@ -75,19 +81,17 @@ def _too_small(options: System, batch: int, scale: int) -> str:
 
 def _convolutions(options: System) -> nn.Sequential:
     """The convolutions of one scale, with norms on all but the first and the last."""
-    channels = options.source_channels + pick(SPACES, options.space, "space").channels
-    used = geometry(options)
+    used, widths = geometry(options), channels(options)
     modules: list[nn.Module] = []
     for level, (stride, norm) in enumerate(zip(used.strides, norms(options))):
-        width = options.width * min(2**level, 8)
+        before, width = widths[level : level + 2]
         bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
-        modules += [nn.Conv2d(channels, width, 4, stride, 1, bias=bias)]
+        modules += [nn.Conv2d(before, width, 4, stride, 1, bias=bias)]
         # Ours for the penalty's double-backward; without one, torch's is a single operation.
         activation = LeakyReLU() if options.gradient_penalty else nn.LeakyReLU(SLOPE)
         modules += [pick(NORMS, norm, "critic_norm")(width, False), activation]
-        channels = width
     padding = nn.ZeroPad2d((0, used.more, 0, used.more)) if used.more else nn.Identity()
-    return nn.Sequential(*modules, padding, Scores(channels, 1, 4, 1, 1, bias=options.critic_bias))
+    return nn.Sequential(*modules, padding, Scores(widths[-1], 1, 4, 1, 1, bias=options.critic_bias))
 
 
 class Scores(nn.Conv2d):

@@ -51,9 +51,13 @@ from torch.nn.utils import parametrize
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
 from recolor_fast.machine.errors import UserError
+from recolor_fast.networks import critics
 from recolor_fast.networks.critics import geometry, norms
 from recolor_fast.networks.layers import SLOPE, LeakyReLU, at_least_float32
-from recolor_fast.options import System
+from recolor_fast.networks.winograd import Shape
+from recolor_fast.options import Options, System
+from recolor_fast.step import convolutions
+from recolor_fast.step.convolutions import Convolution, Direct
 
 Parameters = dict[str, Tensor]
 
@@ -73,15 +77,15 @@ def layers(critic: nn.Module, options: System) -> list[list[Layer]]:
         raise UserError(reason)
     scales = []
     for index, scale in enumerate(critic.get_submodule("scales").children()):
-        convolutions = []
+        chain = []
         for name, module in scale.named_children():
             if isinstance(module, nn.Conv2d) and not parametrize.is_parametrized(module):
                 path = f"scales.{index}.{name}"
                 bias = f"{path}.bias" if module.bias is not None else None
-                convolutions.append(Layer(f"{path}.weight", bias, module.stride, module.padding))  # type: ignore[arg-type]
+                chain.append(Layer(f"{path}.weight", bias, module.stride, module.padding))  # type: ignore[arg-type]
             elif not isinstance(module, nn.Identity | LeakyReLU):
                 raise UserError(f"the critic has more than convolutions and LeakyReLU: {module}")
-        scales.append(convolutions)
+        scales.append(chain)
     return scales
 
 
@@ -101,6 +105,18 @@ def hindrance(options: System) -> str:
     return ""
 
 
+def gains(options: Options) -> bool:
+    """Whether a CPU has a faster way than torch's for a layer of the critic of `options`, whose update is fused."""
+    count, side = 3 * (options.micro_batch or options.batch), options.size
+    widths = critics.channels(options)
+    for channels, out, stride in zip(widths, widths[1:], geometry(options).strides):
+        shape = Shape(4, stride, 1)
+        if convolutions.fastest(shape, channels, out, count, (side, side), not options.amp) is not Direct:
+            return True
+        side = shape.sides(side, side)[0]
+    return False
+
+
 def critic_update(
     scales: list[list[Layer]],
     options: System,
@@ -110,10 +126,12 @@ def critic_update(
     fake: Tensor,
     mix: Tensor,
     loss_scale: Tensor | None = None,
+    fast: bool = False,
 ) -> tuple[Parameters, Parameters]:
     """The critic's loss by parts and its gradient by parameter name, as updates.critic_update gives them.
 
-    `scales` from `layers`; otherwise the same arguments. Under autocast the convolutions but for the scores' are in its
+    `scales` from `layers`; otherwise the same arguments. `fast`: with what a CPU does faster than torch's convolutions,
+    where it does (convolutions.way). Under autocast the convolutions but for the scores' are in its
     type; the scores, the norm, the penalty and all reductions are at least float32.
     """
     kind = source.device.type
@@ -125,15 +143,14 @@ def critic_update(
         pyramid = [torch.cat((source.repeat(3, 1, 1, 1), image), 1)]
         while len(pyramid) < len(scales):
             pyramid.append(F.avg_pool2d(pyramid[-1], 2))
-        hidden = {name for scale in scales for layer in scale[:-1] for name in (layer.weight, layer.bias)}
-        weights = {name: value.to(low) if name in hidden else value for name, value in parameters.items()}
+        chains = [_ways(scale, parameters, pair, low, fast) for scale, pair in zip(scales, pyramid)]
 
         moved = image.new_ones(()) if loss_scale is None else loss_scale.clamp(max=_share(options, image[:count]))
         parts = dict.fromkeys(("critic/real", "critic/fake"), image.new_zeros(()))
-        states, deltas = [], []
-        for scale, pair in zip(scales, pyramid):
-            states.append(_forward(scale, weights, pair.to(low)))
-            scores = _convolve(scale[-1], weights, at_least_float32(states[-1][-1][: 2 * count]))
+        passes = []
+        for ways, pair in zip(chains, pyramid):
+            states, taken = _forward(ways, pair.to(low))
+            scores = ways[-1].output(_thirds(ways[-1], taken[-1], 0, 2))
             at_real, real_part = grad_and_value(adversary.critic_real)(scores[:count])
             at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
             # The value being linear, its gradient is the same at any scores.
@@ -142,15 +159,16 @@ def critic_update(
                 at_scores = torch.cat((at_real, at_fake, at_mixed))
             else:
                 at_scores = torch.cat((at_real * loss_scale, at_fake * loss_scale, at_mixed * (loss_scale / moved)))
-            deltas.append(_backward(scale, weights, states[-1], at_scores))
+            passes.append((states, taken, *_backward(ways, states, at_scores)))
             parts |= {"critic/real": parts["critic/real"] + real_part, "critic/fake": parts["critic/fake"] + fake_part}
 
         # What the penalty differentiates by: the image's channels of the pair, or all of them.
         first = 0 if options.penalty_on == "pair" else source.shape[1]
         gradient = None  # from the coarsest scale to the finest
-        for scale, pair, delta in reversed([*zip(scales, pyramid, deltas)]):
-            by, weight = pair[2 * count :, first:], weights[scale[0].weight][:, first:]
-            at_scale = at_least_float32(_input_gradient(scale[0], by.to(low), weight, delta[0][2 * count :]))
+        for scale, pair, (_, _, deltas, _) in reversed([*zip(scales, pyramid, passes)]):
+            by, weight = pair[2 * count :, first:], parameters[scale[0].weight][:, first:]
+            part = Direct(_convolution(scale[0], weight, None, low), (by.shape[2], by.shape[3]))
+            at_scale = at_least_float32(part.input_gradient(deltas[0][2 * count :]))
             gradient = at_scale if gradient is None else at_scale + _unpool(gradient, by)
         assert gradient is not None
         gradient = gradient if loss_scale is None else gradient / (loss_scale / moved)
@@ -158,9 +176,9 @@ def critic_update(
 
         gradients: Parameters = {}
         tangent = F.pad(moved * options.gradient_penalty * direction, (0, 0, 0, 0, first, 0))
-        for index, scale in enumerate(scales):
+        for index, (scale, ways, done) in enumerate(zip(scales, chains, passes)):
             tangent = F.avg_pool2d(tangent, 2) if index else tangent
-            gradients |= _weight_gradients(scale, weights, states[index], deltas[index], tangent.to(low))
+            gradients |= _weight_gradients(scale, ways, *done, tangent.to(low))
         if loss_scale is not None:
             gradients = {name: gradient / loss_scale for name, gradient in gradients.items()}
         return parts, {name: gradients[name] for name in parameters}
@@ -172,62 +190,77 @@ def _share(options: System, image: Tensor) -> float:
     return 2.0 ** max(0, round(-math.log2(usual)))
 
 
-def _forward(scale: list[Layer], weights: Parameters, pair: Tensor) -> list[Tensor]:
-    """The input of each layer: h_0 to h_(L-1)."""
-    states = [pair]
-    for layer in scale[:-1]:
-        states.append(F.leaky_relu_(_convolve(layer, weights, states[-1]), SLOPE))
-    return states
+def _ways(
+    scale: list[Layer], parameters: Parameters, pair: Tensor, low: torch.dtype, fast: bool
+) -> list[convolutions.Way]:
+    """How each layer is computed, for the pair (3 N,C,H,W); the scores' own is never in half precision."""
+    ways, sides = [], (pair.shape[2], pair.shape[3])
+    for layer in scale:
+        weight, bias = parameters[layer.weight], parameters[layer.bias] if layer.bias else None
+        one = _convolution(layer, weight, bias, weight.dtype if layer is scale[-1] else low)
+        ways.append(convolutions.way(one, len(pair), sides, fast))
+        sides = one.shape.sides(*sides)
+    return ways
 
 
-def _backward(scale: list[Layer], weights: Parameters, states: list[Tensor], at_scores: Tensor) -> list[Tensor]:
-    """The cotangent of each layer's convolution, delta_1 to delta_L, from that of the scores."""
-    deltas = [at_scores]
-    for layer, state in zip(scale[:0:-1], states[:0:-1]):
-        delta = _input_gradient(layer, state.to(deltas[0].dtype), weights[layer.weight], deltas[0])
-        deltas.insert(0, _slope(delta.to(state.dtype), state))
-    return deltas
+def _convolution(layer: Layer, weight: Tensor, bias: Tensor | None, kind: torch.dtype) -> Convolution:
+    return Convolution(weight, bias, layer.stride[0], layer.padding[0], kind)
+
+
+def _thirds(way: convolutions.Way, taken: Tensor, start: int, stop: int) -> Tensor:
+    """Of what a way takes of [real; fake; mixed]."""
+    third = taken.shape[way.photographs] // 3
+    return taken.narrow(way.photographs, start * third, (stop - start) * third)
+
+
+def _forward(ways: list[convolutions.Way], pair: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The input of each layer, h_0 to h_(L-1), and what its way takes of it."""
+    states, taken = [pair], []
+    for index, way in enumerate(ways):
+        taken.append(way.taken(states[index]))
+        if way is not ways[-1]:
+            states.append(F.leaky_relu_(way.output(taken[index]), SLOPE))
+    return states, taken
+
+
+def _backward(
+    ways: list[convolutions.Way], states: list[Tensor], at_scores: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The cotangent of each layer's convolution, delta_1 to delta_L, from that of the scores, and what its way makes
+    of it."""
+    deltas, met = [at_scores], [ways[-1].met(at_scores)]
+    for way, before, state in zip(ways[:0:-1], ways[-2::-1], states[:0:-1]):
+        deltas.insert(0, _slope(way.input_gradient(met[0]).to(state.dtype), state))
+        met.insert(0, before.met(deltas[0]))
+    return deltas, met
 
 
 def _weight_gradients(
-    scale: list[Layer], weights: Parameters, states: list[Tensor], deltas: list[Tensor], tangent: Tensor
+    scale: list[Layer],
+    ways: list[convolutions.Way],
+    states: list[Tensor],
+    taken: list[Tensor],
+    deltas: list[Tensor],
+    met: list[Tensor],
+    tangent: Tensor,
 ) -> Parameters:
-    """The gradient of each parameter, float32 or wider. Lays the tangent pass over the mixed third of `states`."""
+    """The gradient of each parameter, float32 or wider. Lays the tangent pass over the mixed third of `taken`."""
     gradients: Parameters = {}
     count = len(tangent)
-    for index, (layer, state, delta) in enumerate(zip(scale, states, deltas)):
-        state[2 * count :] = tangent
-        gradient = _weight_gradient(layer, state.to(delta.dtype), weights[layer.weight], delta)
-        gradients[layer.weight] = at_least_float32(gradient)
+    for index, (layer, way) in enumerate(zip(scale, ways)):
+        moving = way.taken(tangent)
+        _thirds(way, taken[index], 2, 3).copy_(moving)
+        gradients[layer.weight] = at_least_float32(way.weight_gradient(taken[index], met[index]))
         if layer.bias:
-            gradients[layer.bias] = at_least_float32(delta[: 2 * count]).sum((0, 2, 3))
+            gradients[layer.bias] = at_least_float32(deltas[index][: 2 * count]).sum((0, 2, 3))
         if index + 1 < len(scale):
-            tangent = _slope(_convolve(layer, weights, tangent, bias=False), states[index + 1][2 * count :])
+            tangent = _slope(way.output(moving, bias=False), states[index + 1][2 * count :])
     return gradients
-
-
-def _convolve(layer: Layer, weights: Parameters, x: Tensor, bias: bool = True) -> Tensor:
-    offset = weights[layer.bias] if layer.bias and bias else None
-    return F.conv2d(x, weights[layer.weight], offset, layer.stride, layer.padding)
 
 
 def _slope(cotangent: Tensor, state: Tensor) -> Tensor:
     """s * cotangent (or tangent), with the slope s of the LeakyReLU that `state` came out of."""
     return torch.ops.aten.leaky_relu_backward(cotangent, state, SLOPE, True)
-
-
-def _input_gradient(layer: Layer, x: Tensor, weight: Tensor, cotangent: Tensor) -> Tensor:
-    return _convolution_backward(layer, x, weight, cotangent, 0)
-
-
-def _weight_gradient(layer: Layer, x: Tensor, weight: Tensor, cotangent: Tensor) -> Tensor:
-    return _convolution_backward(layer, x, weight, cotangent, 1)
-
-
-def _convolution_backward(layer: Layer, x: Tensor, weight: Tensor, cotangent: Tensor, which: int) -> Tensor:
-    masks = [which == 0, which == 1, False]
-    settings = (layer.stride, layer.padding, (1, 1), False, (0, 0), 1)  # no dilation, not transposed, one group
-    return torch.ops.aten.convolution_backward(cotangent, x, weight, None, *settings, masks)[which]
 
 
 def _unpool(gradient: Tensor, like: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class Step:
     def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
         """Build from decided options (resolve.py) and their terms (build_terms). UserError for what does not fit."""
         assert "auto" not in (options.compile, options.fused_critic, options.cuda_graph, options.channels_last)
+        assert options.winograd != "auto"
         self.options, self.device, self.terms = options, device, terms
         rows, last = torch.contiguous_format, torch.channels_last
         layouts = {"off": (rows, rows), "critic": (rows, last), "on": (last, last)}
@@ -99,7 +100,8 @@ class Step:
             lazy = replace(options, gradient_penalty=options.gradient_penalty * options.penalty_every)
             penalized: Callable = partial(critic_update, self.critic, lazy)
             if options.fused_critic == "on":
-                penalized = partial(fused.critic_update, fused.layers(self.critic, options), lazy)
+                layers = fused.layers(self.critic, options)
+                penalized = partial(fused.critic_update, layers, lazy, fast=options.winograd == "on")
             free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0, penalty_every=1))
             self.critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
         if length := options.micro_batch:

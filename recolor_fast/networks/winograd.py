@@ -1,0 +1,202 @@
+"""Convolutions by Winograd's minimal filtering, F(m, r) in each dimension, as plain matrix products (on a CPU).
+
+In one dimension, m outputs of a filter of r taps need n = m + r - 1 products instead of m r (Winograd 1980; Lavin and
+Gray 2016, eq. 5):
+
+    y = A^T ((G w) . (B^T d)),   d the n inputs, w the r taps, . element by element.
+
+It is Toom and Cook's product of polynomials, transposed: evaluate both at n points (one of them infinity), multiply,
+interpolate. In two dimensions each matrix acts on rows and columns, which is its Kronecker square on n x n numbers in
+one vector. Over channels the products become, at each of the n^2 points p, one matrix product over all tiles:
+
+    V = (B^T x B^T) D   input tiles      (n^2, tiles, C)
+    U = (G x G) W       weights          (n^2, K, C)
+    Y = (A^T x A^T) M,  M_p = V_p U_p^T  (m^2, tiles, K)
+
+The other two passes of training are the adjoints of this one bilinear map. With the cotangent's tiles E = (A x A) dY,
+
+    dD = (B x B) [E_p U_p]     overlapping tiles added: the gradient of the input
+    dW = (G^T x G^T) [E_p^T V_p]                        the gradient of the weight
+
+so forward, both gradients and a tangent pass share U, V and E, each made once.
+
+A convolution of stride s whose kernel is s r taps wide is s^2 convolutions of stride 1 with r taps, one for each phase
+of rows and columns, added: s^2 times the channels. F(4, 4) takes 49 products for 256, F(4, 2) of a 4x4 kernel of stride
+2 takes 100 for 256, F(4, 3) takes 36 for 144.
+
+Which points, besides 0 and infinity, decides how it rounds: those of POINTS had the smallest error of all sets of a few
+small fractions. In float32 a layer is within 4e-6 of float64 (directly within 1e-6). In half precision it would be a
+few percent, so inputs of half precision are widened first.
+"""
+
+from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recolor_fast.networks.layers import at_least_float32
+
+POINTS = {2: "0 -1 2 1/2", 3: "0 -1 -2 1/2 4/3", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
+TILE = 4  # outputs of a tile in each dimension, m
+
+
+class Shape(NamedTuple):
+    """A convolution's kernel side, stride and padding."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+    @property
+    def taps(self) -> int:
+        """r, of each phase."""
+        return self.kernel // self.stride
+
+    @property
+    def points(self) -> int:
+        """n, in each dimension."""
+        return TILE + self.taps - 1
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Of the output."""
+        return tuple((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width))  # type: ignore[return-value]
+
+
+def fits(shape: Shape) -> bool:
+    """Whether its phases have equally many taps, as many as there are transforms for."""
+    return shape.kernel % shape.stride == 0 and shape.taps in SQUARES
+
+
+def transforms(taps: int) -> tuple[list[list[Fraction]], list[list[Fraction]], list[list[Fraction]]]:
+    """A^T (m,n), G (n,r) and B^T (n,n) of F(TILE, taps), exact: y = A^T ((G w) . (B^T d)) for all d and w."""
+    count = TILE + taps - 1
+    finite = [Fraction(point) for point in POINTS[taps].split()]
+
+    def evaluate(length: int) -> list[list[Fraction]]:
+        """Values at the points, the last at infinity, of a polynomial from its coefficients."""
+        rows = [[point**power for power in range(length)] for point in finite]
+        return [*rows, [Fraction(int(power == length - 1)) for power in range(length)]]
+
+    interpolate = _inverse(evaluate(count))
+    outputs, filters = evaluate(TILE), evaluate(taps)
+    inputs = [[interpolate[column][row] for column in range(count)] for row in range(count)]
+    for row in range(count):  # denominators go from the inputs, of which there are many, to the weights
+        scale = math.lcm(*(value.denominator for value in inputs[row]))
+        inputs[row] = [value * scale for value in inputs[row]]
+        filters[row] = [value / scale for value in filters[row]]
+    return [list(column) for column in zip(*outputs)], filters, inputs
+
+
+def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """By Gauss and Jordan, exactly."""
+    size = len(matrix)
+    rows = [[*row, *(Fraction(int(i == k)) for k in range(size))] for i, row in enumerate(matrix)]
+    for column in range(size):
+        pivot = next(i for i in range(column, size) if rows[i][column])
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [value / rows[column][column] for value in rows[column]]
+        for i in range(size):
+            if i != column:
+                factor = rows[i][column]
+                rows[i] = [a - factor * b for a, b in zip(rows[i], rows[column])]
+    return [row[size:] for row in rows]
+
+
+def _square(matrix: list[list[Fraction]]) -> Tensor:
+    exact = torch.tensor([[float(value) for value in row] for row in matrix], dtype=torch.float64)
+    return torch.kron(exact, exact)
+
+
+# by taps: A^T x A^T, G x G and B^T x B^T in float64. Made once: a compiled function takes them as they are.
+SQUARES = {taps: tuple(_square(matrix) for matrix in transforms(taps)) for taps in POINTS}
+
+
+def _tiles(shape: Shape, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of tiles that cover the output of an input of this size."""
+    rows, columns = shape.sides(height, width)
+    return -(-rows // TILE), -(-columns // TILE)
+
+
+def of_input(shape: Shape, x: Tensor) -> Tensor:
+    """V (n^2, tiles, s^2 C) of an input (N,C,H,W)."""
+    count, channels, height, width = x.shape
+    down, across = _tiles(shape, height, width)
+    step, n = shape.stride, shape.points
+    tall, wide = (step * (TILE * tiles + shape.taps - 1) for tiles in (down, across))
+    edge = shape.padding
+    # What no output sees, an odd last row for instance, is cut off by a padding below 0.
+    padded = F.pad(at_least_float32(x), (edge, wide - width - edge, edge, tall - height - edge))
+    rows = padded.permute(0, 2, 3, 1).contiguous()
+    photograph, row, column, _ = rows.stride()
+    seen = rows.as_strided(
+        (n, n, count, down, across, step, step, channels),
+        (step * row, step * column, photograph, TILE * step * row, TILE * step * column, row, column, 1),
+    )
+    transform = SQUARES[shape.taps][2].to(rows.dtype)
+    return (transform @ seen.reshape(n * n, -1)).view(n * n, count * down * across, step * step * channels)
+
+
+def of_weight(shape: Shape, weight: Tensor) -> Tensor:
+    """U (n^2, K, s^2 C) of a weight (K,C,k,k)."""
+    out, channels = weight.shape[:2]
+    step, r = shape.stride, shape.taps
+    phases = at_least_float32(weight).unflatten(3, (r, step)).unflatten(2, (r, step)).permute(2, 4, 0, 3, 5, 1)
+    transform = SQUARES[r][1].to(phases.dtype)
+    return (transform @ phases.reshape(r * r, -1)).view(-1, out, step * step * channels)
+
+
+def of_cotangent(shape: Shape, cotangent: Tensor) -> Tensor:
+    """E (n^2, tiles, K) of the cotangent (N,K,H',W') of an output."""
+    count, out, height, width = cotangent.shape
+    down, across = -(-height // TILE), -(-width // TILE)
+    padded = F.pad(at_least_float32(cotangent), (0, TILE * across - width, 0, TILE * down - height))
+    tiles = padded.permute(0, 2, 3, 1).reshape(count, down, TILE, across, TILE, out).permute(2, 4, 0, 1, 3, 5)
+    transform = SQUARES[shape.taps][0].to(padded.dtype).T
+    return (transform @ tiles.reshape(TILE * TILE, -1)).view(-1, count * down * across, out)
+
+
+def output(shape: Shape, inputs: Tensor, weights: Tensor, sides: tuple[int, int], bias: Tensor | None = None) -> Tensor:
+    """The convolution's output (N,K,H',W') from V and U, `sides` being those of its input (H,W)."""
+    out = weights.shape[1]
+    (height, width), (down, across) = shape.sides(*sides), _tiles(shape, *sides)
+    transform = SQUARES[shape.taps][0].to(inputs.dtype)
+    made = transform @ torch.bmm(inputs, weights.mT).view(len(inputs), -1)
+    tiles = made.view(TILE, TILE, -1, down, across, out).permute(2, 3, 0, 4, 1, 5)
+    whole = tiles.reshape(-1, TILE * down, TILE * across, out)[:, :height, :width]
+    return (whole if bias is None else whole + bias).permute(0, 3, 1, 2)
+
+
+def input_gradient(shape: Shape, cotangents: Tensor, weights: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The gradient (N,C,H,W) by the input, of `sides` (H,W), from E and U."""
+    down, across = _tiles(shape, *sides)
+    step, n = shape.stride, shape.points
+    channels = weights.shape[2] // (step * step)
+    transform = SQUARES[shape.taps][2].to(weights.dtype).T
+    made = (transform @ torch.bmm(cotangents, weights).view(n * n, -1)).view(
+        n, n, -1, down, across, step, step, channels
+    )
+    count = made.shape[2]
+    # A tile reaches taps - 1, less than TILE, into the next one: four quarters, none of which overlaps itself.
+    added = made.new_zeros(count, down + 1, TILE, step, across + 1, TILE, step, channels)
+    for low, rows in enumerate((slice(0, TILE), slice(TILE, n))):
+        for right, columns in enumerate((slice(0, TILE), slice(TILE, n))):
+            part = made[rows, columns].permute(2, 3, 0, 5, 4, 1, 6, 7)
+            added[:, low : low + down, : part.shape[2], :, right : right + across, : part.shape[5]] += part
+    whole = added.view(count, (down + 1) * TILE * step, (across + 1) * TILE * step, channels)
+    edge, (height, width) = shape.padding, sides
+    return whole[:, edge : edge + height, edge : edge + width].permute(0, 3, 1, 2)
+
+
+def weight_gradient(shape: Shape, inputs: Tensor, cotangents: Tensor) -> Tensor:
+    """The gradient (K,C,k,k) by the weight, from V and E."""
+    step, r = shape.stride, shape.taps
+    channels, out = inputs.shape[2] // (step * step), cotangents.shape[2]
+    transform = SQUARES[r][1].to(inputs.dtype).T
+    made = transform @ torch.bmm(cotangents.mT, inputs).view(len(inputs), -1)
+    phases = made.view(r, r, out, step, step, channels).permute(2, 0, 3, 1, 4, 5)
+    return phases.reshape(out, shape.kernel, shape.kernel, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,169 @@
+"""Three ways to compute a convolution of the fused critic, its two gradients and its tangent.
+
+Each way splits a convolution where its passes share work: `taken` is what it makes of an input, for `output` and
+`weight_gradient`; `met` what it makes of the output's cotangent, for both gradients. `way` picks the fastest one.
+"""
+
+from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
+
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recolor_fast.networks import winograd
+from recolor_fast.networks.layers import at_least_float32
+
+
+class Convolution(NamedTuple):
+    """A convolution: parameters of at least float32, geometry, and the type that it is to be computed in."""
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: int
+    padding: int
+    type: torch.dtype
+
+    @property
+    def shape(self) -> winograd.Shape:
+        return winograd.Shape(self.weight.shape[2], self.stride, self.padding)
+
+
+class Way(Protocol):
+    photographs: int
+    """The dimension of `taken` along which photographs follow each other."""
+
+    def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
+        """`sides`: (H,W) of the inputs to come."""
+
+    def taken(self, x: Tensor) -> Tensor: ...
+    def output(self, taken: Tensor, bias: bool = True) -> Tensor: ...
+    def met(self, cotangent: Tensor) -> Tensor: ...
+    def input_gradient(self, met: Tensor) -> Tensor: ...
+    def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor: ...
+
+
+class Direct:
+    """As torch computes it."""
+
+    photographs = 0
+
+    def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
+        weight, bias, stride, padding, kind = convolution
+        self.weight, self.bias = weight.to(kind), None if bias is None else bias.to(kind)
+        self.settings = (stride, stride), (padding, padding)
+        self.sides = sides
+
+    def taken(self, x: Tensor) -> Tensor:
+        return x.to(self.weight.dtype)
+
+    def output(self, taken: Tensor, bias: bool = True) -> Tensor:
+        return F.conv2d(taken, self.weight, self.bias if bias else None, *self.settings)
+
+    def met(self, cotangent: Tensor) -> Tensor:
+        return cotangent.to(self.weight.dtype)
+
+    def input_gradient(self, met: Tensor) -> Tensor:
+        like = met.new_empty(()).expand(len(met), self.weight.shape[1], *self.sides)  # its shape alone is read
+        return self._backward(like, met, 0)
+
+    def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor:
+        return self._backward(taken, met, 1)
+
+    def _backward(self, x: Tensor, cotangent: Tensor, which: int) -> Tensor:
+        masks = [which == 0, which == 1, False]
+        settings = (*self.settings, (1, 1), False, (0, 0), 1)  # no dilation, not transposed, one group
+        return torch.ops.aten.convolution_backward(cotangent, x, self.weight, None, *settings, masks)[which]
+
+
+class Winograd:
+    """By networks/winograd.py, in float32 whatever the type: half precision would cost it a few percent."""
+
+    photographs = 1
+
+    def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
+        self.shape, self.bias, self.type, self.sides = convolution.shape, convolution.bias, convolution.type, sides
+        self.weights = winograd.of_weight(self.shape, convolution.weight)
+
+    def taken(self, x: Tensor) -> Tensor:
+        return winograd.of_input(self.shape, x)
+
+    def output(self, taken: Tensor, bias: bool = True) -> Tensor:
+        made = winograd.output(self.shape, taken, self.weights, self.sides, self.bias if bias else None)
+        return made.to(self.type)
+
+    def met(self, cotangent: Tensor) -> Tensor:
+        return winograd.of_cotangent(self.shape, cotangent)
+
+    def input_gradient(self, met: Tensor) -> Tensor:
+        return winograd.input_gradient(self.shape, met, self.weights, self.sides).to(self.type)
+
+    def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor:
+        return winograd.weight_gradient(self.shape, taken, met)
+
+
+class Taps:
+    """To one channel, stride 1: a product of all places with the k^2 taps, whose results are then shifted and added."""
+
+    photographs = 0
+
+    def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
+        self.kernel, self.padding, self.sides = convolution.weight.shape[2], convolution.padding, sides
+        self.channels = convolution.weight.shape[1]
+        self.weight = convolution.weight[0].permute(1, 2, 0).reshape(-1, self.channels)  # (k^2, C)
+        self.bias = convolution.bias
+
+    def taken(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,H,W,C), without a copy where channels are last."""
+        return at_least_float32(x).permute(0, 2, 3, 1)
+
+    def output(self, taken: Tensor, bias: bool = True) -> Tensor:
+        k, p = self.kernel, self.padding
+        height, width = (side + 2 * p - k + 1 for side in self.sides)
+        each = F.pad(taken @ self.weight.T, (0, 0, p, p, p, p))
+        made = sum(each[:, a : a + height, b : b + width, k * a + b] for a in range(k) for b in range(k))
+        assert isinstance(made, Tensor)
+        return (made if self.bias is None or not bias else made + self.bias)[:, None]
+
+    def met(self, cotangent: Tensor) -> Tensor:
+        """(N,1,H',W') -> what reaches each place through each tap, (N,H,W,k^2)."""
+        k, (height, width) = self.kernel, self.sides
+        edge = k - 1 - self.padding
+        padded = F.pad(cotangent[:, 0], (edge, edge, edge, edge))
+        shifted = [padded[:, k - 1 - a :, k - 1 - b :][:, :height, :width] for a in range(k) for b in range(k)]
+        return torch.stack(shifted, -1)
+
+    def input_gradient(self, met: Tensor) -> Tensor:
+        return (met @ self.weight).permute(0, 3, 1, 2)
+
+    def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor:
+        made = met.flatten(0, 2).T @ taken.flatten(0, 2)
+        return made.view(self.kernel, self.kernel, self.channels).permute(2, 0, 1)[None]
+
+
+# (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, and the fewest places of the
+# output in all photographs, from which on Winograd is faster on a processor without matrix units (bench/LOG.md).
+PAYS = {(1, True): (64, 500), (1, False): (128, 2800), (2, True): (64, 3000)}
+TAPS = 128  # channels from which on Taps is faster
+
+
+def way(convolution: Convolution, count: int, sides: tuple[int, int], fast: bool) -> Way:
+    """The fastest for a batch of `count` inputs (H,W); torch's own one unless `fast`, which a CPU may be."""
+    out, channels = convolution.weight.shape[:2]
+    if not fast:
+        return Direct(convolution, sides)
+    return fastest(convolution.shape, channels, out, count, sides, convolution.type.itemsize >= 4)(convolution, sides)
+
+
+def fastest(
+    shape: winograd.Shape, channels: int, out: int, count: int, sides: tuple[int, int], wide: bool
+) -> type[Direct | Winograd | Taps]:
+    """What a CPU does fastest: `channels` to `out`, `count` inputs (H,W), in a type `wide`r than 16 bits or not."""
+    if out == 1:
+        return Taps if channels >= TAPS and shape.stride == 1 and wide else Direct
+    least = PAYS.get((shape.stride, wide))
+    if least is None or not winograd.fits(shape) or min(out, channels) < least[0]:
+        return Direct
+    height, width = shape.sides(*sides)
+    return Winograd if count * height * width >= least[1] else Direct
