@@ -27,7 +27,8 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "export/to_tensorrt.py": to_tensorrt.parse,
 }
 MADE = {"tables.md", "unusable.txt"}  # by programs, which write them elsewhere
-OTHERS = {"dist", "help", "data_binary", "bind"}  # of pytest, of every program, of curl and of http.server
+# of pytest, of every program, of curl, of http.server and of docker
+OTHERS = {"dist", "help", "data_binary", "bind", "build_arg", "gpus", "rm"}
 IN_WORDS = {"epochs", "options"}  # of train, which takes them before its options
 
 
