@@ -23,10 +23,12 @@ RUN python3 -m venv /opt/recolor_fast \
 ENV PATH=/opt/recolor_fast/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+# As make does: what builds the package is pinned, too.
+RUN pip install -c constraints.txt setuptools
 COPY recolor_fast recolor_fast
 
 FROM base AS train
-RUN pip install -c constraints.txt ".[${RUNTIME},train]"
+RUN pip install -c constraints.txt --no-build-isolation ".[${RUNTIME},train]"
 USER 10001:10001
 WORKDIR /home/recolor
 VOLUME /runs
@@ -35,7 +37,7 @@ CMD ["train", "--help"]
 
 # The last one is what is built where no target is named.
 FROM base AS serve
-RUN pip install -c constraints.txt ".[${RUNTIME},serve,formats]"
+RUN pip install -c constraints.txt --no-build-isolation ".[${RUNTIME},serve,formats]"
 USER 10001:10001
 WORKDIR /home/recolor
 VOLUME /state
