@@ -130,6 +130,11 @@ def test_room_is_never_exceeded_but_by_one_that_is_larger_than_all_of_it(models,
     assert sorted(pixels for pixels, _ in seen) == sorted(wanted)
 
 
+def test_more_processors_do_not_take_more_and_more_memory(models):
+    rooms = [work.Work(models, work.Limits(threads=threads))._room for threads in (1, 2, 4, 64)]
+    assert rooms == [64 * 10**6, 64 * 10**6, 128 * 10**6, 128 * 10**6]
+
+
 def test_who_leaves_gives_back_place_and_room(models):
     own, go_on = work.Work(models, work.Limits(threads=1)), threading.Event()
 

@@ -168,4 +168,5 @@ def test_other_machines_are_told_of_loudly_and_the_token_may_be_in_the_environme
         told = capsys.readouterr()
         assert ("warning: there is no --token" in told.err) == loud
         assert token not in told.out + told.err
-        assert re.fullmatch(rf"http://{words[1]}:\d+/\n", told.out)
+        shown = verb.EVERYWHERE.get(words[1], words[1])
+        assert re.fullmatch(rf"http://{shown}:\d+/\n", told.out)

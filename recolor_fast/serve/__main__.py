@@ -35,6 +35,8 @@ from recolor_fast.serve.connection import settings
 from recolor_fast.serve.desk import Desks
 from recolor_fast.serve.guard import Rules
 
+EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # hosts of all addresses, and one of these
+
 
 class Server(uvicorn.Server):
     """uvicorn's, which a lost terminal ends in good order, too."""
@@ -106,10 +108,10 @@ def serve(arguments: Arguments) -> None:
         own = work.Work(models, limits)
         app = application(own, Rules(names, token, arguments.max_bytes), desks)
         if not _local(arguments.host) and not token:
-            say("warning: there is no --token: anyone who reaches this machine can color with it, and sees nothing")
+            say("warning: there is no --token: anyone who reaches this machine may use the page and the API")
         say("serving until Ctrl-C")
-        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-        address = f"http://{host}:{listener.getsockname()[1]}/"
+        host = EVERYWHERE.get(arguments.host, arguments.host)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         print(address, flush=True)
         if arguments.open and _screen():
             webbrowser.open(f"{address}?token={token}" if token else address)

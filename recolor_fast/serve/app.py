@@ -30,7 +30,14 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 UNDER = {"/": "index.html", "/backend.js": "server.js"}  # addresses of files by other names
-STATUS = {Full: 429, Late: 503, Stopping: 503, samples.TooManyPixels: 413, images.UnreadableImage: 415}
+STATUS = {
+    MemoryError: 503,
+    Full: 429,
+    Late: 503,
+    Stopping: 503,
+    samples.TooManyPixels: 413,
+    images.UnreadableImage: 415,
+}
 LATER = (429, 503)  # of STATUS: a client may try again
 
 
@@ -94,7 +101,7 @@ def _teller(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     headers = {"Retry-After": str(AGAIN)} if status in LATER else None
 
     async def tell(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error)}, status, headers)
+        return JSONResponse({"detail": str(error) or "there is not enough memory for it"}, status, headers)
 
     return tell
 

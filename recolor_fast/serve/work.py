@@ -29,6 +29,7 @@ File = bytes | BinaryIO
 """A file's bytes, or the file, which then is read when its turn has come."""
 
 PIXELS = 32 * 10**6  # in flight, per thread; a larger photograph goes alone
+MOST = 4  # threads that count for that: however many there are, memory is that of ten photographs of 12 megapixels
 IN_COLOR = "in color, left as it was"
 MEDIA = {  # types of encoders.WRITABLE
     "JPEG": "image/jpeg",
@@ -103,7 +104,7 @@ class Work:
         self.jobs = 0  # that wait or are worked on, but for patient ones
         self.pixels = 0.0  # in flight
         threads = count(limits.threads)
-        self._room = PIXELS * max(2, threads)
+        self._room = PIXELS * min(max(2, threads), MOST)
         self._line: deque[tuple[float, asyncio.Future[None]]] = deque()  # that wait for room
         self._many = ThreadPoolExecutor(threads, "work")
         self._soon = ThreadPoolExecutor(threads, "soon")  # for what somebody looks at: never behind many
