@@ -58,13 +58,14 @@ def page_with_stub() -> Iterator[str]:
 class Browser(webdriver.Chrome):
     """Chromium with shorthands."""
 
-    def __init__(self, language: str = "en-US", downloads: Path | None = None) -> None:
+    def __init__(self, language: str = "en-US", downloads: Path | None = None, site_data: bool = True) -> None:
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium") or ""
         for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb"):
             options.add_argument(word)
         options.add_argument(f"--lang={language}")
-        options.add_experimental_option("prefs", {"intl.accept_languages": language})
+        blocked = {} if site_data else {"profile.default_content_setting_values.cookies": 2}
+        options.add_experimental_option("prefs", {"intl.accept_languages": language, **blocked})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         super().__init__(options, Service(shutil.which("chromedriver")))
         self.device(DESKTOP)

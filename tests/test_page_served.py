@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from selenium.common.exceptions import WebDriverException
 from skimage import data
 
 from recolor_fast.photographs import images
@@ -167,3 +168,20 @@ def test_files_that_the_server_refuses_are_named(browser, portrait, tmp_path):
     (message,) = messages(browser)
     assert message.startswith("notes.txt: not an image")
     assert browser.id("stage-note").text.endswith(message.removeprefix("notes.txt: "))
+
+
+@pytest.mark.browser
+def test_a_browser_that_keeps_nothing_of_the_page_shows_it_and_says_what_the_server_lacks(page_address, flat):
+    with Browser(site_data=False) as browser:
+        browser.open(page_address)
+        with pytest.raises(WebDriverException, match="Access is denied"):
+            browser.js("localStorage.length")
+        browser.add(flat)
+        browser.wait("document.querySelector('.message')")
+        (message,) = messages(browser)
+        assert message.startswith("flat.png: The server knows your photographs by a cookie")
+        browser.js(
+            "const l = document.getElementById('language'); l.value = 'de'; l.dispatchEvent(new Event('change'))"
+        )
+        browser.wait("document.documentElement.lang === 'de'")
+        assert browser.id("add-first").text == "Fotos hinzufügen"

@@ -3,6 +3,7 @@ import { backend } from "./backend.js";
 import { ask, fillHelp, showHelp } from "./dialogs.js";
 import { photographic, receive } from "./drop.js";
 import { Edit } from "./edits.js";
+import { lasting, passing } from "./memory.js";
 import { announce, report, sentence } from "./messages.js";
 import { Painter } from "./painter.js";
 import { Panel } from "./panel.js";
@@ -22,7 +23,7 @@ const painter = new Painter();
 /** @type {Map<string, Edit>} by id, in the order that photographs came */
 const edits = new Map();
 let desk = { models: [], formats: [], limits: undefined };
-let selected = localStorage.getItem(SELECTED);
+let selected = lasting.get(SELECTED);
 let generation = 0; // of the desk: an answer asked for before a photograph came or went is old
 let pause = SOONEST,
   timer = 0,
@@ -71,7 +72,7 @@ function take(photograph) {
     return edit.heard(photograph);
   }
   const { id } = photograph,
-    past = JSON.parse(sessionStorage.getItem(PAST + id) ?? "null");
+    past = JSON.parse(passing.get(PAST + id));
   edits.set(id, new Edit(photograph, { change: backend.change, shown, failed: (_, error) => failed(error), past }));
 }
 
@@ -162,11 +163,7 @@ function show() {
 /** An edit changed: at once where it is seen. */
 function shown(edit) {
   const { id } = edit.photograph;
-  try {
-    sessionStorage.setItem(PAST + id, JSON.stringify({ past: edit.past, future: edit.future }));
-  } catch {
-    /* full: what was done before a reload cannot be undone after it */
-  }
+  passing.set(PAST + id, JSON.stringify({ past: edit.past, future: edit.future }));
   if (id === selected) {
     panel.show(edit, stage.chosen);
     stage.update();
@@ -178,7 +175,7 @@ function shown(edit) {
 
 function select(id) {
   selected = id;
-  localStorage.setItem(SELECTED, id);
+  lasting.set(SELECTED, id);
   show();
   strip.reveal(id);
 }
@@ -258,7 +255,7 @@ async function remove() {
     at = ids.indexOf(id);
   generation++;
   edits.delete(id);
-  sessionStorage.removeItem(PAST + id);
+  passing.remove(PAST + id);
   selected = ids[at + 1] ?? ids[at - 1] ?? null;
   show();
   if (!selected) element("add-first").focus();
@@ -273,8 +270,8 @@ async function clear() {
   await backend.clear();
   generation++;
   edits.clear();
-  sessionStorage.clear();
-  localStorage.removeItem(SELECTED);
+  passing.clear();
+  lasting.remove(SELECTED);
   show();
   element("add-first").focus();
 }

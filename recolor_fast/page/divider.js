@@ -1,4 +1,5 @@
 // The divider: left of it the picture as it was, right of it colored.
+import { lasting } from "./memory.js";
 import { say } from "./texts.js";
 
 const KEPT = "recolor.divider";
@@ -11,7 +12,7 @@ export class Divider {
   /** @param {import("./view.js").View} view @param {HTMLElement} stage that the view fills */
   constructor(view, stage) {
     this.view = view;
-    view.divider = Number(localStorage.getItem(KEPT) ?? 0.5);
+    view.divider = Number(lasting.get(KEPT) ?? 0.5);
     let grabbed = null; // where on the handle
     const left = (event) => event.clientX - stage.getBoundingClientRect().left;
     divider.addEventListener("pointerdown", (event) => {
@@ -47,6 +48,6 @@ export class Divider {
     divider.style.setProperty("--height", `${bottom - top}px`);
     divider.setAttribute("aria-valuenow", String(share));
     divider.setAttribute("aria-valuetext", say("divider.value", { share }));
-    localStorage.setItem(KEPT, String(view.divider));
+    lasting.set(KEPT, String(view.divider));
   }
 }

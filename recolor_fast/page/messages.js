@@ -9,6 +9,7 @@ const SENTENCES = {
   413: "error.large",
   415: "error.no_image",
   422: "error.value",
+  428: "error.cookie",
   429: "error.full",
   503: "error.full",
   507: "error.space",

@@ -1,5 +1,6 @@
 // All words of the page come from one table a language: texts/LANGUAGE.json. A new language is such a file and a line
 // here.
+import { lasting } from "./memory.js";
 
 /** @type {Record<string, string>} each language by its own name */
 export const LANGUAGES = { en: "English", de: "Deutsch" };
@@ -10,7 +11,7 @@ let language = "en";
 
 /** The language chosen before, else the first of the browser's that there is, else English. */
 export function preferred() {
-  const wished = [localStorage.getItem(KEPT), ...navigator.languages.map((tag) => tag.split("-")[0])];
+  const wished = [lasting.get(KEPT), ...navigator.languages.map((tag) => tag.split("-")[0])];
   return wished.find((tag) => tag && Object.hasOwn(LANGUAGES, tag)) ?? "en";
 }
 
@@ -20,7 +21,7 @@ export async function load(wanted, keep = false) {
   if (!response.ok) throw new Error(`texts/${wanted}.json: ${response.status}`);
   table = await response.json();
   language = wanted;
-  if (keep) localStorage.setItem(KEPT, wanted);
+  if (keep) lasting.set(KEPT, wanted);
   document.documentElement.lang = wanted;
 }
 
