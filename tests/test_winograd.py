@@ -56,9 +56,7 @@ def passes(way: convolutions.Way, x: torch.Tensor, cotangent: torch.Tensor) -> t
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding"), [(4, 1, 1), (4, 2, 1), (3, 1, 1), (4, 1, 0), (4, 2, 0), (2, 1, 0)]
-)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 1, 1), (4, 2, 1), (4, 1, 0), (4, 2, 0), (2, 1, 0)])
 def test_every_way_equals_torch_in_float64(kernel: int, stride: int, padding: int, last: bool) -> None:
     """Forward and both gradients, over odd sizes, channels, batches and both layouts."""
     random = np.random.default_rng(kernel + 10 * stride)
@@ -95,7 +93,7 @@ def test_half_precision_is_widened_first() -> None:
     assert relative_error(found, exact) < 0.8 * relative_error(direct.output(x), exact) < 0.01
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(4, 1), (4, 2), (3, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 1), (4, 2)])
 def test_rounding_in_float32_is_at_most_1e_5(kernel: int, stride: int) -> None:
     random = np.random.default_rng(2)
     for _ in range(3):

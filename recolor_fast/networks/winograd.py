@@ -22,7 +22,7 @@ so forward, both gradients and a tangent pass share U, V and E, each made once.
 
 A convolution of stride s whose kernel is s r taps wide is s^2 convolutions of stride 1 with r taps, one for each phase
 of rows and columns, added: s^2 times the channels. F(4, 4) takes 49 products for 256, F(4, 2) of a 4x4 kernel of stride
-2 takes 100 for 256, F(4, 3) takes 36 for 144.
+2 takes 100 for 256.
 
 Which points, besides 0 and infinity, decides how it rounds: those of POINTS had the smallest error of all sets of a few
 small fractions. In float32 a layer is within 4e-6 of float64 (directly within 1e-6). In half precision it would be a
@@ -41,7 +41,7 @@ from torch import Tensor
 
 from recolor_fast.networks.layers import at_least_float32
 
-POINTS = {2: "0 -1 2 1/2", 3: "0 -1 -2 1/2 4/3", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
+POINTS = {2: "0 -1 2 1/2", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
 TILE = 4  # outputs of a tile in each dimension, m
 
 
