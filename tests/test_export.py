@@ -1,5 +1,6 @@
 """From a trained run to an artefact to a colored photograph."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -60,14 +61,23 @@ def following(run, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run, following, tmp_path_factory) -> Callable[[str, str], Path]:
-    """The artefact of a run, of a graph and precision; each is made once."""
+    """The artefact of a run, of a graph and precision; each is made once, and int8 from the same model as fp32."""
     folder = tmp_path_factory.mktemp("artefacts")
+    trace, models = to_onnx.export, {}
+
+    def traced(options, generator, graph, precision, *rest):
+        key = graph, precision == "fp16"
+        if key not in models:
+            models[key] = trace(options, generator, graph, precision, *rest)
+        return copy.deepcopy(models[key])
 
     def export(graph: str, precision: str = "fp32") -> Path:
         path = folder / f"r-{graph}-{precision}.onnx"
         if not path.exists():
             source = following if graph == "hints" else run
-            assert to_onnx.main([str(source), "--graph", graph, "--precision", precision, "--out", str(path)]) == 0
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(to_onnx, "export", traced)
+                assert to_onnx.main([str(source), "--graph", graph, "--precision", precision, "--out", str(path)]) == 0
         return path
 
     return export
@@ -202,10 +212,13 @@ def test_spectral_norm_is_divided_out_of_the_artefact(tmp_path):
 # --- graphs and precisions -----------------------------------------------------------------------------------------
 
 
+SLOW = {("image", "fp16"), ("image", "int8"), ("hints", "fp16")}  # a network traced once more, or run for long
+
+
 @pytest.mark.parametrize(
     ("graph", "precision"),
     [
-        pytest.param(graph, precision, marks=pytest.mark.slow if graph == "image" and precision != "fp32" else [])
+        pytest.param(graph, precision, marks=pytest.mark.slow if (graph, precision) in SLOW else [])
         for graph in GRAPHS
         for precision in proof.BOUNDS
     ],

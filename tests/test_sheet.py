@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recolor_fast import colorize
 from recolor_fast.coloring import folder, sheet
 from tests.artefacts import constant
 from tests.commands import run
@@ -104,3 +105,15 @@ def test_where_nothing_was_colored_there_is_none_and_it_is_said(photos, model, c
     assert run(photos, "out", "--sheet", "s.jpg", model=model) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "no sheet: this run colored nothing"
     assert not Path("s.jpg").exists()
+
+
+def test_its_title_says_the_model_as_the_terminal_does(photos, model, monkeypatch, capsys):
+    drawn, titles = sheet.drawn, []
+    monkeypatch.setattr(sheet, "drawn", lambda pairs, title: titles.append(title) or drawn(pairs, title))
+    assert run(photos, "own", "--sheet", "own.jpg", model=model) == 0
+    assert colorize.main([str(photos), "packaged", "--sheet", "packaged.jpg", "--provider", "cpu"]) == 0
+    names = [
+        line.partition(", on ")[0] for line in capsys.readouterr().err.splitlines() if ", on the processor" in line
+    ]
+    assert names == ["sepia", "the colorizer that comes with recolor_fast"]
+    assert titles == [f"4 colored, before and after, by {name}" for name in names]
