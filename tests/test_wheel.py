@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def test_a_wheel_in_a_fresh_environment_colors_a_photograph(tmp_path):
     pip = ("-m", "pip", "--disable-pip-version-check")
     run(sys.executable, *pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source, cwd=tmp_path)
     (wheel,) = tmp_path.glob("recolor_fast-*.whl")
+    files = {path.relative_to(source).as_posix() for path in (source / "recolor_fast").rglob("*") if path.is_file()}
+    assert files <= {*zipfile.ZipFile(wheel).namelist()}  # the page, texts and models as well
     shutil.rmtree(source)
 
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
