@@ -319,8 +319,7 @@ def test_no_number_is_a_bad_value_too(client, number):
 def test_what_cannot_be_colored_says_why(client):
     whole = jpeg(height=120, width=160)
     cases = {
-        "text.jpg": (b"no photograph at all", "not an image, or cut off in its header"),
-        "empty.jpg": (b"", "the file is empty"),
+        "odd.jpg": (b"no \0 text", "not an image, or cut off in its header: it begins with 6E 6F 20 00 20 74 65 78"),
         "cut.jpg": (whole[: len(whole) // 2], "of its rows are there, expected 90%"),
         "bomb.png": (bomb(), "too many pixels: expected at most 64,000,000 in all"),
     }
@@ -345,7 +344,13 @@ def bomb() -> bytes:
 
 
 def test_what_is_surely_no_image_is_refused_at_once(client):
-    for data, what in ((b"%PDF-1.7\n", "a PDF, not a photograph"), (b"PK\x03\x04" + bytes(30), "a ZIP archive")):
+    for data, what in (
+        (b"%PDF-1.7\n", "a PDF, not a photograph"),
+        (b"PK\x03\x04" + bytes(30), "a ZIP archive"),
+        (b"hello", 'not an image but a text: it begins with "hello"'),
+        ("Großmutter, 1931\n".encode(), "not an image but a text: it begins with 47 72 6F C3 9F 6D 75 74"),
+        (b"", "the file is empty"),
+    ):
         answer = client.post("/desk/photographs", params={"name": "x.jpg"}, content=data)
         assert answer.status_code == 415
         assert what in answer.json()["detail"]
@@ -366,7 +371,7 @@ def test_all_that_is_ready_comes_as_one_archive(client, colorizer):
     datas = [jpeg(seed) for seed in range(3)]
     for data, name in zip(datas, ("a.jpg", "A.jpg", "a.JPG")):
         ready(client, data, name)
-    done(client, add(client, b"broken", "broken.jpg")["id"])
+    done(client, add(client, b"broken\0", "broken.jpg")["id"])
     answer = client.get("/desk/photographs.zip")
     assert answer.headers["content-type"] == "application/zip"
     assert "photographs.colored.zip" in answer.headers["content-disposition"]

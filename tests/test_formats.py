@@ -10,7 +10,7 @@ from PIL import Image
 
 from recolor_fast import colorize
 from recolor_fast.data import checked, index
-from recolor_fast.photographs import directories, encoders, formats, images, libraries, pictures
+from recolor_fast.photographs import directories, encoders, formats, images, libraries, opening, pictures
 from tests import artefacts
 
 
@@ -147,6 +147,39 @@ def test_any_bytes_have_a_kind_or_none_quickly() -> None:
         file = io.BytesIO(bytes(data))
         formats.kind(file)
         assert file.tell() == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "yes"),
+    [
+        (b"hello", True),
+        ("\ufeffGroßmutter\r\n\t1931".encode(), True),
+        (b"x" + "ä".encode() * 4096, True),  # a letter is cut where signatures end
+        (b"", False),
+        (b" \n", False),
+        (b"hello\0", False),
+        ("Großmutter".encode("latin-1"), False),  # it might be anything
+        (b"P3 2 2 255\n0 0 0", False),
+        (b"P7\nWIDTH 2\n", False),
+        (b"SIMPLE  =                    T", False),
+    ],
+)
+def test_text_is_told_from_pictures_whose_headers_are_text(data: bytes, yes: bool) -> None:
+    assert formats.is_text(data) is yes
+
+
+def test_no_message_shows_bytes_as_python_writes_them() -> None:
+    for data, says in (
+        (b"hello", 'not an image but a text: it begins with "hello"'),
+        (b"P5 cut", 'damaged or unsupported: invalid literal for int() with base 10: "cut"'),
+        (b"\xff\xd8", "not an image, or cut off in its header: it begins with FF D8"),
+    ):
+        with pytest.raises(images.UnreadableImage) as caught:
+            pictures.read(data)
+        assert str(caught.value) == says
+    for text, shown in ((r"(chunk b'IDA\'')", '(chunk "IDA\'")'), (r'(chunk b"\x00\"I")', "(chunk 00 22 49)")):
+        error = opening.unreadable(SyntaxError(f"broken PNG file {text}"))
+        assert str(error) == f"damaged or unsupported: broken PNG file {shown}"
 
 
 def test_no_text_makes_the_patterns_search_for_ever() -> None:

@@ -181,7 +181,7 @@ def test_load_replaces_what_breaks_where_it_may(tmp_path, capfd, backend):
     assert_same([reading.load(options, good, strict=False)], [(gray[order], rgb[order])])
     assert sorted(capfd.readouterr().err.splitlines()) == [
         f"warning: {good[1]}: No such file or directory; {good[2]} takes its place",
-        f"warning: {good[3]}: not an image, or cut off in its header: it begins with b'\\xff\\xd8 not a'; "
+        f"warning: {good[3]}: not an image, or cut off in its header: it begins with FF D8 20 6E 6F 74 20 61; "
         f"{good[0]} takes its place",
     ]
 

@@ -166,8 +166,9 @@ def test_files_that_the_server_refuses_are_named(browser, portrait, tmp_path):
     browser.add(tmp_path / "notes.txt")
     browser.wait("document.querySelector('.message')")
     (message,) = messages(browser)
-    assert message.startswith("notes.txt: not an image")
-    assert browser.id("stage-note").text.endswith(message.removeprefix("notes.txt: "))
+    assert message == "notes.txt: This is no image that can be read."
+    assert browser.execute_async_script(ALL, "desk")["photographs"] == []
+    assert all("a status of 415" in entry for entry in browser.said())
 
 
 @pytest.mark.browser

@@ -135,6 +135,12 @@ def legible(name: object) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name))
 
 
+def legible_bytes(data: bytes) -> str:
+    """Bytes for people: "hello" in quotes where they are printable ASCII, else in hexadecimal, FF D8."""
+    text = data.decode("ascii", "replace")
+    return f'"{text}"' if text.isascii() and text.isprintable() else data.hex(" ").upper()
+
+
 def say(text: str) -> None:
     """A line for people; what in names is not valid Unicode, breaks lines or commands a terminal is shown escaped."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)

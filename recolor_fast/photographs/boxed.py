@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from recolor_fast.machine.files import legible_bytes
 from recolor_fast.photographs import containers, heif, jxl, metadata, parts, things
 from recolor_fast.photographs.things import Thing
 
@@ -42,7 +43,7 @@ def _box(kind: bytes, content: bytes) -> Iterator[Thing]:
         yield from things.of_xmp(content[16:])
         return
     name = f"box {kind.decode('latin-1')}"
-    which = f" {content[:16]!r}" if kind == b"uuid" else ""
+    which = f" {legible_bytes(content[:16])}" if kind == b"uuid" else ""
     yield from things.by_row(parts.BOXES.get(kind), f"{name}{which}", f"{name}{which}", content)
 
 

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
+from recolor_fast.machine.files import legible_bytes
+
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, MAKE, SAMPLES, SUB_IFDS, SAMPLE_FORMAT = (
     254, 256, 257, 258, 259, 262, 271, 277, 330, 339
 )  # fmt: skip
@@ -86,7 +88,7 @@ def layout(head: bytes) -> Layout:
     """That of a TIFF structure by its first 4 bytes. Raises ValueError for what is none."""
     form = LAYOUTS.get(bytes(head[:4]))
     if form is None:
-        raise ValueError(f"bytes that begin with {bytes(head[:4])!r}: expected a TIFF structure")
+        raise ValueError(f"bytes that begin with {legible_bytes(bytes(head[:4]))}: expected a TIFF structure")
     return form
 
 

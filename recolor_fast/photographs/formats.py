@@ -3,6 +3,7 @@
 Data only: a table of signatures, and the allow-list of what is opened at all. No pixels are made here.
 """
 
+import codecs
 import re
 import struct
 from itertools import islice
@@ -168,6 +169,19 @@ def kind(file: BinaryIO) -> Kind | None:
         result = _image(f"{_RAW} ({maker})", "RAW")
     file.seek(0)
     return result
+
+
+_WRITTEN = re.compile(rb"P[1-7Ff]\s|SIMPLE  =")  # what pictures begin with whose headers are text: PNM, PAM, PFM, FITS
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file's first bytes are text, UTF-8, and not the header of a picture."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(data[:HEAD])  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    letters = "".join(text.split())
+    return letters != "" and letters.isprintable() and not _WRITTEN.match(data)
 
 
 def layout(kind: Kind, data: bytes) -> str:

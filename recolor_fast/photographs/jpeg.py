@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recolor_fast.machine.files import legible_bytes
+
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 DHT, SOS, DQT, DRI = 0xC4, 0xDA, 0xDB, 0xDD
 APP0, APP1, APP2, APP13, APP15, COM = 0xE0, 0xE1, 0xE2, 0xED, 0xEF, 0xFE
@@ -97,7 +99,7 @@ def parse(data: bytes, scans: bool = True) -> Generator[Segment, None, int]:
     Raises ValueError where the structure is broken.
     """
     if data[:2] != SOI:
-        raise ValueError(f"no JPEG: it begins with {data[:2]!r}, expected {SOI!r}")
+        raise ValueError(f"no JPEG: it begins with {legible_bytes(data[:2])}, expected FF D8")
     at = 2
     while True:
         code, payload, begin, at = mark(data, at)

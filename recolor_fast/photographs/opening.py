@@ -1,5 +1,6 @@
 """Image files opened by Pillow, up to their headers: quietly, within limits, and with one kind of error."""
 
+import ast
 import io
 import logging
 import re
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from recolor_fast.machine.files import legible_bytes
 from recolor_fast.photographs import decoders, formats, pam, tiff
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.samples import TooManyPixels, UnreadableImage
@@ -40,7 +42,7 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     Raises UnreadableImage and nothing else, also for what is raised inside the block.
     """
     if not data:
-        raise UnreadableImage("the file is empty")
+        raise UnreadableImage(unidentified(data))
     try:
         with quiet(), image(io.BytesIO(data), SIGNED + UNSIGNED) as result:
             check_size(result.width, result.height, max_pixels)
@@ -48,26 +50,33 @@ def opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImage(_unidentified(data)) from None
+        raise UnreadableImage(unidentified(data)) from None
     except Image.DecompressionBombError:
         raise TooManyPixels(f"too many pixels: expected at most {min(max_pixels, MAX_PIXELS):,} in all") from None
     except decoders.ERRORS as error:  # Pillow's plugins raise whatever their parsing runs into
         raise unreadable(error) from error
 
 
+_LITERAL = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")  # of bytes, in a text of Pillow's
+
+
 def unreadable(error: BaseException, name: str = "") -> UnreadableImage:
     reason = " ".join(str(error).split()) or type(error).__name__
+    reason = _LITERAL.sub(lambda found: legible_bytes(ast.literal_eval(found[0])), reason)
     if re.fullmatch(r"decoder error -\d+", reason):  # Pillow's text for whatever its C code ran into
         reason = "its coded data make no sense"
     kind = "" if reason.startswith("truncated: ") else "truncated: " if "truncated" in reason.lower() else None
     return UnreadableImage(f"{name}{'damaged or unsupported: ' if kind is None else kind}{reason}")
 
 
-def _unidentified(data: bytes) -> str:
+def unidentified(data: bytes) -> str:
     """Why Pillow could make nothing of a file, for people."""
+    if not data:
+        return "the file is empty"
     kind = formats.kind(io.BytesIO(data))
     if kind is None:
-        return f"not an image, or cut off in its header: it begins with {data[:8]!r}"
+        what = "not an image but a text" if formats.is_text(data) else "not an image, or cut off in its header"
+        return f"{what}: it begins with {legible_bytes(data[:8])}"
     try:
         return f"{kind.name} of a kind that is not read: {formats.layout(kind, data)}"
     except (ValueError, struct.error):

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from recolor_fast.artefact import hints
-from recolor_fast.photographs import formats, images, libraries
+from recolor_fast.photographs import formats, images, libraries, opening
 from recolor_fast.photographs.chroma import LOOK
 from recolor_fast.serve import names
 from recolor_fast.serve.color import RESPONSES, Sent, binary, problem, stored
@@ -286,10 +286,14 @@ def router(desks: Desks, work: Work) -> APIRouter:
 
 
 def sides(path: File) -> tuple[int, int]:
-    """Width and height that an image file's header says, 0 where it does not. HTTPException for what is no image."""
+    """Width and height that an image file's header says, 0 where it does not. HTTPException for
+    what is another kind of file, images.UnreadableImage for what is empty or a text."""
     with open(path, "rb") as file:
         kind = formats.kind(file)
         if kind is not None and not kind.image:
             raise HTTPException(415, libraries.refusal(kind))
+        head = file.read(formats.HEAD)
         header = images.header(file)
+    if header is None and (not head or formats.is_text(head)):
+        raise images.UnreadableImage(opening.unidentified(head))
     return (header.width, header.height) if header else (0, 0)
