@@ -97,17 +97,17 @@ def line_drawing() -> np.ndarray:
 def line_map(random: np.random.Generator) -> np.ndarray:
     """Contours of hills, two roads, a river and names, as on an old survey."""
     height = cv2.resize(random.random((6, 8)).astype(np.float32), (480, 360), interpolation=cv2.INTER_CUBIC)
-    found = np.full((360, 480), PAPER, np.uint8)
+    picture = np.full((360, 480), PAPER, np.uint8)
     for level in np.arange(0.1, 1, 0.08):
         rings = cv2.findContours((height > level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
-        cv2.drawContours(found, rings, -1, 120, 1, cv2.LINE_AA)
+        cv2.drawContours(picture, rings, -1, 120, 1, cv2.LINE_AA)
     for start in (60, 210, 330):
         steps = random.normal(0, 9, 40).cumsum() + start
         points = np.column_stack((np.linspace(0, 480, 40), steps)).round().astype(np.int32)
-        cv2.polylines(found, [points], False, INK, 2, cv2.LINE_AA)
+        cv2.polylines(picture, [points], False, INK, 2, cv2.LINE_AA)
     for name, place in (("Aston", (60, 90)), ("Mill Hill", (250, 180)), ("Wick", (380, 300))):
-        cv2.putText(found, name, place, cv2.FONT_HERSHEY_COMPLEX, 0.6, INK, 1, cv2.LINE_AA)
-    return found
+        cv2.putText(picture, name, place, cv2.FONT_HERSHEY_COMPLEX, 0.6, INK, 1, cv2.LINE_AA)
+    return picture
 
 
 def x_ray() -> np.ndarray:

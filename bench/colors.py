@@ -205,11 +205,11 @@ def compared(folder: Path, systems: Mapping[str, Color], colorizer: Colorizer) -
 def intervals(columns: Columns) -> dict[str, tuple[float, float, float]]:
     """Each of COLUMNS of one system on one set: its value, and the bounds of its 95 % interval over photographs."""
     drawn = resample(columns, COLUMNS, 0)
-    found = {}
+    result = {}
     for name, metric in COLUMNS.items():
         low, high = np.percentile(drawn[name], (2.5, 97.5))
-        found[name] = float(metric.value(*(columns[key].mean() for key in metric.columns))), float(low), float(high)
-    return found
+        result[name] = float(metric.value(*(columns[key].mean() for key in metric.columns))), float(low), float(high)
+    return result
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

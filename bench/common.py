@@ -124,8 +124,8 @@ def report(
     print(table(rows), file=sys.stderr)
     if note:
         print(note, file=sys.stderr)
-    found = versions()
-    print(json.dumps({"bench": bench, "device": device, "versions": found, "n": n, "rows": [*map(dict, rows)]}))
+    stack = versions()
+    print(json.dumps({"bench": bench, "device": device, "versions": stack, "n": n, "rows": [*map(dict, rows)]}))
     if save:
         path = Path(__file__).parent / "results" / file_name(bench, device)
         save_rows(path, bench, device, n, rows)

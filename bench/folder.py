@@ -83,13 +83,13 @@ def main(argv: list[str]) -> int:
 def no_op(path: Path) -> None:
     """An artefact that gives everything one color, and asks for no preparation but resizing."""
     options = Options(equalize="none", blur="none")
-    given, wanted = (
+    inputs, outputs = (
         helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", channels, options.size, options.size])
         for name, channels in (("gray", 1), ("cbcr", 2))
     )
     color = numpy_helper.from_array(np.array(SEPIA, np.uint8).reshape(1, 2, 1, 1), "color")
     nodes = [helper.make_node("Sub", ["gray", "gray"], ["zero"]), helper.make_node("Add", ["zero", "color"], ["cbcr"])]
-    graph = helper.make_graph(nodes, "chroma", [given], [wanted], [color])
+    graph = helper.make_graph(nodes, "chroma", [inputs], [outputs], [color])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", to_onnx.OPSET)], ir_version=to_onnx.IR)
     metadata = {"graph": "chroma", "precision": "fp32", "options": json.dumps(asdict(options))}
     path.write_bytes(to_onnx.finish(model, metadata))
@@ -100,15 +100,15 @@ def measure(folder: Path, case: str, names: Sequence[str], rounds: int) -> list[
     count = len(list((folder / case).iterdir()))
     timed = alternate_apart({name: partial(_case, name, folder, case) for name in names}, rounds, warm_up=1)
     rows = []
-    for name, found in timed.items():
+    for name, timing in timed.items():
         baseline = timed.get("pillow + torch" if name in NETWORK else "pillow no-op")
-        row = {"case": case, "name": name, "images/s": count / found.seconds, "ms": 1000 * found.seconds / count}
-        row["ratio"] = baseline.seconds / found.seconds if baseline else None
-        alone = found.facts.get("cpu_seconds")
+        row = {"case": case, "name": name, "images/s": count / timing.seconds, "ms": 1000 * timing.seconds / count}
+        row["ratio"] = baseline.seconds / timing.seconds if baseline else None
+        alone = timing.facts.get("cpu_seconds")
         row["of_bound"] = (
-            count / found.seconds * alone / processors.threads() if alone and not name.endswith("1") else None
+            count / timing.seconds * alone / processors.threads() if alone and not name.endswith("1") else None
         )
-        rows.append(row | {"luma": found.facts["luma"], "photographs": count})
+        rows.append(row | {"luma": timing.facts["luma"], "photographs": count})
     return rows
 
 
@@ -118,17 +118,17 @@ def _case(name: str, folder: Path, case: str) -> Case:
     run, alone = ROWS[name](folder, source, target)
 
     def facts() -> dict[str, Any]:
-        found: dict[str, Any] = {"cpu_seconds": alone()}
+        told: dict[str, Any] = {"cpu_seconds": alone()}
         pairs = [(path, target / path.name) for path in sorted(source.iterdir())]
-        found["luma"] = float(np.mean([_apart(*pair) for pair in pairs]))
-        return found
+        told["luma"] = float(np.mean([_apart(*pair) for pair in pairs]))
+        return told
 
     return Case(run, facts)
 
 
 def _apart(one: Path, other: Path) -> float:
-    ours, theirs = (simplejpeg.decode_jpeg(path.read_bytes(), "GRAY").astype(np.int16) for path in (one, other))
-    return float(np.abs(ours - theirs[: len(ours), : ours.shape[1]]).mean())  # `limit` leaves odd sides padded
+    ours, second = (simplejpeg.decode_jpeg(path.read_bytes(), "GRAY").astype(np.int16) for path in (one, other))
+    return float(np.abs(ours - second[: len(ours), : ours.shape[1]]).mean())  # `limit` leaves odd sides padded
 
 
 # --- what is timed -------------------------------------------------------------------------------------------------

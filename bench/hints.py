@@ -52,14 +52,14 @@ def row(truths: list[np.ndarray], colorizer: Colorizer, points: int) -> dict[str
     squares = grays = 0.0
     psnr, followed = [], []
     for number, truth in enumerate(truths):
-        given = [hints.Hint(x, y, mean_color(truth, x, y), RADIUS) for x, y in places(points, number)]
-        colored = colorizer(images.gray(truth), given)
+        placed = [hints.Hint(x, y, mean_color(truth, x, y), RADIUS) for x, y in places(points, number)]
+        colored = colorizer(images.gray(truth), placed)
         true, ours = lab(truth), lab(colored)
         squares += np.square(ours - true).sum(0).mean()
         grays += np.square(true).sum(0).mean()
         error = np.square(colored.astype(np.float64) - truth).mean()
         psnr.append(10 * np.log10(255**2 / max(error, 1e-6)))
-        followed += [np.hypot(*(ours[:, int(h.y), int(h.x)] - hints.ab(h.color))) <= NEAR for h in given]
+        followed += [np.hypot(*(ours[:, int(h.y), int(h.x)] - hints.ab(h.color))) <= NEAR for h in placed]
     return {
         "points": points,
         "ab_error": (squares / len(truths) / 2) ** 0.5,

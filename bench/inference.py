@@ -124,18 +124,18 @@ def measure(
     count = counter.get_total_flops() / 1e9
     case = f"{options.generator}{options.size} b{batch} {threads} thread{'s' * (threads > 1)}"
     rows = []
-    for name, found in timed.items():
-        row = {"case": case, "name": name, "ms": 1000 * found.seconds / batch, "images/s": batch / found.seconds}
+    for name, timing in timed.items():
+        row = {"case": case, "name": name, "ms": 1000 * timing.seconds / batch, "images/s": batch / timing.seconds}
         for column, baseline in (("ratio", BASELINE), ("to_ort", ORT)):
-            row[column] = timed[baseline].seconds / found.seconds if baseline in timed else None
-        rows.append(row | {"gflops": count * batch / found.seconds, "of_peak": count * batch / found.seconds / peak})
+            row[column] = timed[baseline].seconds / timing.seconds if baseline in timed else None
+        rows.append(row | {"gflops": count * batch / timing.seconds, "of_peak": count * batch / timing.seconds / peak})
     return rows
 
 
 def differences(folder: Path, options: Options, rows: list[dict[str, Any]], data: str, count: int) -> None:
     """Add ciede2000 and levels to the rows."""
-    found = sources.photographs(to_onnx.with_photographs(options, data))
-    paths = (found.val or found.train)[:count]
+    split = sources.photographs(to_onnx.with_photographs(options, data))
+    paths = (split.val or split.train)[:count]
     torch.set_num_threads(processors.threads())
     eager = ROWS[BASELINE](folder, processors.threads())
     proofs = {

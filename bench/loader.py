@@ -76,8 +76,8 @@ def main(argv: list[str]) -> int:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         if arguments.photographs:
-            found = sources.photographs(Data(data=str(arguments.photographs)))
-            paths = index.usable([*found.train, *found.val][:count], progress=False)[0]
+            split = sources.photographs(Data(data=str(arguments.photographs)))
+            paths = index.usable([*split.train, *split.val][:count], progress=False)[0]
             sets = [("", paths, runs)]
         else:
             few = max(1, count // 8)

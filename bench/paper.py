@@ -96,8 +96,8 @@ class PaperStep:
                 power_iteration(self.critic)
                 if options.critic_gradients == "fresh" or step == 0:
                     self.critic_adam.zero_grad()
-                loss, found = critic_loss(self.critic, options, source, real, fake.detach(), mix[step])
-                parts = {k: parts.get(k, 0) + part.detach() / options.critic_steps for k, part in found.items()}
+                loss, told = critic_loss(self.critic, options, source, real, fake.detach(), mix[step])
+                parts = {k: parts.get(k, 0) + part.detach() / options.critic_steps for k, part in told.items()}
                 loss.backward()
                 self.critic_adam.step()
             self.generator_adam.zero_grad()

@@ -106,13 +106,13 @@ def copy_weights(peer: Peer, step: Step) -> None:
 
     Same means: as many parameters (counted below), of equal shapes in the same order.
     """
-    for name, theirs, ours in (
+    for name, target, ours in (
         ("generator", peer.model.netG, step.generator),
         ("critic", peer.model.netD, step.critic),
     ):
         assert isinstance(ours, nn.Module)
-        pairs = list(zip(theirs.parameters(), ours.parameters()))
-        counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (theirs, ours)]
+        pairs = list(zip(target.parameters(), ours.parameters()))
+        counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (target, ours)]
         if counts[0] != counts[1] or any(a.shape != b.shape for a, b in pairs):
             raise UserError(f"peer: its {name} has {counts[0]} parameters, ours {counts[1]}: not the same network")
         with torch.no_grad():
@@ -170,10 +170,10 @@ def measure(path: Path, options: Options, iterations: int, runs: int, threads: i
     device = torch.device(options.device)
     batch = sample_batch(options)
     start = Step(resolve.fastest(replace(options, **NOTHING), device), [], device)
-    theirs = build_peer(path, options, device)
-    copy_weights(theirs, start)
+    other = build_peer(path, options, device)
+    copy_weights(other, start)
     exact = paper_gradients(start, critic_inputs(start, batch), torch.float64)
-    error = relative_error(dict(zip(exact, critic_gradients(theirs, options, batch))), exact)
+    error = relative_error(dict(zip(exact, critic_gradients(other, options, batch))), exact)
 
     rows = {"paper": Row()} | OURS
     cases: dict[str, Callable[[], Case]] = {"peer": partial(_case, path, options, iterations, threads)}

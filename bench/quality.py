@@ -156,9 +156,9 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
         steps = steps_of(seed)
         trained = train_together(steps, options, photographs.train)
         for name, run in trained.items():
-            found, _, _ = validation.validate(cast(Step, steps[name]), val_gray, val_rgb)
-            del found["ab_rmse/gray"]  # says nothing of the system
-            runs.setdefault(name, []).append(Run(run.seconds, run.quantities | found))
+            validated, _, _ = validation.validate(cast(Step, steps[name]), val_gray, val_rgb)
+            del validated["ab_rmse/gray"]  # says nothing of the system
+            runs.setdefault(name, []).append(Run(run.seconds, run.quantities | validated))
             said = ", ".join(f"{quantity} {value:.4g}" for quantity, value in runs[name][-1].quantities.items())
             print(f"{options.preset}, seed {seed}, {name}: {said}", file=sys.stderr, flush=True)
     return rows_of(options, runs)
@@ -180,20 +180,20 @@ def train_together(steps: Mapping[str, Callable], options: Options, paths: Seque
         for number, (gray, rgb) in enumerate(islice(stream, count)):
             for name, step in steps.items():
                 started = time.perf_counter()
-                found = step(gray, rgb, number * options.batch)
+                told = step(gray, rgb, number * options.batch)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 seconds[name].append(time.perf_counter() - started)
                 if number >= count - math.ceil(count / 4):
-                    parts[name].append({part: float(value) for part, value in found.items()})
-    common = set.intersection(*(set(found[0]) for found in parts.values()))
+                    parts[name].append({part: float(value) for part, value in told.items()})
+    common = set.intersection(*(set(told[0]) for told in parts.values()))
 
-    def ends(found: list[dict[str, float]]) -> dict[str, float]:
-        means = {part: statistics.fmean(one[part] for one in found) for part in found[0] if part in common}
+    def ends(told: list[dict[str, float]]) -> dict[str, float]:
+        means = {part: statistics.fmean(one[part] for one in told) for part in told[0] if part in common}
         halves = [means[half] for half in ("critic/real", "critic/fake") if half in means]
         return means | ({"critic/real+fake": sum(halves)} if halves else {})
 
-    return {name: Run(seconds[name], ends(found)) for name, found in parts.items()}
+    return {name: Run(seconds[name], ends(told)) for name, told in parts.items()}
 
 
 def rows_of(options: Options, runs: Mapping[str, Sequence[Run]]) -> list[dict]:
@@ -210,8 +210,8 @@ def rows_of(options: Options, runs: Mapping[str, Sequence[Run]]) -> list[dict]:
         values = values_of(some)
         agrees, farthest, of_limit = (None, None, None) if name == "paper" else compare(paper, values)
         row |= {"agrees": agrees, "farthest": farthest, "of_limit": of_limit}
-        for quantity, found in values.items():
-            row |= {quantity: statistics.fmean(found), f"{quantity} sd": _spread(found)}
+        for quantity, numbers in values.items():
+            row |= {quantity: statistics.fmean(numbers), f"{quantity} sd": _spread(numbers)}
         rows.append(row)
     return rows
 

@@ -67,7 +67,7 @@ def small(options: Options, arguments: Arguments) -> list[str]:
 
 def commands(arguments: Arguments) -> dict[str, list[str]]:
     """Preset -> the command (without the interpreter) that trains it."""
-    found = {}
+    result = {}
     for name, options in PAPERS.items():
         if (arguments.only and name not in arguments.only) or not (
             arguments.full == "none" or FAMILIES[arguments.full](options)
@@ -78,8 +78,8 @@ def commands(arguments: Arguments) -> dict[str, list[str]]:
             flags = ["--amp", "--per-class", str(options.per_class or 50)]
             flags += ["--val-per-class", str(options.val_per_class or 15)]
         place = ["--data", arguments.data, "--runs", str(arguments.out / "runs"), "--name", name, "--resume"]
-        found[name] = ["-m", "recolor_fast.train", "--preset", name, *place, *flags]
-    return found
+        result[name] = ["-m", "recolor_fast.train", "--preset", name, *place, *flags]
+    return result
 
 
 def evaluation(arguments: Arguments, names: list[str]) -> list[str]:

@@ -51,11 +51,11 @@ def timed(
     case: str, cases: Mapping[str, Callable[[], Case]], options: Options, iterations: int, runs: int
 ) -> list[dict[str, Any]]:
     """Rows of these cases, timed in turns; `ratio` is against the one named paper."""
-    found = alternate_apart(cases, runs)
+    timings = alternate_apart(cases, runs)
     count = iterations * options.batch
     peaks = {name: matmul_peak(torch.device(options.device), name) for name in (torch.float32, torch.bfloat16)}
     rows = []
-    for name, (seconds, facts) in found.items():
+    for name, (seconds, facts) in timings.items():
         rate = facts["flop"] * iterations / seconds / 1e9 if facts["flop"] else None
         rows.append(
             {
@@ -63,7 +63,7 @@ def timed(
                 "name": name,
                 "ms": 1000 * seconds / count,
                 "images_per_s": count / seconds,
-                "ratio": found["paper"].seconds / seconds,
+                "ratio": timings["paper"].seconds / seconds,
                 "peak_mb": facts["peak_mb"],
                 "gflops": rate,
                 "of_peak": rate and rate / peaks[facts["dtype"]],
@@ -173,8 +173,8 @@ def critic_errors(options: Options, rows: Mapping[str, Row]) -> dict[str, dict[s
             if exact is None:
                 exact = paper_gradients(step, inputs, torch.float64)
             paper = row.changes is None
-            found = paper_gradients(step, inputs, torch.float32) if paper else our_gradients(step, inputs)
-            errors[name][column] = relative_error(found, exact)
+            gradients = paper_gradients(step, inputs, torch.float32) if paper else our_gradients(step, inputs)
+            errors[name][column] = relative_error(gradients, exact)
             del step
             gc.collect()  # a step and its compiled pieces refer to each other
     return errors
@@ -210,9 +210,9 @@ def our_gradients(step: Step, inputs: Sequence[Tensor]) -> Gradients:
         return step.critic_updates[True](parameters, *inputs)[1]
 
 
-def relative_error(found: Gradients, exact: Gradients) -> float | None:
+def relative_error(gradients: Gradients, exact: Gradients) -> float | None:
     """|found - exact| / |exact| over all parameters; None without any."""
     if not exact:
         return None
-    difference = sum((found[name].double() - exact[name]).square().sum() for name in exact)
+    difference = sum((gradients[name].double() - exact[name]).square().sum() for name in exact)
     return float((difference / sum(gradient.square().sum() for gradient in exact.values())) ** 0.5)

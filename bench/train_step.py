@@ -134,7 +134,7 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
     row = OURS["ours"]._replace(changes={"amp": True, "compile": "off", "cuda_graph": "off"})
     step, batch = build_step(row, options), sample_batch(options)
     assert isinstance(step, Step)
-    found: list[dict[str, float]] = []
+    times: list[dict[str, float]] = []
 
     def watch(name: str, piece: Callable) -> Callable:
         def run(*arguments: Any, **named: Any) -> Any:
@@ -142,7 +142,7 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
             result = piece(*arguments, **named)
             if options.device == "cuda":
                 torch.cuda.synchronize()
-            found[-1][name] = found[-1].get(name, 0.0) + time.perf_counter() - started
+            times[-1][name] = times[-1].get(name, 0.0) + time.perf_counter() - started
             return result
 
         return run
@@ -154,9 +154,9 @@ def parts(options: Options, runs: int, threads: int | None) -> list[dict[str, An
     for name, optimizer in step.optimizers.items():
         optimizer.step = watch(f"Adam of the {name}", optimizer.step)  # type: ignore[method-assign]
     for index in range(runs + 3):
-        found.append({})
+        times.append({})
         whole(*batch, index * options.batch)
-    middle = {name: statistics.median(one[name] for one in found[3:]) for name in found[0]}
+    middle = {name: statistics.median(one[name] for one in times[3:]) for name in times[0]}
     total = middle.pop("whole")
     middle["generator backward and the rest"] = total - sum(middle.values())
     case = f"{options.preset} {options.size} b{options.batch} parts"

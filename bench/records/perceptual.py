@@ -112,7 +112,7 @@ def of_network(network: Lpips) -> Distance:
 
 def measured(paths: Sequence[Path], size: int, distances: Mapping[str, Distance]) -> dict[str, np.ndarray]:
     """Every distance (photographs, families, strengths) of the distorted copies of photographs."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in distances}
+    result: dict[str, list[np.ndarray]] = {name: [] for name in distances}
     for number, path in enumerate(paths):
         photograph = images.resize(images.read_rgb(path.read_bytes()), size, size)
         chance = np.random.default_rng(number)
@@ -122,8 +122,8 @@ def measured(paths: Sequence[Path], size: int, distances: Mapping[str, Distance]
             for strength in family.strengths
         ]
         for name, distance in distances.items():
-            found[name].append(distance(photograph, copies).reshape(len(JUDGED), -1))
-    return {name: np.stack(values) for name, values in found.items()}
+            result[name].append(distance(photograph, copies).reshape(len(JUDGED), -1))
+    return {name: np.stack(values) for name, values in result.items()}
 
 
 def agreement(values: Mapping[str, np.ndarray], teachers: Sequence[str]) -> list[dict[str, object]]:
@@ -147,24 +147,24 @@ def agreement(values: Mapping[str, np.ndarray], teachers: Sequence[str]) -> list
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray, np.ndarray], float], ours: np.ndarray, theirs: np.ndarray
+    statistic: Callable[[np.ndarray, np.ndarray], float], ours: np.ndarray, others: np.ndarray
 ) -> tuple[float, float, float]:
     """A statistic of two arrays (photographs, copies) with its 95 % interval over photographs."""
     chance = np.random.default_rng(0)
     draws = chance.integers(0, len(ours), (RESAMPLES, len(ours)))
-    low, high = np.percentile([statistic(ours[draw], theirs[draw]) for draw in draws], [2.5, 97.5])
-    return statistic(ours, theirs), float(low), float(high)
+    low, high = np.percentile([statistic(ours[draw], others[draw]) for draw in draws], [2.5, 97.5])
+    return statistic(ours, others), float(low), float(high)
 
 
-def spearman(ours: np.ndarray, theirs: np.ndarray) -> float:
+def spearman(ours: np.ndarray, others: np.ndarray) -> float:
     """The correlation of ranks over all values."""
-    return float(np.corrcoef(rankdata(ours), rankdata(theirs))[0, 1])
+    return float(np.corrcoef(rankdata(ours), rankdata(others))[0, 1])
 
 
-def ordered(ours: np.ndarray, theirs: np.ndarray) -> float:
+def ordered(ours: np.ndarray, others: np.ndarray) -> float:
     """The share of pairs of columns in the same order, over all rows."""
     first, second = np.triu_indices(ours.shape[1], 1)
-    same = np.sign(ours[:, first] - ours[:, second]) == np.sign(theirs[:, first] - theirs[:, second])
+    same = np.sign(ours[:, first] - ours[:, second]) == np.sign(others[:, first] - others[:, second])
     return float(same.mean())
 
 

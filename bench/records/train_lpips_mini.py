@@ -121,9 +121,9 @@ def train(arguments: Arguments, paths: Sequence[Path]) -> Lpips:
             heads = [log.exp() for log in logs]
             for (teacher, learned, count), convolutions in zip(teachers, regressions):
                 with torch.no_grad():
-                    theirs = [teacher.features(image[:count]) for image in (photographs, distorted)]
+                    taught = [teacher.features(image[:count]) for image in (photographs, distorted)]
                 ours = [[feature[:count] for feature in image] for image in own]
-                parts += losses(ours, heads, theirs, learned, convolutions)  # type: ignore[arg-type]
+                parts += losses(ours, heads, taught, learned, convolutions)  # type: ignore[arg-type]
         loss = torch.stack(parts).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -142,19 +142,19 @@ def train(arguments: Arguments, paths: Sequence[Path]) -> Lpips:
 def losses(
     ours: Sequence[Sequence[Tensor]],
     heads: Sequence[Tensor],
-    theirs: Sequence[Sequence[Tensor]],
+    taught: Sequence[Sequence[Tensor]],
     learned: Sequence[tuple[int, int]],
     convolutions: Sequence[nn.Module],
 ) -> tuple[Tensor, Tensor]:
     """Of photographs and their distorted copies: how far features and how far log distances are from the teacher's."""
     apart = []
-    for own, target in zip(ours, theirs):
+    for own, target in zip(ours, taught):
         for (stage, index), convolution in zip(learned, convolutions):
-            found = convolution(own[stage]).float()
-            wanted = F.interpolate(target[index], found.shape[2:], mode="area")
-            apart.append(1 - F.cosine_similarity(found, wanted, dim=1, eps=1e-4).mean())
+            made = convolution(own[stage]).float()
+            aim = F.interpolate(target[index], made.shape[2:], mode="area")
+            apart.append(1 - F.cosine_similarity(made, aim, dim=1, eps=1e-4).mean())
     our_maps = [quarters(first, second, head) for first, second, head in zip(*ours, heads)]
-    their_maps = [quarters(first, second) for first, second in zip(*theirs)]
+    their_maps = [quarters(first, second) for first, second in zip(*taught)]
     off = [follow(our_maps[stage], their_maps[index]) for stage, index in learned]
     whole = follow(torch.stack(our_maps).sum(0), torch.stack(their_maps).sum(0))
     return torch.stack(apart).mean(), torch.stack(off).mean() + 4 * whole
@@ -167,9 +167,9 @@ def quarters(first: Tensor, second: Tensor, head: Tensor | None = None) -> Tenso
     return F.adaptive_avg_pool2d(weighted.sum(1, keepdim=True), 2)
 
 
-def follow(ours: Tensor, theirs: Tensor) -> Tensor:
+def follow(ours: Tensor, taught: Tensor) -> Tensor:
     """How far log distances are from the teacher's, but for a constant; squared where that is less than 1."""
-    apart = (ours + FLOOR).log() - (theirs + FLOOR).log()
+    apart = (ours + FLOOR).log() - (taught + FLOOR).log()
     return F.smooth_l1_loss(apart - apart.mean(), torch.zeros_like(apart))
 
 
@@ -206,12 +206,12 @@ def unit(rgb: Sequence[np.ndarray]) -> Tensor:
 
 def gray_distance(network: Lpips, paths: Sequence[Path]) -> float:
     """The mean distance of photographs to their gray versions, each whole, evenly chosen among `paths`."""
-    found = []
+    distances = []
     for path in paths[:: max(1, len(paths) // SCALED_WITH)]:
         rgb = images.read_rgb(path.read_bytes())
         gray = np.repeat(images.gray(rgb)[..., None], 3, 2)
-        found.append(network(unit([gray]), unit([rgb])).item())
-    return float(np.mean(found))
+        distances.append(network(unit([gray]), unit([rgb])).item())
+    return float(np.mean(distances))
 
 
 if __name__ == "__main__":

@@ -151,10 +151,10 @@ def strengths(trained: learned.Trained) -> list[dict[str, float]]:
     for strength in STRENGTHS:
         planes = (offsets * float(strength) + 128).round().clamp(0, 255).to(torch.uint8).numpy()
         colored = [chroma.merge(images.gray(one), cbcr) for one, cbcr in zip(truth, planes)]
-        found = metrics.compare(colored, truth)
+        compared = metrics.compare(colored, truth)
         ours = metrics.colorfulness(torch.from_numpy(np.stack(colored)).permute(0, 3, 1, 2)).mean().item()
-        row = {"strength": float(strength), "ab_rmse": found["ab_rmse"], "ab_rmse/gray": found["ab_rmse/gray"]}
-        rows.append(row | {"chroma": found["chroma"], "colorfulness": ours / lively})
+        row = {"strength": float(strength), "ab_rmse": compared["ab_rmse"], "ab_rmse/gray": compared["ab_rmse/gray"]}
+        rows.append(row | {"chroma": compared["chroma"], "colorfulness": ours / lively})
     return rows
 
 
