@@ -357,6 +357,32 @@ def test_what_is_surely_no_image_is_refused_at_once(client):
     assert client.get("/desk").json()["photographs"] == []
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_body_of_another_type_than_a_file_is_refused(client, kind):
+    answer = client.post("/desk/photographs", content=jpeg(), headers={"content-type": kind})
+    assert answer.status_code == 415
+    assert "application/octet-stream" in answer.json()["detail"]
+    assert client.get("/desk").json()["photographs"] == []
+    for kind in ("image/jpeg", "Application/Octet-Stream", "image/x-dcraw; charset=binary"):
+        assert client.post("/desk/photographs", content=jpeg(), headers={"content-type": kind}).status_code == 201
+
+
+def test_headers_that_take_the_whole_file_are_read_within_the_bounds_of_work(models, tmp_path, monkeypatch):
+    server, held = Server(models, tmp_path / "state"), []
+    run = server.work.run
+
+    async def noting(function, *given, pixels=0, patient=False):
+        held.append((function.__name__, pixels))
+        return await run(function, *given, pixels=pixels, patient=patient)
+
+    monkeypatch.setattr(server.work, "run", noting)
+    files = [make() for name, make in FILES.items() if name in ("phone.heic", "small.jxl", "camera.dng")]
+    with server as client:
+        client.get("/desk")
+        assert all(add(client, data)["width"] for data in (jpeg(), *files))
+    assert [room for name, room in held if name == "sides"] == [0, *(len(data) / 4 for data in files)]
+
+
 def test_a_file_is_offered_under_its_own_name(client):
     id = ready(client, jpeg(), '../"Großmutter" 祖母.JPG')["id"]
     answer = client.get(f"/desk/photographs/{id}/file")

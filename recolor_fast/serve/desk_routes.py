@@ -27,6 +27,7 @@ from recolor_fast.serve.zipped import zipped
 
 COOKIE = "desk"
 GIVEN = re.compile(r"[A-Za-z0-9_-]{43}")  # cookies that come from here
+SENT = re.compile(r"(?:application/octet-stream|image/[^;]+)(?:;.*)?", re.IGNORECASE)  # types of a photograph's bytes
 DAYS = 90
 BLOCK = 2**20  # bytes that are written to the disk at a time
 
@@ -181,7 +182,7 @@ def router(desks: Desks, work: Work) -> APIRouter:
     @routes.post(
         "/photographs",
         status_code=201,
-        responses=COMMON | NONE | NO_ROOM | NO_COOKIE | {status: RESPONSES[status] for status in (415, 429)},
+        responses=COMMON | NONE | NO_ROOM | NO_COOKIE | {status: RESPONSES[status] for status in (415, 429, 503)},
         openapi_extra={"requestBody": BODY},
     )
     async def add(
@@ -193,6 +194,8 @@ def router(desks: Desks, work: Work) -> APIRouter:
         """Put a photograph, the body, on the desk; it is colored when its turn comes."""
         if not GIVEN.fullmatch(cookie):
             raise HTTPException(428, "there is no cookie, by which photographs are found again: GET /desk gives one")
+        if not SENT.fullmatch(request.headers.get("content-type", "application/octet-stream")):
+            raise HTTPException(415, "the body is the photograph's file itself, as application/octet-stream")
         if model and model not in work.models:
             raise HTTPException(422, f"model {model!r}: expected one of {', '.join(work.models)}")
         with told():
@@ -206,7 +209,11 @@ def router(desks: Desks, work: Work) -> APIRouter:
                         block.clear()
                 await asyncio.to_thread(arriving.write, bytes(block))
                 await asyncio.to_thread(arriving.flush)
-                width, height = await asyncio.to_thread(sides, arriving.path)
+                kind = await asyncio.to_thread(kind_of, arriving.path)
+                room = (
+                    arriving.size / 4 if kind and kind.reader in libraries.LIBRARIES else 0
+                )  # others' heads are short
+                width, height = await work.run(sides, arriving.path, pixels=room)
                 chosen = model or next(iter(work.models))
                 photograph = await asyncio.to_thread(arriving.keep, name, chosen, width, height)
             finally:
@@ -285,15 +292,21 @@ def router(desks: Desks, work: Work) -> APIRouter:
     return routes
 
 
-def sides(path: File) -> tuple[int, int]:
-    """Width and height that an image file's header says, 0 where it does not. HTTPException for
-    what is another kind of file, images.UnreadableImage for what is empty or a text."""
+def kind_of(path: File) -> formats.Kind | None:
+    """What a file is, None where it begins like nothing known. HTTPException for what is no image, and
+    images.UnreadableImage for what is empty or a text."""
     with open(path, "rb") as file:
         kind = formats.kind(file)
-        if kind is not None and not kind.image:
-            raise HTTPException(415, libraries.refusal(kind))
         head = file.read(formats.HEAD)
-        header = images.header(file)
-    if header is None and (not head or formats.is_text(head)):
+    if kind is not None and not kind.image:
+        raise HTTPException(415, libraries.refusal(kind))
+    if kind is None and (not head or formats.is_text(head)):
         raise images.UnreadableImage(opening.unidentified(head))
+    return kind
+
+
+def sides(path: File) -> tuple[int, int]:
+    """Width and height that an image file's header says, 0 where it does not."""
+    with open(path, "rb") as file:
+        header = images.header(file)
     return (header.width, header.height) if header else (0, 0)
