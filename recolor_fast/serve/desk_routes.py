@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Cookie, FastAPI, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Cookie, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +33,6 @@ BLOCK = 2**20  # bytes that are written to the disk at a time
 
 Key = Annotated[str, Cookie(alias=COOKIE, include_in_schema=False)]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
-Known = Annotated[str, Header(alias="if-none-match", include_in_schema=False)]
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -244,17 +243,10 @@ def router(desks: Desks, work: Work) -> APIRouter:
         painter.forget(key, id)
 
     @routes.get("/photographs/{id}/gray.png", response_class=Response, responses=WORKED | given("image/png"))
-    async def gray(
-        id: Id, side: Annotated[int | None, Query(ge=1, le=2**16)] = None, cookie: Key = "", known: Known = ""
-    ) -> Response:
+    async def gray(id: Id, side: Annotated[int | None, Query(ge=1, le=2**16)] = None, cookie: Key = "") -> Response:
         """The photograph's luminance, upright: a PNG of 8 bits, of at most `side` pixels a side."""
-        key = folder_of(cookie)
-        headers = {"ETag": f'"{id}-{side or "whole"}"', "Cache-Control": "private, no-cache"}
         with told():
-            desks.get(key, id)
-            if headers["ETag"] in known:
-                return Response(status_code=304, headers=headers)
-            return Response(await painter.gray(key, id, side), media_type="image/png", headers=headers)
+            return Response(await painter.gray(folder_of(cookie), id, side), media_type="image/png")
 
     @routes.get(
         "/photographs/{id}/chroma", response_class=Response, responses=PAINTED | given("application/octet-stream")
