@@ -240,11 +240,9 @@ def settled(metadata: Metadata, height: int, width: int, orientation: int = 1) -
     """
     by = _orientation(metadata) if _orientation(metadata) != orientation else 1
     dpi = metadata.dpi[::-1] if metadata.dpi and by > 4 else metadata.dpi
-    sides = {256: width, 257: height, 40962: width, 40963: height}
+    said = {256: width, 257: height, 40962: width, 40963: height, tags.ORIENTATION: orientation, 40961: 1}  # 1: sRGB
     try:
-        block = metadata.exif and exif.patched(
-            metadata.exif, {tags.ORIENTATION: orientation, 40961: 1} | sides
-        )  # 1: sRGB
+        block = metadata.exif and exif.patched(metadata.exif, said)
         block = exif.places_turned(block, by, width, height) if block and by > 1 else block
     except (ValueError, struct.error):
         block = b""

@@ -319,7 +319,7 @@ def _encoded(
             notes = (f"luma encoded anew: {error}",)
     kept = _kept(picture, writing)
     held = metadata.settled(kept if format == "JPEG" else kept._replace(xmp_more=()), height, width)
-    held = _saying(held, made, format)
+    held = provenance.tagged(held, made, format) if made else held
     gray, alpha = picture.gray, picture.alpha
     most = encoders.BITS.get(format, 8)
     if gray.dtype != np.uint8 and picture.bits > most:
@@ -362,11 +362,6 @@ def _kept(picture: Picture, writing: Writing) -> Metadata:
     return picture.metadata if writing.metadata == "keep" else Metadata()
 
 
-def _saying(held: Metadata, made: provenance.Made | None, format: str) -> Metadata:
-    """The metadata to write, which also say what makes the picture."""
-    return provenance.tagged(held, made, format) if made else held
-
-
 def _lossless(
     picture: Picture, cbcr: np.ndarray, format: str, writing: Writing, made: provenance.Made | None
 ) -> tuple[bytes, tuple[str, ...]]:
@@ -390,7 +385,7 @@ def _lossless(
         Image.fromarray(plane).save(file, "JPEG", qtables=tables, progressive=progressive)
         files.append(file.getvalue())
     held = metadata.settled(_kept(picture, writing), frame.height, frame.width, picture.orientation)
-    held = _saying(held, made, format)
+    held = provenance.tagged(held, made, format) if made else held
     segments, notes = metadata.segments_of(held)
     return jpeg.join(picture.original, files[0], files[1], segments), notes
 
