@@ -48,13 +48,14 @@ def test_all_languages_have_the_same_texts_with_the_same_names_in_them():
 def test_every_text_is_used_and_every_used_one_is_there():
     sources = [path.read_text("utf-8") for path in (*PAGE.glob("*.js"), PAGE / "index.html")]
     groups = "|".join(sorted({key.split(".")[0] for key in TEXTS["en"]}))
+    heard = {key for key in TEXTS["en"] if key.startswith("heard.")}  # found by what a server says, see test_page_heard
     quoted = {word for source in sources for word in re.findall(rf"[\"'`]((?:{groups})(?:\.[a-z_]+)?)[\"'`]", source)}
     said = {
         word for source in sources for word in re.findall(r"(?:say\(|data-(?:text|label|title)=)\"([^\"]+)\"", source)
     }
     dotted = {word for word in quoted if "." in word}
     assert dotted | said <= set(TEXTS["en"])
-    assert set(TEXTS["en"]) <= dotted | said
+    assert set(TEXTS["en"]) - heard <= dotted | said
 
 
 def test_nothing_is_inline_and_nothing_is_fetched_from_elsewhere():

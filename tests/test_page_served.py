@@ -16,6 +16,8 @@ from skimage import data
 
 from recolor_fast.photographs import images
 from tests.browsing import Browser, divide, hints, messages, ready, settled
+from tests.serving import file_of
+from tests.test_pages import scan
 
 ROOT = Path(__file__).parent.parent
 ALL = """
@@ -166,7 +168,7 @@ def test_files_that_the_server_refuses_are_named(browser, portrait, tmp_path):
     browser.add(tmp_path / "notes.txt")
     browser.wait("document.querySelector('.message')")
     (message,) = messages(browser)
-    assert message == "notes.txt: This is no image that can be read."
+    assert message == 'notes.txt: not an image but a text: it begins with "no image"'
     assert browser.execute_async_script(ALL, "desk")["photographs"] == []
     assert all("a status of 415" in entry for entry in browser.said())
 
@@ -186,3 +188,24 @@ def test_a_browser_that_keeps_nothing_of_the_page_shows_it_and_says_what_the_ser
         )
         browser.wait("document.documentElement.lang === 'de'")
         assert browser.id("add-first").text == "Fotos hinzufügen"
+
+
+@pytest.mark.browser
+def test_a_german_page_says_in_german_what_the_server_says_in_english(page_address, tmp_path):
+    jpeg = file_of(images.gray(data.astronaut()))
+    (tmp_path / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "pages.tif").write_bytes(scan(*(images.gray(data.astronaut()[:90, side:99]) for side in (0, 9))))
+    with Browser("de-DE") as browser:
+        browser.open(page_address)
+        browser.add(tmp_path / "notes.txt", tmp_path / "pages.tif", tmp_path / "cut.jpg")
+        ready(browser)
+        browser.wait("document.querySelectorAll('.message').length === 2")
+        text, cut = messages(browser)
+        assert text == 'notes.txt: Kein Bild, sondern ein Text; er beginnt mit "no image".'
+        assert cut.startswith("cut.jpg: Das JPEG ist abgeschnitten: ")
+        assert cut.endswith("% seiner Zeilen sind da, nötig sind mindestens 90%.")
+        assert browser.id("notes").text == "Das erste von 2 Bildern; die anderen kommen nicht mit."
+        assert browser.id("notes").find_element("css selector", "li").get_attribute("lang") == "de"
+        browser.find_element("css selector", "#strip button[data-status=failed]").click()
+        assert browser.id("stage-note").text.endswith(cut.removeprefix("cut.jpg: "))

@@ -9,7 +9,7 @@ import { Painter } from "./painter.js";
 import { Panel } from "./panel.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
-import { LANGUAGES, load, number, percent, preferred, say, translate } from "./texts.js";
+import { LANGUAGES, heard, load, number, percent, preferred, say, translate } from "./texts.js";
 import { Uploads } from "./uploads.js";
 
 const MADE = 32; // thumbnails
@@ -67,7 +67,10 @@ function take(photograph) {
   const edit = edits.get(photograph.id);
   if (edit) {
     if (photograph.status === "failed" && edit.photograph.status !== "failed") {
-      report(`file ${photograph.name}`, say("error.file", photograph));
+      report(
+        `file ${photograph.name}`,
+        say("error.file", { name: photograph.name, reason: heard(photograph.reason) }),
+      );
     }
     return edit.heard(photograph);
   }

@@ -1,5 +1,5 @@
 // What went wrong, as sentences that stay until they are dismissed, and what goes on, said to screen readers only.
-import { number, say } from "./texts.js";
+import { heard, number, say } from "./texts.js";
 
 const SENTENCES = {
   0: "error.gone",
@@ -7,7 +7,6 @@ const SENTENCES = {
   403: "error.token",
   404: "error.missing",
   413: "error.large",
-  415: "error.no_image",
   422: "error.value",
   428: "error.cookie",
   429: "error.full",
@@ -25,8 +24,9 @@ const status = document.getElementById("status");
  */
 export function sentence(error, limits) {
   if (error.status === 413 && !limits) return say("error.other", { message: error.message });
+  if (error.status === 415) return heard(error.message);
   return say(SENTENCES[error.status] ?? "error.other", {
-    message: error.message,
+    message: heard(error.message),
     megabytes: number((limits?.bytes ?? 0) / 1e6, { maximumFractionDigits: 0 }),
     megapixels: number((limits?.pixels ?? 0) / 1e6, { maximumFractionDigits: 0 }),
   });

@@ -1,7 +1,7 @@
 // Beside the picture: its look, the model, its hints, what is known of its file.
 import { described } from "./colors.js";
 import { PLAIN } from "./edits.js";
-import { number, percent, say } from "./texts.js";
+import { number, percent, say, write } from "./texts.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -87,7 +87,7 @@ export class Panel {
     else if (toned) facts.push(say("file.toned"));
     element("facts").textContent = facts.join(" · ");
     element("notes").replaceChildren(
-      ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note, lang: "en" })),
+      ...notes.map((note) => write(document.createElement("li"), note)),
     );
     element("notes").hidden = !notes.length;
   }

@@ -4,7 +4,7 @@ import { Divider } from "./divider.js";
 import { listen } from "./gestures.js";
 import { announce } from "./messages.js";
 import { Palette } from "./palette.js";
-import { number, say } from "./texts.js";
+import { number, say, write } from "./texts.js";
 import { View } from "./view.js";
 
 const SIDE = 1600; // pixels of the longer side until one zooms in
@@ -78,7 +78,7 @@ export class Stage {
       status = edit?.photograph.status;
     element("stage-note").hidden = !NOTES[status];
     element("stage-note").firstElementChild.textContent = NOTES[status] ? say(NOTES[status]) : "";
-    element("stage-note").lastElementChild.textContent = edit?.photograph.reason ?? "";
+    write(element("stage-note").lastElementChild, edit?.photograph.reason ?? "");
     const ready = status === "ready";
     stage.setAttribute("aria-label", say("picture.of", { name: edit?.photograph.name ?? "" }));
     stage.tabIndex = ready ? 0 : -1;

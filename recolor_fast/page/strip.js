@@ -1,6 +1,6 @@
 // The strip of thumbnails, in the order that photographs came, with how far they are.
 import { icon } from "./panel.js";
-import { say } from "./texts.js";
+import { heard, say } from "./texts.js";
 
 const SIDE = 176; // pixels of a thumbnail's longer side
 const WORDS = {
@@ -88,7 +88,7 @@ export class Strip {
 
   #tell({ photograph: { name, status, reason }, button, state }, selected) {
     const words = WORDS[status] ? say(WORDS[status]) : "";
-    button.title = reason ? `${name}: ${reason}` : name;
+    button.title = reason ? `${name}: ${heard(reason)}` : name;
     button.setAttribute("aria-label", words ? `${name}, ${words}` : name);
     button.tabIndex = selected ? 0 : -1; // one stop for the whole strip; arrow keys move in it
     button.disabled = status === "uploading";

@@ -6,7 +6,9 @@ import { lasting } from "./memory.js";
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 
 const KEPT = "recolor.language";
+const HEARD = "heard."; // keys of sentences that come from a server, whose English is what it says
 let table = {};
+let english = null;
 let language = "en";
 
 /** The language chosen before, else the first of the browser's that there is, else English. */
@@ -17,12 +19,43 @@ export function preferred() {
 
 /** Take a language; the next visit begins with it where `keep`. */
 export async function load(wanted, keep = false) {
-  const response = await fetch(new URL(`./texts/${wanted}.json`, import.meta.url));
-  if (!response.ok) throw new Error(`texts/${wanted}.json: ${response.status}`);
-  table = await response.json();
+  english ??= await fetched("en");
+  table = wanted === "en" ? english : await fetched(wanted);
   language = wanted;
   if (keep) lasting.set(KEPT, wanted);
   document.documentElement.lang = wanted;
+}
+
+async function fetched(name) {
+  const response = await fetch(new URL(`./texts/${name}.json`, import.meta.url));
+  if (!response.ok) throw new Error(`texts/${name}.json: ${response.status}`);
+  return response.json();
+}
+
+/**
+ * What a server said, in the page's language where its sentence is in the English table; else as it is. The table's
+ * longest text that fits is the one: others may be parts of it.
+ * @param {string} sentence
+ */
+export function heard(sentence) {
+  const found = Object.keys(english)
+    .filter((key) => key.startsWith(HEARD))
+    .map((key) => ({ key, match: pattern(english[key]).exec(sentence) }))
+    .filter(({ match }) => match)
+    .sort((a, b) => english[b.key].length - english[a.key].length);
+  return found.length ? say(found[0].key, found[0].match.groups) : sentence;
+}
+
+/** Let an element say what a server said. */
+export function write(element, sentence) {
+  const text = heard(sentence);
+  return Object.assign(element, { textContent: text, lang: text === sentence ? "en" : language });
+}
+
+/** Of a text, with a group for each {name}. */
+function pattern(text) {
+  const escaped = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+  return new RegExp(`^${escaped.replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`);
 }
 
 /**
