@@ -12,6 +12,7 @@ globalThis.stub = {
     { name: "plain", hints: false },
   ],
   coloring: 0,
+  finish: () => desk.forEach((photograph) => Object.assign(photograph, { status: "ready", revision: 1 })),
 };
 
 async function called(name, ...given) {
@@ -100,7 +101,10 @@ export const backend = {
       file,
     };
     desk.set(photograph.id, photograph);
-    if (stub.coloring) setTimeout(() => (photograph.status = "ready"), stub.coloring);
+    if (stub.coloring) {
+      photograph.revision = 0;
+      setTimeout(() => Object.assign(photograph, { status: "ready", revision: 1 }), stub.coloring);
+    }
     return shown(photograph);
   },
   async photograph(id) {

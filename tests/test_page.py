@@ -26,6 +26,7 @@ from tests.browsing import (
     ready,
     settled,
     shared,
+    spot,
 )
 
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(PAGE.glob("texts/*.json"))}
@@ -101,6 +102,25 @@ def test_photographs_come_in_order_and_are_compared_under_a_divider(browser, fla
     browser.keys(Keys.RIGHT, Keys.RIGHT)
     assert shared(browser) == 4
     assert browser.id("divider").get_attribute("aria-valuetext") == "4 % as it was"
+
+
+@pytest.mark.browser
+def test_a_photograph_that_waits_is_shown_gray_and_takes_no_colors_yet(browser, flat):
+    browser.js("stub.coloring = 1e6")
+    browser.add(flat)
+    browser.wait("document.getElementById('pixels').textContent !== '100%'")
+    settled(browser)
+    assert browser.id("stage-note").text == TEXTS["en"]["status.waiting_long"]
+    assert not browser.id("divider").is_displayed()
+    assert color(browser, 0.2, 0.4) == color(browser, 0.8, 0.4) == (GRAY, GRAY, GRAY)
+    browser.click_at(*spot(browser, 0.75, 0.3))
+    assert calls(browser, "palette") == calls(browser, "chroma") == []
+    browser.js("stub.finish()")
+    ready(browser)
+    divide(browser, 0)
+    assert hue(color(browser, 0.8, 0.4)) == "blue"
+    assert [call[1] for call in calls(browser, "gray")].count(1600) == 1
+    assert not browser.id("stage-note").is_displayed()
 
 
 @pytest.mark.browser

@@ -13,6 +13,9 @@ const KEPT = 8; // photographs whose luminance is kept for going back to them
 /** What is said instead of a picture. */
 const NOTES = { waiting: "status.waiting_long", working: "status.working_long", failed: "status.failed_long" };
 
+/** What a photograph is painted with that has no colors yet. */
+const COLORLESS = { size: 64, cbcr: new Uint8Array(2 * 64 * 64).fill(128), tone: null };
+
 const element = (id) => document.getElementById(id);
 const stage = element("stage");
 
@@ -24,7 +27,7 @@ export class Stage {
    *   failed: (error: Error) => void, hints: (edit: object) => boolean}} tools
    */
   constructor(tools) {
-    Object.assign(this, tools, { edit: null, chosen: null, target: null, carried: null, key: null });
+    Object.assign(this, tools, { edit: null, chosen: null, target: null, carried: null, key: null, id: null });
     const view = (this.view = new View(
       element("canvas"),
       (rectangle, columns, rows, both) => this.#paint({ rectangle, columns, rows, both }),
@@ -82,17 +85,18 @@ export class Stage {
     const ready = status === "ready";
     stage.setAttribute("aria-label", say("picture.of", { name: edit?.photograph.name ?? "" }));
     stage.tabIndex = ready ? 0 : -1;
-    if (!ready || this.key !== edit.photograph.id) {
-      this.key = null;
+    if (this.id !== edit?.photograph.id || status === "failed") {
+      this.key = this.id = null;
       view.close();
     }
+    element("stage-note").classList.toggle("over", view.width > 0);
     view.hints = ready ? edit.wanted.hints : [];
     if (this.chosen !== null && this.chosen >= view.hints.length) {
       this.palette.close();
       this.#let();
     }
     view.chosen = this.chosen;
-    this.divider.hidden = !view.width;
+    this.divider.hidden = !view.width || !ready;
     if (view.width) this.divider.tell();
     const look = JSON.stringify(edit?.wanted.look);
     if (look !== this.look) view.refresh();
@@ -121,34 +125,44 @@ export class Stage {
     const { edit, view, painter, backend } = this,
       photograph = edit?.photograph;
     element("busy").hidden = !edit?.busy;
-    if (photograph?.status !== "ready") return false;
-    const { id, width, height, revision } = photograph;
-    if (this.key !== id) {
+    const { id, width, height, revision, status } = photograph ?? {},
+      ready = status === "ready",
+      key = ready ? id : `${id} gray`;
+    if (!ready && (status === "failed" || !width || this.unseen === id)) return false;
+    if (this.key !== key) {
       element("busy").hidden = false;
-      const [gray, chroma] = await Promise.all([this.#gray(id), backend.chroma(id)]);
+      let gray, chroma;
+      try {
+        [gray, chroma] = await Promise.all([this.#gray(id), ready ? backend.chroma(id) : COLORLESS]);
+      } catch (error) {
+        if (ready) throw error;
+        this.unseen = id; // if it cannot be read, its coloring will say so
+        return true;
+      }
       if (this.edit !== edit) return true;
       await Promise.all([
-        painter.ask("open", { key: id, width, height }),
-        painter.ask("level", { key: id, ...gray }),
-        painter.ask("chroma", { key: id, ...chroma }),
+        painter.ask("open", { key, width, height }),
+        painter.ask("level", { key, ...gray }),
+        painter.ask("chroma", { key, ...chroma }),
       ]);
       if (this.edit !== edit) return true;
-      Object.assign(this, { key: id, revision, full: gray.width >= width });
+      Object.assign(this, { key, id, revision, full: gray.width >= width });
       view.open(width, height, Math.min(gray.width / width, 1));
       view.refresh();
-      this.divider.hidden = false;
+      this.divider.hidden = !ready;
+      element("stage-note").classList.add("over");
       this.#moved();
-    } else if (this.revision !== revision) {
+    } else if (ready && this.revision !== revision) {
       const chroma = await backend.chroma(id);
       if (this.edit !== edit) return true;
-      await painter.ask("chroma", { key: id, ...chroma });
+      await painter.ask("chroma", { key, ...chroma });
       this.revision = revision;
       view.refresh();
     } else if (!this.full && view.scale > 1.02 * view.finest) {
       element("busy").hidden = false;
       const gray = await backend.gray(id, null);
-      if (this.key !== id) return true;
-      await painter.ask("level", { key: id, ...gray });
+      if (this.key !== key) return true;
+      await painter.ask("level", { key, ...gray });
       this.full = true;
       view.finest = 1;
       view.refresh();
@@ -192,6 +206,7 @@ export class Stage {
 
   #place(pixel) {
     const { edit, view } = this;
+    if (edit.photograph.status !== "ready") return;
     if (view.dropper) return this.#take(pixel);
     if (this.carried !== null) return this.#carry(pixel, null);
     if (!this.hints(edit)) return announce(say("hints.impossible"));
