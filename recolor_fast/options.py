@@ -256,7 +256,7 @@ class Session:
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
     channels_last: Literal["auto", "on", "critic", "off"] = "auto"
     """Keep activations as NHWC in memory: of both networks, or of the critic alone; auto: on with CUDA; on a CPU, where
-    most is slower with it, the critic's with amp and fused_critic."""
+    most is slower with it, the critic's where it is fused and computed with amp or winograd."""
     deterministic: bool = False
     """Only algorithms that give the same numbers each time on a CUDA device, however slow; an error where an operation
     has none. On a CPU that is so anyway."""

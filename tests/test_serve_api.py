@@ -346,3 +346,13 @@ def test_openapi_names_what_there_is(client):
     assert set(color["responses"]) >= {"200", "413", "415", "422", "429"}
     assert "image" in color["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert {"/health", "/metrics"} <= set(described["paths"])
+
+
+@pytest.mark.parametrize("word", ["jpg", "JPEG", "jpeg"])
+def test_formats_are_named_as_the_command_takes_them(word: str) -> None:
+    from recolor_fast.coloring.coloring import Settings
+    from recolor_fast.serve.color import Options
+
+    options = Options(format=word)  # type: ignore[arg-type]
+    assert options.format is not None
+    assert (options.format.value, options.quality) == ("JPEG", Settings().quality)

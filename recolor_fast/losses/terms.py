@@ -1,4 +1,4 @@
-"""The generator's losses beside the adversary: a table of f(fake, real) -> scalar, and which image they compare."""
+"""The generator's losses beside the adversary: a table of builders of f(fake, real) -> scalar, and what it compares."""
 
 from collections.abc import Callable
 from functools import partial

@@ -24,9 +24,10 @@ A convolution of stride s whose kernel is s r taps wide is s^2 convolutions of s
 of rows and columns, added: s^2 times the channels. F(4, 4) takes 49 products for 256, F(4, 2) of a 4x4 kernel of stride
 2 takes 100 for 256.
 
-Which points, besides 0 and infinity, decides how it rounds: those of POINTS had the smallest error of all sets of a few
-small fractions. In float32 a layer is within 4e-6 of float64 (directly within 1e-6). In half precision it would be a
-few percent, so inputs of half precision are widened first.
+Which layers are computed so: PAYS in step/convolutions.py. Which points, besides 0 and infinity, decides how it rounds:
+those of POINTS had the smallest error of all sets of a few small fractions. In float32 a layer is within 4e-6 of
+float64 (directly within 1e-6). In half precision it would be a few percent, so inputs of half precision are widened
+first.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions

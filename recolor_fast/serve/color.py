@@ -10,12 +10,13 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeVar, cast
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Receive, Scope, Send
 
 from recolor_fast.artefact import hints
 from recolor_fast.coloring.coloring import LOOK, Settings
+from recolor_fast.coloring.folder import FORMATS
 from recolor_fast.photographs import encoders, images, libraries
 from recolor_fast.serve.work import MEDIA, Done, Full, Work
 
@@ -34,6 +35,11 @@ Format = Enum(  # type: ignore[misc]
 )
 
 
+def _key(word: object) -> object:
+    """jpg or jpeg as JPEG, as --format takes it."""
+    return FORMATS.get(f".{word.lower()}", word.upper()) if isinstance(word, str) else word
+
+
 class Options(BaseModel):
     """How a photograph is colored and written."""
 
@@ -48,8 +54,10 @@ class Options(BaseModel):
         description="Colors at places of the upright photograph, in pixels, as JSON: "
         '[{"x": 10, "y": 20, "color": "#c08040", "radius": 8}].',
     )
-    format: Format | None = Field(None, description="Format of the answer; the photograph's own if not given.")
-    quality: int = Field(95, ge=1, le=100, description="Of JPEG, WebP, AVIF, HEIF and JXL.")
+    format: Annotated[Format | None, BeforeValidator(_key)] = Field(
+        None, description="Format of the answer; the photograph's own if not given."
+    )
+    quality: int = Field(Settings.quality, ge=1, le=100, description="Of JPEG, WebP, AVIF, HEIF and JXL.")
     metadata: Literal["keep", "drop"] = Field("keep", description="EXIF, XMP, IPTC, resolution and texts.")
     color: Literal["recolor", "skip"] = Field(
         "recolor", description="Of a picture in color: recolor gives it new colors, skip gives it back as it came."
