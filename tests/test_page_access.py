@@ -1,17 +1,30 @@
 """The page by keys alone and by fingers, and what axe-core says of it."""
 
+from functools import partial
+
 import pytest
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from tests import npm
-from tests.browsing import DESKTOP, PHONE, calls, hints, hue, put, ready, settled, spot
+from tests.browsing import DESKTOP, PHONE, Browser, calls, color, divide, hints, hue, put, ready, settled, spot
 
 AXE = (
     "axe-core",
     "4.14.1",
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
 )
+
+
+def finger(browser: Browser, kind: str, *places: tuple[float, float]) -> None:
+    """Fingers at places of the window, CSS pixels."""
+    points = [{"x": left, "y": top, "id": i} for i, (left, top) in enumerate(places)]
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def white(browser: Browser, left: float, top: float) -> bool:
+    """Whether there is the white edge of a ring around a place of the stage."""
+    return any(min(browser.pixel(left + 26 + step / 2, top)) > 200 for step in range(12))
 
 
 @pytest.mark.browser
@@ -23,11 +36,7 @@ def test_two_fingers_zoom_and_one_moves(browser, flat):
     box = browser.box("#stage")
     before = int(browser.id("pixels").text.rstrip("%"))
     x, y = box["left"] + box["width"] / 2, box["top"] + box["height"] / 3
-
-    def touch(kind: str, *places: tuple[float, float]) -> None:
-        points = [{"x": left, "y": top, "id": i} for i, (left, top) in enumerate(places)]
-        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
+    touch = partial(finger, browser)
     touch("touchStart", (x - 20, y), (x + 20, y))
     for apart in (40, 60, 80):
         touch("touchMove", (x - apart, y), (x + apart, y))
@@ -57,6 +66,32 @@ def test_two_fingers_zoom_and_one_moves(browser, flat):
         ".filter((button) => button.checkVisibility() && button.offsetHeight < 36).map((button) => button.id)"
     )
     assert small == []
+
+
+@pytest.mark.browser
+def test_the_eyedropper_shows_its_color_above_the_finger_that_hides_it(browser, flat):
+    browser.device(PHONE)
+    browser.add(flat)
+    ready(browser)
+    divide(browser, 0)
+    blue, (left, top) = color(browser, 0.75, 0.6), spot(browser, 0.25, 0.6)
+    box = browser.box("#stage")
+    browser.click_at(*spot(browser, 0.1, 0.3))
+    browser.wait("document.querySelectorAll('#palette-colors button').length === 8")
+    browser.id("palette-dropper").click()
+    finger(browser, "touchStart", (box["left"] + left, box["top"] + top))
+    settled(browser)
+    assert white(browser, left, top - 80)
+    left, top = spot(browser, 0.75, 0.6)
+    finger(browser, "touchMove", (box["left"] + left, box["top"] + top))
+    settled(browser)
+    assert white(browser, left, top - 80)
+    assert not white(browser, left, top)
+    assert browser.pixel(left + 24, top - 80) == pytest.approx(blue, abs=1)
+    finger(browser, "touchEnd")
+    settled(browser)
+    (hint,) = calls(browser, "change")[-1][0]["hints"]
+    assert [int(hint["color"][at : at + 2], 16) for at in (1, 3, 5)] == pytest.approx(blue, abs=1)
 
 
 @pytest.mark.browser

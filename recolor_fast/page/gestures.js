@@ -12,7 +12,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  * @param {HTMLElement} stage that has the focus
  * @param {import("./view.js").View} view
  * @param {object} acts what gestures mean: place(pixel), choose(hint), drag(hint, pixel or null at its end),
- *   carry(pixel, hint or null), erase(hint or null), cursor(pixel) by keys, hover(pixel or null) by a pointer, cancel()
+ *   carry(pixel, hint or null), erase(hint or null), cursor(pixel) by keys, hover(pixel or null, whether a finger is there) by a pointer, cancel()
  */
 export function listen(stage, view, acts) {
   const pointers = new Map();
@@ -46,6 +46,7 @@ export function listen(stage, view, acts) {
     stage.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, local(event));
     view.keys(false);
+    if (view.dropper && event.pointerType === "touch") acts.hover(pixel(local(event)), true);
     if (pointers.size === 1) start = { ...local(event), hint: hit(local(event)), moved: false };
     else if (pointers.size === 2) {
       if (start?.moved && start.hint !== null) acts.drag(start.hint, null);
@@ -73,7 +74,7 @@ export function listen(stage, view, acts) {
     if (!start.moved && Math.hypot(here.left - start.left, here.top - start.top) < STILL) return;
     start.moved = true;
     if (start.hint !== null) acts.drag(start.hint, pixel(here));
-    else if (view.dropper && event.pointerType !== "mouse") acts.hover(pixel(here));
+    else if (view.dropper && event.pointerType !== "mouse") acts.hover(pixel(here), event.pointerType === "touch");
     else view.pan(here.left - before.left, here.top - before.top);
     pointers.set(event.pointerId, here);
   });

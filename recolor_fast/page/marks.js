@@ -2,6 +2,7 @@
 // are seen on any picture. Lengths are CSS pixels.
 
 const SIZE = 8;
+const AWAY = 80; // of the eyedropper's ring from a finger, which hides what is under it
 
 function ring(context, { left, top }, radius, color, width) {
   context.beginPath();
@@ -41,8 +42,8 @@ export function mark(context, place) {
   ring(context, place, SIZE, "#fff", 2.5);
 }
 
-/** The cursor of the keyboard and of the eyedropper, which shows the color under it. */
-export function drawCursor(context, { left, top }, color) {
+/** The cursor of the keyboard and of the eyedropper, which shows the color under it: around it, or beside a finger. */
+export function drawCursor(context, { left, top }, color, finger) {
   for (const [style, width] of [
     ["#000c", 4],
     ["#fff", 2],
@@ -62,7 +63,10 @@ export function drawCursor(context, { left, top }, color) {
     context.stroke();
   }
   if (!color) return;
-  ring(context, { left, top }, 24, "#000c", 14);
-  ring(context, { left, top }, 24, "#fff", 12);
-  ring(context, { left, top }, 24, color, 9);
+  const above = top > 1.5 * AWAY,
+    aside = left > 1.5 * AWAY ? -AWAY : AWAY;
+  const place = finger ? { left: above ? left : left + aside, top: above ? top - AWAY : top } : { left, top };
+  ring(context, place, 24, "#000c", 14);
+  ring(context, place, 24, "#fff", 12);
+  ring(context, place, 24, color, 9);
 }

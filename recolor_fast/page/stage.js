@@ -50,7 +50,7 @@ export class Stage {
       carry: (pixel, hint) => this.#carry(pixel, hint),
       erase: (hint) => this.erase(hint ?? this.chosen),
       cursor: (pixel) => this.#cursor(pixel),
-      hover: (pixel) => this.#hover(pixel),
+      hover: (pixel, finger) => this.#hover(pixel, finger),
       cancel: () => this.#cancel(),
     });
     this.divider = new Divider(view, stage);
@@ -293,7 +293,7 @@ export class Stage {
 
   #cursor(pixel) {
     const { view } = this;
-    view.cursor = pixel;
+    Object.assign(view, { cursor: pixel, finger: false });
     if (this.carried !== null) this.#change(this.carried, pixel, false);
     view.redraw();
     clearTimeout(this.telling);
@@ -308,9 +308,10 @@ export class Stage {
     this.telling = setTimeout(told, 400);
   }
 
-  #hover(pixel) {
+  #hover(pixel, finger = false) {
     const { view } = this;
     if (!view.dropper) return;
+    view.finger = finger;
     view.cursor = pixel ?? view.cursor;
     view.redraw();
   }
@@ -320,6 +321,7 @@ export class Stage {
   #dropper() {
     const { view } = this;
     view.dropper = true;
+    view.finger = false;
     view.cursor = this.target && { x: this.target.x, y: this.target.y };
     stage.dataset.dropper = "";
     this.palette.close(true);

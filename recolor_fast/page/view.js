@@ -25,6 +25,7 @@ export class View {
       chosen: null,
       cursor: null,
       dropper: false,
+      finger: false, // whether the cursor is under one
       showHints: true,
     });
     this.context = canvas.getContext("2d");
@@ -301,7 +302,7 @@ export class View {
     if (this.mark) mark(context, this.place(this.mark.x + 0.5, this.mark.y + 0.5));
     if (this.cursor && (this.dropper || this.keyboard)) {
       const color = this.dropper ? this.colorAt(this.cursor) : null;
-      drawCursor(context, this.place(this.cursor.x + 0.5, this.cursor.y + 0.5), color);
+      drawCursor(context, this.place(this.cursor.x + 0.5, this.cursor.y + 0.5), color, this.finger);
     }
   }
 
