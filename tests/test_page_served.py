@@ -4,7 +4,7 @@ import base64
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from PIL import Image
 from selenium.common.exceptions import WebDriverException
 from skimage import data
 
+from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.photographs import images
+from tests import artefacts
 from tests.browsing import Browser, divide, hints, messages, ready, settled
 from tests.serving import file_of
 from tests.test_pages import scan
@@ -27,8 +29,9 @@ ALL = """
 
 
 @contextmanager
-def serving(state: Path, port: int = 0) -> Iterator[str]:
+def serving(state: Path, port: int = 0, models: Sequence[Path] = ()) -> Iterator[str]:
     command = [sys.executable, "-m", "recolor_fast.serve", "--no-open", "--port", port, "--state", state]
+    command += [word for model in models for word in ("--model", model)]
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         try:
             assert server.stdout is not None
@@ -140,6 +143,31 @@ def test_the_tone_of_a_print_is_shown_and_can_be_kept(browser, portrait, tmp_pat
     assert np.abs(before - sepia).mean() < 4  # as it was, left of the divider
     divide(browser, 0)
     assert np.abs(canvas(browser) - images.read_rgb(file(browser))).max() <= 2
+
+
+@pytest.mark.browser
+def test_each_of_two_models_is_chosen_on_the_page(chromium, portrait, tmp_path):
+    models = artefacts.constant(tmp_path / "brown.onnx"), artefacts.obedient(tmp_path / "obedient.onnx")
+    brown, gray = (images.read_rgb(Colorizer(model)(portrait.read_bytes())).astype(int) for model in models)
+    assert np.ptp(brown, axis=2).mean() > 30 > 3 > np.ptp(gray, axis=2).max()
+    with serving(tmp_path / "state", models=models) as address:
+        chromium.fresh(address)
+        chromium.add(portrait)
+        ready(chromium)
+        divide(chromium, 0)
+        assert [one.text for one in chromium.id("model").find_elements("tag name", "option")] == ["brown", "obedient"]
+        assert "takes no hints" in chromium.id("hints-how").text
+        assert np.abs(canvas(chromium) - brown).max() <= 2
+        for name, expected, how in (("obedient", gray, "Click a place"), ("brown", brown, "takes no hints")):
+            chromium.id("model").find_element("css selector", f"[value={name}]").click()
+            ready(chromium)
+            assert np.abs(canvas(chromium) - expected).max() <= 2
+            assert how in chromium.id("hints-how").text
+            np.testing.assert_array_equal(images.read_rgb(file(chromium)), expected)
+        chromium.refresh()
+        ready(chromium)
+        assert chromium.id("model").get_attribute("value") == "brown"
+    assert chromium.said() == []
 
 
 @pytest.mark.browser
