@@ -593,7 +593,7 @@ def test_json_has_a_line_for_every_file(photos: Path, model: Path, tmp_path: Pat
         ("a.jpg", "ok", ""),
         (strange, "ok", ""),
         ("notes.txt", "skipped", "not an image"),
-        ("bad.jpg", "failed", "not an image, or cut off"),
+        ("bad.jpg", "failed", "not an image but a text"),
         (f".{'0' * 32}.part", "skipped", "left by an interrupted run"),
     ):
         record = records[str(photos / name)]

@@ -699,7 +699,7 @@ def test_a_bug_fails_its_photograph_alone_and_is_told(models, tmp_path, monkeypa
     monkeypatch.setattr(pictures, "read", broken)
     with Server(models, tmp_path) as client:
         client.get("/desk")
-        bad, good = add(client, b"bad"), add(client, jpeg())
+        bad, good = add(client, b"\0\1\2"), add(client, jpeg())
         assert done(client, bad["id"])["reason"] == (
             "an unexpected error, KeyError, of which the server's messages say more"
         )
