@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from functools import partial
@@ -34,16 +34,17 @@ from recolor_fast.artefact.hints import read as read_hints
 from recolor_fast.coloring import folder, outputs, sheet
 from recolor_fast.coloring.coloring import Settings, color, colorize, count, require_hints
 from recolor_fast.coloring.colorizer import Colorizer, checked, globs, jobs_of
-from recolor_fast.coloring.destinations import check, check_named, parted, shared_folder
+from recolor_fast.coloring.destinations import check, check_named, check_parts, parted, parted_list, shared_folder
 from recolor_fast.coloring.tally import Tally
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 from recolor_fast.machine.signals import stoppable
-from recolor_fast.photographs import claims, images, provenance, walk
+from recolor_fast.photographs import claims, images, lists, provenance, walk
 
 __all__ = ["Arguments", "Colorizer", "colorize", "main"]
 
+REMEMBERED = 100_000  # outputs of a list, to name two photographs with the same one
 OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the signal's number where one stopped it
 
 
@@ -73,6 +74,12 @@ class Arguments(NamedTuple):
     """With provider auto: fail with exit code 4 rather than compute on the cpu. Any other one is required anyway."""
     threads: int | None = None
     """Processors to use; none: all that this process may use."""
+    files: str | None = None
+    """Color what this list names instead of folders, --files LIST OUT: a path a line, or with NULs between them; - is
+    stdin. sub/a.jpg becomes OUT/sub/a.jpg, /b/c.jpg OUT/b/c.jpg. Lists may be of any length."""
+    shard: str | None = None
+    """Color one part of N, I/N with I from 0 to N-1, which the path below IN decides: the N parts are the whole, each
+    photograph is in one of them, and all may have the same OUT."""
     settings: Annotated[
         Settings, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction
     ] = Settings()
@@ -107,9 +114,20 @@ def main(argv: list[str]) -> int:
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
     by_name = None if arguments.hints is None else Given(read_hints(arguments.hints))
-    inputs, output = parted(paths, settings.in_place)
+    check_parts(settings, arguments.watch, arguments.files, arguments.shard, "-" in paths)
+    part = None if arguments.shard is None else lists.shard(arguments.shard)
+    inputs: Sequence[str] = ()
+    if arguments.files is not None:
+        output = parted_list(paths, settings.in_place, arguments.files)
+        lists.check(arguments.files)
+        where = "the list" if arguments.files == "-" else arguments.files
+    else:
+        inputs, output = parted(paths, settings.in_place)
+        where = ", ".join(inputs)
+    where += f", shard {arguments.shard}" if part else ""
+    anew = settings.overwrite and arguments.files is None  # a sheet's own file may be one of a list's
     if arguments.sheet:
-        sheet.check(arguments.sheet, tuple(inputs), output, settings.overwrite, arguments.watch)
+        sheet.check(arguments.sheet, tuple(inputs), output, anew, arguments.watch)
     shown = sheet.Sheet(arguments.sheet) if arguments.sheet else None
     enough, total = threading.Event(), None
     protected: set[tuple[int, int]] = set()
@@ -117,7 +135,12 @@ def _run(arguments: Arguments) -> int:
     files: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
-    if "-" in paths:
+    if arguments.files is not None:
+        begun = claims.Claims(shared_folder(inputs, output), enough)
+        files = lists.find(arguments.files, output, enough)
+        files = (one for one in files if part is None or part.has(lists.below(one, (), output)))
+        jobs = jobs_of(files, output, settings, protected, begun, most=REMEMBERED)
+    elif "-" in paths:
         if len(inputs) != 1 or output is None or arguments.watch:
             raise UserError(f"paths {' '.join(paths)!r}: with - expected IN OUT, one image, and no watch")
         jobs, ends = _stream(inputs[0], output, settings)
@@ -136,7 +159,9 @@ def _run(arguments: Arguments) -> int:
             files = walk.watch(glance, enough, again=begun.missed)
         else:
             files = list(walk.find(inputs, output, globs(settings)))
-            protected, total = walk.identities(files), len(files)
+            protected = walk.identities(files)  # of all shards
+            files = [one for one in files if part is None or part.has(lists.below(one, tuple(inputs), output))]
+            total = len(files)
         jobs = jobs_of(files, output, settings, protected, begun)
     artefact = _model(arguments, threads if total == 1 else 1)
     if by_name is not None:
@@ -144,7 +169,7 @@ def _run(arguments: Arguments) -> int:
     unused: dict[str, str] = {}  # where there are hints: why a photograph was not colored
     if output == "-" and settings.color == "skip":
         settings = replace(settings, color="copy")  # whoever reads stdout waits for a picture
-    tally = Tally(settings, inputs, output)
+    tally = Tally(settings, inputs, output, where)
     with ExitStack() as stack:
         if begun is not None:
             stack.enter_context(closing(begun))
@@ -166,7 +191,7 @@ def _run(arguments: Arguments) -> int:
     if by_name is not None and (left := by_name.left()):
         why = (f"{name} ({_reason(name, unused)})" for name in left[:5])
         say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")
-    wanting = bool(shown and not _write(shown, _called(arguments, artefact), settings))
+    wanting = bool(shown and not _write(shown, _called(arguments, artefact), anew))
     return FAILED if tally.failed or wanting else OK
 
 
@@ -176,10 +201,10 @@ def _reason(name: str, unused: dict[str, str]) -> str:
     return next(reasons, "no file of that name")
 
 
-def _write(shown: sheet.Sheet, model: str, settings: Settings) -> bool:
+def _write(shown: sheet.Sheet, model: str, overwrite: bool) -> bool:
     """Write the contact sheet and say so, or why there is none; whether all is well."""
     try:
-        count = shown.write(f"{shown.count} colored, before and after, by {model}", settings.overwrite)
+        count = shown.write(f"{shown.count} colored, before and after, by {model}", overwrite)
     except (ValueError, OSError) as error:
         say(f"sheet {shown.path}: not written: {folder.reason(error)}")
         return False

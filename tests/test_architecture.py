@@ -83,6 +83,7 @@ artefact.runtime
 arguments.to_tensorrt
 coloring.pipeline
 photographs.walk
+photographs.lists
 photographs.claims
 coloring.folder
 coloring.outputs
@@ -249,6 +250,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "artefact.runtime",
         "coloring.pipeline",
         "photographs.walk",
+        "photographs.lists",
         "photographs.claims",
         "coloring.folder",
         "coloring.outputs",

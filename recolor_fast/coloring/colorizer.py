@@ -1,5 +1,6 @@
 """A model, ready to color: what the verb `colorize` is from Python. No torch."""
 
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -230,5 +231,6 @@ def jobs_of(
     settings: Settings,
     inputs: set[tuple[int, int]],
     begun: claims.Claims,
+    most: float = math.inf,
 ) -> Iterator[folder.Job]:
-    return folder.jobs(files, plan_of(settings), inputs, folder.keys(output), begun)
+    return folder.jobs(files, plan_of(settings), inputs, folder.keys(output), begun, most)

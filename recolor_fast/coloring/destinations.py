@@ -28,6 +28,39 @@ def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | N
     raise UserError(f"{what}; for example: python -m recolor_fast.colorize {words}")
 
 
+def parted_list(paths: Sequence[str], in_place: bool, name: str) -> str | None:
+    """The output of a command line whose photographs a list names; None where they are replaced. Raises UserError."""
+    if "-" in paths:
+        raise UserError(f"paths {' '.join(paths)!r} with files {name}: expected OUT alone, a folder to write to")
+    if in_place and paths:
+        raise UserError(f"in_place with files {name} and paths {' '.join(paths)!r}: the list names what is replaced")
+    if not in_place and len(paths) != 1:
+        given = f"paths {' '.join(paths)!r}" if paths else "no path"
+        raise UserError(f"files {name} with {given}: expected OUT alone, the folder to write to")
+    if in_place:
+        return None
+    if os.path.lexists(paths[0]) and not os.path.isdir(paths[0]):
+        raise UserError(f"output {paths[0]} is a file and files {name} a list: give a folder to write to")
+    folder.check([], paths[0])
+    return os.path.join(paths[0], "")
+
+
+def check_parts(settings: Settings, watch: bool, files: str | None, shard: str | None, streamed: bool) -> None:
+    """Raise UserError for a list or a shard together with what knows no end, order or name."""
+    given = {"watch": watch, "temporal": settings.temporal}
+    if files is not None:
+        why = {"watch": "a list has an end", "temporal": "frames have the order of their folder"}
+        why |= {"include": "the list says which", "exclude": "the list says which"}
+        given |= {"include": bool(settings.include), "exclude": bool(settings.exclude)}
+        if bad := next((name for name in why if given[name]), ""):
+            raise UserError(f"{bad} with files {files}: {why[bad]}; use one of the two")
+    if shard is not None:
+        why = {"watch": "a shard has an end", "temporal": "a film would be torn apart", "-": "one image has no parts"}
+        given["-"] = streamed
+        if bad := next((name for name in why if given[name]), ""):
+            raise UserError(f"{bad} with shard {shard}: {why[bad]}; use one of the two")
+
+
 def meant(inputs: Sequence[str], output: str) -> str:
     """The output, with a slash where it is a folder by its name: without a suffix, and no file yet."""
     suffix = Path(output).suffix
@@ -37,7 +70,7 @@ def meant(inputs: Sequence[str], output: str) -> str:
 
 def into(inputs: Sequence[str], output: str) -> bool:
     """Whether the output is a folder that exists or will."""
-    several = len(inputs) > 1 or os.path.isdir(inputs[0])
+    several = len(inputs) != 1 or os.path.isdir(inputs[0])
     return several or os.path.isdir(output) or output.endswith(("/", os.sep))
 
 
@@ -68,5 +101,5 @@ def check_named(output: str, settings: Settings) -> None:
 def shared_folder(inputs: Sequence[str], output: str | None) -> Path | None:
     """The folder that is written to, whose work several runs may share; None where one file is, or many places are."""
     if output is None:
-        return Path(inputs[0]) if len(inputs) == 1 and os.path.isdir(inputs[0]) else None
+        return Path(inputs[0]) if inputs and len(inputs) == 1 and os.path.isdir(inputs[0]) else None
     return Path(output) if into(inputs, output) else None

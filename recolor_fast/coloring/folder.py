@@ -1,10 +1,12 @@
 """Which files are to be colored, to where, and what is done already; a record of each. No pixels are made here."""
 
 import json
+import math
 import os
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -179,18 +181,22 @@ def jobs(
     inputs: Set[tuple[int, int]],
     key: Callable[[Path], str] = str,
     claims: Claims | None = None,
+    most: float = math.inf,
 ) -> Iterator[Job]:
     """The job of each file, told by its header alone; lazy, in the order of `candidates`.
 
     `inputs`: the identities of all of them, which are never written to but in place. `key` is equal for paths that the
     output's file system takes for one (see `keys`). A job with a verdict is not to be done: no image, an output that
     another file has or that is an input, and in place what cannot be written back. Others are claimed, a sequence of
-    frames as a whole; what another run has begun comes last.
+    frames as a whole; what another run has begun comes last. `most`: how many outputs are remembered, to name the two
+    inputs of one; of what is further apart the second finds the output of the first in its place.
     """
-    taken: dict[str, Path] = {}
+    taken: OrderedDict[str, Path] = OrderedDict()
 
     def judged(one: Found) -> Job:
         try:
+            while len(taken) > most:
+                taken.popitem(last=False)
             return _judged(one, plan, inputs, taken, key)
         except Exception as error:  # whatever it is, the other files are to be done
             return Job(one.source, None, verdict=Verdict("failed", f"{type(error).__name__}: {error}"))
@@ -226,7 +232,7 @@ def _exists(job: Job) -> bool:
 
 
 def _judged(
-    one: Found, plan: Plan, inputs: Set[tuple[int, int]], taken: dict[str, Path], key: Callable[[Path], str]
+    one: Found, plan: Plan, inputs: Set[tuple[int, int]], taken: MutableMapping[str, Path], key: Callable[[Path], str]
 ) -> Job:
     source = one.source
 

@@ -8,11 +8,15 @@ from recolor_fast.coloring import folder
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.machine.files import say
 
+MOST = 1000  # failures that are named at the end
+
 
 class Tally:
     """What became of the files of a run, told to people at its end."""
 
-    def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None) -> None:
+    def __init__(self, settings: Settings, inputs: Sequence[str], output: str | None, where: str = "") -> None:
+        """`where`: what people are told that there was nothing in; the inputs if not given."""
+        self.where = where or ", ".join(inputs)
         self.settings, self.inputs, self.to_stdout = settings, inputs, output == "-"
         self.images = False  # whether there was any
         self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
@@ -20,7 +24,8 @@ class Tally:
         self.copied = 0
         self.skipped: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
-        self.failures: list[tuple[str, str]] = []
+        self.failures: list[tuple[str, str]] = []  # the first ones
+        self.failed_count = 0
 
     def add(self, record: folder.Record) -> None:
         self.colored += record.status == "ok" and record.reason != folder.COPIED
@@ -29,14 +34,16 @@ class Tally:
         if record.status == "skipped":
             self.skipped[record.reason] += 1
         if record.status == "failed":
-            self.failures.append((record.input, record.reason))
+            self.failed_count += 1
+            if len(self.failures) < MOST:
+                self.failures.append((record.input, record.reason))
         self.notes.update(record.notes)
 
     def tell(self) -> None:
         if not self.images:
-            say(f"no image files in {', '.join(self.inputs)}")
+            say(f"no image files in {self.where}")
         why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
-        say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {len(self.failures)} failed")
+        say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {self.failed_count} failed")
         became = "left alone" if self.settings.color == "skip" else "copied whole"
         became = "passed through unchanged" if self.to_stdout else became
         if count := self.copied + self.skipped[folder.IN_COLOR]:
@@ -44,10 +51,12 @@ class Tally:
             say(f"  {count} in color: {became}{advice}")
         for path, reason in self.failures:
             say(f"  {path}: {reason}")
+        if self.failed_count > len(self.failures):
+            say(f"  and {self.failed_count - len(self.failures):,} more, which --json names")
         for note, count in self.notes.most_common(10):
             say(f"  {count} x {note}")
 
     @property
     def failed(self) -> bool:
         """Whether any file failed, or the only one is in color."""
-        return bool(self.failures or (self.alone and self.skipped[folder.IN_COLOR]))
+        return bool(self.failed_count or (self.alone and self.skipped[folder.IN_COLOR]))
