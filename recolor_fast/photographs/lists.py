@@ -112,15 +112,15 @@ def _real(folder: str) -> Path:
 
 
 class Shard(NamedTuple):
-    """A part of the photographs: number `index`, from 0, of `count`."""
+    """A part of the photographs: number `number`, from 0, of `parts`."""
 
-    index: int
-    count: int
+    number: int
+    parts: int
 
     def has(self, below: str) -> bool:
         """Whether a photograph is this shard's, by its POSIX path below IN: the same on any machine, at any time."""
         digest = hashlib.blake2b(os.fsencode(below), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % self.count == self.index
+        return int.from_bytes(digest, "big") % self.parts == self.number
 
 
 def shard(text: str) -> Shard:
