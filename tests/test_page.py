@@ -250,6 +250,11 @@ def test_german_is_spoken_where_it_is_wanted_and_kept(page_address, flat):
         ready(browser)
         put(browser, 0.75, 0.3)
         assert hints(browser) == ["Rot, #c03028"]
+        browser.find_element("css selector", ".hint").click()
+        palette, last, first = map(browser.box, ("#palette", "#palette-dropper", "#palette .row label"))
+        assert palette["left"] < first["left"] < last["right"] < palette["right"]
+        assert first["top"] == last["top"]
+        browser.keys(Keys.ESCAPE)
         browser.js(
             "const l = document.getElementById('language'); l.value = 'en'; l.dispatchEvent(new Event('change'))"
         )
