@@ -147,11 +147,11 @@ losses.weights
 losses.features
 networks.published
 losses.terms
+step.updates
 step.convolutions
 step.fused
 step.graphed
 step.micro_batches
-step.updates
 step.guard
 step.iteration
 step.step

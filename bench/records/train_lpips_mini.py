@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from bench.common import jpegs
 from bench.records.distortions import TAUGHT, levels
-from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Parts, build_lpips
+from recolor_fast.losses.features import LPIPS, Backbone, Lpips, Slices, build_lpips
 from recolor_fast.losses.weights import read_weights
 from recolor_fast.machine.files import replacing
 from recolor_fast.machine.memory import keep_freed
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
 def vgg19(file: Path) -> Lpips:
     """VGG19 to its third block, compared after relu1_2, relu2_2 and relu3_4, without heads, from a state_dict."""
     layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["E"])
-    network = Lpips(Backbone(lambda: Parts((layers[:4], layers[4:9], layers[9:18])), file))
+    network = Lpips(Backbone(lambda: Slices((layers[:4], layers[4:9], layers[9:18])), file))
     network.load(read_weights(file), str(file))
     return network
 

@@ -23,7 +23,7 @@ from recolor_fast.machine.files import SHIPPED
 from recolor_fast.networks.layers import pick
 
 
-class Parts(NamedTuple):
+class Slices(NamedTuple):
     """An LPIPS network taken apart."""
 
     slices: Sequence[nn.Module]
@@ -35,12 +35,12 @@ class Parts(NamedTuple):
 class Backbone(NamedTuple):
     """An LPIPS network, untrained, and where the weights of its backbone are."""
 
-    build: Callable[[], Parts]
+    build: Callable[[], Slices]
     weights: torchvision.models.WeightsEnum | Path
     """torchvision's, or a file of this package, which holds the heads too."""
 
 
-def _of_lpips(net: str, heads: bool) -> Parts:
+def _of_lpips(net: str, heads: bool) -> Slices:
     """A network of the lpips package, with its heads or without."""
     import lpips
 
@@ -48,10 +48,10 @@ def _of_lpips(net: str, heads: bool) -> Parts:
         warnings.simplefilter("ignore")
         network = lpips.LPIPS(net=net, lpips=heads, pnet_rand=True, verbose=False)
     slices = [getattr(network.net, f"slice{k + 1}") for k in range(network.net.N_slices)]
-    return Parts(slices, [head.model[-1].weight.detach() for head in network.lins] if heads else ())
+    return Slices(slices, [head.model[-1].weight.detach() for head in network.lins] if heads else ())
 
 
-def mini() -> Parts:
+def mini() -> Slices:
     """The backbone of `lpips_mini`: 0.6 M parameters, strides 2, 4, 8, 16 and 16, no norm layer.
 
     Its maps lie where SqueezeNet 1.1's do, pixel for pixel, so that it can be taught by it
@@ -67,7 +67,7 @@ def mini() -> Parts:
     number = count()
     numbered = [nn.Sequential(OrderedDict((str(next(number)), layer) for layer in part)) for part in slices]
     widths = [conv.out_channels for part in slices for conv in part[-2:] if isinstance(conv, nn.Conv2d)]
-    return Parts(numbered, [torch.ones(1, width, 1, 1) for width in widths])
+    return Slices(numbered, [torch.ones(1, width, 1, 1) for width in widths])
 
 
 LPIPS = {

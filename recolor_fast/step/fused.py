@@ -58,8 +58,7 @@ from recolor_fast.networks.winograd import Shape
 from recolor_fast.options import Options, System
 from recolor_fast.step import convolutions
 from recolor_fast.step.convolutions import Convolution, Direct
-
-Parameters = dict[str, Tensor]
+from recolor_fast.step.updates import Parameters
 
 
 class Layer(NamedTuple):

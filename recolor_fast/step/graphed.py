@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-Parts = dict[str, Tensor]
+from recolor_fast.step.updates import Parts
 
 
 class Recorded(NamedTuple):

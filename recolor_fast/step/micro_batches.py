@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Parts = dict[str, Tensor]
+from recolor_fast.step.updates import Parts
+
 Found = TypeVar("Found")
 
 
