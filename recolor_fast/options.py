@@ -306,6 +306,9 @@ class Command(Options):
     """Photographs seen between rows of results.csv."""
     samples: int = 8
     """Validation photographs in the sample grid."""
+    ranks: int = field(default=0, metadata=PASSING)
+    """Processes that train together, each a part of every batch; 0: as many as torchrun started, 1 without it. Batch
+    norm's statistics are of the whole batch, whichever rank has its photographs."""
     dry_run: bool = field(default=False, metadata=PASSING)
     """Print the resolved options as JSON and stop."""
 
@@ -313,7 +316,7 @@ class Command(Options):
         """Raise UserError, naming the value and what was expected."""
         Options.__post_init__(self)
         _at_least(self, 1, "save_every", "log_every")
-        _at_least(self, 0, "samples")
+        _at_least(self, 0, "samples", "ranks")
         if self.keep < 2:
             raise UserError(f"keep {self.keep}: expected 2 or more checkpoints, as the newest may turn out damaged")
         if self.name in (".", "..") or any(mark in self.name for mark in ("/", "\\", "\0")):

@@ -23,10 +23,10 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
 from recolor_fast.machine.processors import matrix_units
 from recolor_fast.networks import published
-from recolor_fast.networks.critics import check_critic
+from recolor_fast.networks.critics import check_critic, norms
 from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
-from recolor_fast.options import AUTO_SPLIT, Options, System, Whole
+from recolor_fast.options import AUTO_SPLIT, Command, Options, System, Whole
 from recolor_fast.runs import learned
 from recolor_fast.step import fused
 
@@ -34,8 +34,47 @@ FALLBACK = "lpips_mini"
 """What takes the place of a preset's LPIPS term whose weights are missing."""
 
 
-def resolve(options: Whole, resumed: Path | None = None) -> Whole:
+def for_ranks(options: Command, count: int) -> Command:
+    """`options` of a training by `count` processes, with what several cannot do decided against where it is "auto".
+
+    UserError for another number than the options name, for batches that they cannot divide, and what they cannot do.
+    """
+    if options.ranks not in (0, count):
+        raise UserError(f"ranks {options.ranks}: torchrun started {count}; leave --ranks out, or start as many")
+    options = replace(options, ranks=count)
+    if count == 1:
+        return options
+    batch_norm = "batch" in (options.generator_norm, options.generator_last_norm) or (
+        options.critic and "batch" in norms(options)
+    )
+    if options.gradient_penalty and options.critic and "batch" in norms(options):
+        raise UserError(
+            f"preset {options.preset} on {count} ranks: its penalty is per photograph and its critic's batch norm "
+            "mixes photographs, so its batch is 1, which cannot be divided; train it in one process, without torchrun"
+        )
+    for name in ("batch", "micro_batch"):
+        value = getattr(options, name)
+        if value % count:
+            near = [str(one) for one in (value // count * count, (value // count + 1) * count) if one]
+            flag = name.replace("_", "-")
+            raise UserError(
+                f"{name} {value} cannot be divided among {count} ranks, whose photographs it counts together: use "
+                f"--{flag} {f' or --{flag} '.join(near)}"
+            )
+    if options.cuda_graph == "on":
+        raise UserError(f"cuda_graph on with {count} ranks: their sums are not recorded; use auto or off")
+    if options.compile == "on" and batch_norm:
+        raise UserError(
+            f"compile on with batch norm and {count} ranks: its sums over the ranks are not compiled; use auto or off"
+        )
+    options = replace(options, cuda_graph="off")
+    return replace(options, compile="off") if batch_norm else options
+
+
+def resolve(options: Whole, resumed: Path | None = None, beside: int = 1) -> Whole:
     """Every "auto" decided but for `loader` and `cache`, data as an absolute path. Warns of each thing that is missing.
+
+    Decoding threads are shared with the other ranks of this machine, `beside` in all.
 
     UserError for names that no table holds, and for data, weights or a device that cannot be used; for the data of the
     run `resumed` it says how to continue where they have moved.
@@ -60,11 +99,13 @@ def resolve(options: Whole, resumed: Path | None = None) -> Whole:
     options = _fastest(replace(options, device=device, data=photographs, start=start), torch.device(device))
     options = lpips(options)
     check_features(options)
-    return replace(options, threads=threads(options.threads, device))
+    return replace(options, threads=threads(options.threads, device, beside))
 
 
-def for_photographs(options: Whole, count: int, device: torch.device | str | None = None) -> Whole:
+def for_photographs(options: Whole, count: int, device: torch.device | str | None = None, beside: int = 1) -> Whole:
     """`options` with `loader` and `cache` as they will be for `count` photographs on `device` (`options.device`).
+
+    A processor's memory is shared by the ranks of this machine, `beside` in all.
 
     Raises UserError for loader dali where DALI is not installed; loader auto says on stderr that it does without.
     """
@@ -78,7 +119,8 @@ def for_photographs(options: Whole, count: int, device: torch.device | str | Non
             print("warning: NVIDIA DALI is not installed: photographs are decoded by --loader host", file=sys.stderr)
     if cache == "auto":
         again = options.images > count  # what is seen once is decoded when its turn comes
-        cache = "on" if again and count * 4 * decoded_side(options) ** 2 < free_bytes(device) / 4 else "off"
+        free = free_bytes(device) / (beside if device.type == "cpu" else 1)
+        cache = "on" if again and count * 4 * decoded_side(options) ** 2 < free / 4 else "off"
     return replace(options, loader=loader, cache=cache)
 
 

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import gc
 import sys
 from contextlib import closing, redirect_stderr
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -25,57 +25,77 @@ from recolor_fast.arguments import train as words
 from recolor_fast.data import sources
 from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.losses.terms import build_terms
-from recolor_fast.machine import memory, starting
+from recolor_fast.machine import launched, memory, starting
 from recolor_fast.machine.environment import computing, deterministic
 from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path
+from recolor_fast.machine.ranks import ALONE, Ranks, joined
 from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
-from recolor_fast.options import Command, Options, reopened, to_json
-from recolor_fast.resolve import encoder_file, for_photographs, in_stored_pieces, resolve
+from recolor_fast.options import Command, Options, from_dict, reopened, to_json
+from recolor_fast.resolve import encoder_file, for_photographs, for_ranks, in_stored_pieces, resolve
 from recolor_fast.runs import checkpoint, learned, run_folder
-from recolor_fast.runs.console import Lasting
+from recolor_fast.runs.console import Lasting, Quiet
 from recolor_fast.runs.progress import Progress
-from recolor_fast.runs.session import Session
+from recolor_fast.runs.session import Course, Session
 from recolor_fast.step.iteration import Step
 
 KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
 
-def parse(argv: list[str]) -> tuple[Command, Path | None]:
-    """Command line -> options, and the run folder to resume (None: a new run).
+def parse(argv: list[str], ranks: int = 1) -> tuple[Command, Path | None]:
+    """Command line -> options of a training by so many ranks, and the run folder to resume (None: a new run).
 
     `--preset` is read first and gives the defaults; none with `--start shipped`: the one of STARTS, which is said. With
-    `--resume` a run's own options.json does, but for what depends on the device where that is another one.
+    `--resume` a run's own options.json does, but for what depends on the device, or on the number of ranks, where that
+    is another one.
     """
     early = words.first(argv)
     folder = run_folder.find(Path(early.runs), early.name, early.preset) if early.resume else None
     if early.fitting and not folder:
         print(f"start {early.start}: --preset {early.fitting} is taken, since none is given", file=sys.stderr)
     default = run_folder.stored_options(folder) if folder else early.default
-    if folder and early.device not in ("", default.device):  # what was chosen for the other device is open again
+    # What was chosen for another device, or for fewer ranks, is open again.
+    if folder and (early.device not in ("", default.device) or max(default.ranks, 1) != ranks):
         default = reopened(default)
-    return words.options(early, default), folder
+    return words.options(early, replace(default, ranks=0)), folder
 
 
-def train(options: Command, resumed: Path | None, signals: Signals, epochs: float = 0, command: str = "") -> Path:
+def train(
+    options: Command,
+    resumed: Path | None,
+    signals: Signals,
+    epochs: float = 0,
+    command: str = "",
+    ranks: Ranks = ALONE,
+) -> Path | None:
     """Train resolved options to `options.images` photographs seen, continuing the run `resumed` if there is one.
 
-    With `epochs`, to so many times the photographs there are to train on. `command` is noted in environment.json.
+    With `epochs`, to so many times the photographs there are to train on. `command` is noted in environment.json. On
+    several `ranks` all call it with the same options; the first one has the run folder, and finds the photographs.
 
-    Returns the run folder. Raises Stopped for a signal, FloatingPointError where more than `options.skip_nonfinite`
-    iterations in a row are not finite and UserError where no photograph can be read any more, each once all that is
-    good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no memory for one of the
-    first iterations, its batches are halved (`micro_batch`), HALVINGS times at most.
+    Returns the run folder, None on other ranks. Raises Stopped for a signal, FloatingPointError where more than
+    `options.skip_nonfinite` iterations in a row are not finite and UserError where no photograph can be read any more,
+    each once all that is good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no
+    memory for one of the first iterations, its batches are halved (`micro_batch`), HALVINGS times at most.
     """
     memory.keep_freed()
     if options.deterministic:
         deterministic()
     with computing(options.threads, options.device):
-        photographs = choose(options, options.check)
+        photographs = _same(choose(options, options.check) if ranks.first else None, ranks)
         options = in_photographs(options, epochs, len(photographs.train), resumed)
-        return _trained(options, photographs, resumed, signals, command)
+        return _trained(options, photographs, resumed, signals, command, ranks)
+
+
+def _same(photographs: Photographs | None, ranks: Ranks) -> Photographs:
+    """The first rank's photographs, on all of them."""
+    if ranks.count == 1 and photographs:
+        return photographs
+    lists = [[str(path) for path in paths] for paths in (photographs or ())[:2]]
+    train, val = ([Path(path) for path in paths] for paths in ranks.told(lists))
+    return Photographs(train, val, photographs.unusable if photographs else {})
 
 
 def in_photographs(options: Command, epochs: float, count: int, resumed: Path | None) -> Command:
@@ -88,21 +108,27 @@ def in_photographs(options: Command, epochs: float, count: int, resumed: Path | 
     return options
 
 
-def _trained(options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str) -> Path:
-    options = for_photographs(options, len(photographs.train))
+def _trained(
+    options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str, ranks: Ranks
+) -> Path | None:
+    options = for_photographs(options, len(photographs.train), beside=ranks.beside)
     terms, device = build_terms(options), torch.device(options.device)
-    step = Step(options, terms, device)  # before a folder is made for nothing
+    step = Step(options, terms, device, ranks)  # before a folder is made for nothing
+    if not ranks.first:
+        _train(Course(step, options, photographs, Progress(), signals))
+        return None
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
     start = {} if begun else start_weights(options, step.generator)
     folder = resumed or run_folder.create(options)
     counts = f"{len(photographs.train):,} photographs, {len(photographs.val):,} to validate on"
     how = f"{options.preset}, {options.size}x{options.size} pixels, {options.device}"
+    how += f", {ranks.count} ranks" if ranks.count > 1 else ""
     print(f"training {folder} ({how}) to {options.images:,} photographs seen, of {counts}", file=sys.stderr)
     with run_folder.locked(folder):
         run_folder.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
             progress = Progress()
-            step = step or Step(options, terms, device)
+            step = step or Step(options, terms, device, ranks)
             step.generator.load_state_dict(start, strict=False)
             try:
                 _train(Session(step, options, folder, photographs, progress, signals, command))
@@ -110,7 +136,7 @@ def _trained(options: Command, photographs: Photographs, resumed: Path | None, s
             except torch.OutOfMemoryError:
                 first = progress.images - progress.begun <= FIRST * options.batch
                 piece = (options.micro_batch or options.batch) // 2
-                if not (halvings and first and piece):
+                if not (halvings and first and piece) or ranks.count > 1:  # which would all have to halve it
                     raise
                 print(f"warning: out of memory: continuing with --micro-batch {piece}", file=sys.stderr)
                 options = replace(options, micro_batch=piece, cuda_graph="off")
@@ -128,70 +154,102 @@ def start_weights(options: Options, generator: nn.Module) -> dict[str, Tensor]:
     return published.encoder(file, options.generator, generator.state_dict()) if file else {}
 
 
-def _train(session: Session) -> None:
-    """`train`, from where the session takes it up."""
-    options, progress, signals = session.options, session.progress, session.signals
-    with session.console.bar, closing(session.batches()) as stream:
+def _train(course: Course) -> None:
+    """`train`, from where the course takes it up."""
+    options, progress, signals = course.options, course.progress, course.signals
+    signals.together = course.ranks.count > 1
+    with course.shown(), closing(course.batches()) as stream:
         try:
             while True:
-                with session.clock.paused():
-                    if session.done or session.crossed(options.save_every):
-                        session.check()
-                        session.validate()
-                        session.save()
-                    elif session.crossed(options.log_every):
-                        session.first_look()
-                if session.done:
+                with course.clock.paused():
+                    if course.done or course.crossed(options.save_every):
+                        course.check()
+                        course.validate()
+                        course.save()
+                    elif course.crossed(options.log_every):
+                        course.first_look()
+                if course.done:
                     return
-                gray, rgb = session.clock.batch(stream)
+                gray, rgb = course.clock.batch(stream)
                 compiling = options.compile == "on" and progress.images == progress.begun
                 if compiling:
-                    session.console.write("compiling the iteration, which may take minutes")
+                    course.tell("compiling the iteration, which may take minutes")
                 with signals.held():
                     with signals.released(when=compiling):  # for minutes, and there is nothing to save yet
-                        parts = session.step(gray, rgb, progress.images)
-                    session.add(parts, len(gray))
+                        course.iterate(gray, rgb)
                     # On a GPU a check waits. It may come late: what follows a bad iteration changes nothing.
-                    if session.on_cpu or session.crossed(options.log_every):
-                        session.check()
-                    session.log()
+                    look = course.on_cpu or course.crossed(options.log_every)
+                    if look:
+                        course.check()
+                    course.log()
+                    if look:
+                        course.heed()
         except (Stopped, FloatingPointError, UserError) as error:  # the step is as sound as ever
-            if progress.images > progress.begun:
+            # What ends one of several ranks alone leaves none to save with.
+            ours = course.ranks.count == 1 or not isinstance(error, UserError)
+            if ours and progress.images > progress.begun:
                 if isinstance(error, Stopped):
-                    session.check()
-                session.save()
+                    course.check()
+                course.save()
             raise
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
-    with redirect_stderr(Lasting(sys.stderr)):
+    rank = launched.rank()
+    with redirect_stderr(Quiet(sys.stderr, rank) if rank else Lasting(sys.stderr)):
         return _run(argv)
+
+
+def _planned(argv: list[str], epochs: float, ranks: Ranks) -> tuple[Command, Path | None]:
+    """The resolved options of a command line, and the run folder to resume; shown where they ask for no more."""
+    options, resumed = parse(argv, ranks.count)
+    options = resolve(for_ranks(options, ranks.count), resumed, ranks.beside)
+    if resumed:
+        options = in_stored_pieces(options, run_folder.stored_options(resumed))
+        run_folder.check_same(resumed, options)
+    if options.dry_run:
+        shown = options
+        if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
+            count = len(sources.photographs(options).train)
+            shown = for_photographs(in_photographs(options, epochs, count, resumed), count)
+        if options.start and not resumed:
+            learned.start(options)
+        print(to_json(shown))
+    return options, resumed
+
+
+def _take_gpu(ranks: Ranks) -> None:
+    """Let this rank compute on a GPU of its own. UserError where its machine has none for it."""
+    have = torch.cuda.device_count()
+    if ranks.local >= have:
+        raise UserError(
+            f"rank {ranks.rank} has no GPU: its machine has {have}, for {ranks.beside} ranks; start as many ranks as "
+            "there are GPUs, or give --device cpu"
+        )
+    torch.cuda.set_device(ranks.local)
 
 
 @starting.verb(stopped="stopped by {signal}; --resume continues from here", told={OSError: 1})
 def _run(argv: list[str]) -> int:
     try:
-        with stoppable() as signals:
+        with stoppable() as signals, joined(argv) as ranks:
             epochs = words.first(argv).epochs
-            options, resumed = parse(argv)
-            options = resolve(options, resumed)
-            if resumed:
-                options = in_stored_pieces(options, run_folder.stored_options(resumed))
-                run_folder.check_same(resumed, options)
+            options, resumed = _planned(argv, epochs, ranks) if ranks.first else (None, None)
+            options = from_dict(ranks.told(options and asdict(options)))
             if options.dry_run:
-                if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
-                    count = len(sources.photographs(options).train)
-                    options = for_photographs(in_photographs(options, epochs, count, resumed), count)
-                if options.start and not resumed:
-                    learned.start(options)
-                print(to_json(options))
                 return 0
-            folder = train(options, resumed, signals, epochs, words.public(argv))
-            print(f"{folder / 'samples'} shows how it went; recolor-fast export {folder} exports it", file=sys.stderr)
-            print_path(folder)
+            if options.device == "cuda" and ranks.count > 1:
+                _take_gpu(ranks)
+            folder = train(options, resumed, signals, epochs, words.public(argv), ranks)
+            if folder:
+                shown = f"{folder / 'samples'} shows how it went; recolor-fast export {folder} exports it"
+                print(shown, file=sys.stderr)
+                print_path(folder)
             return 0
     except FloatingPointError as error:
+        if launched.rank():  # the first one says it
+            return Failed.exit_code
         raise Failed(f"{error}: all before is saved; lower --learning-rate, or --skip-nonfinite") from error
     except BackendCompilerFailed as error:
         reason = str(error).strip().splitlines()[0]

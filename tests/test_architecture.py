@@ -14,6 +14,7 @@ PACKAGE = ROOT / "recolor_fast"
 # From the ground up: a module may import only modules of earlier lines.
 ORDER = """
 machine.errors
+machine.launched
 machine.processors
 machine.bars
 machine.files
@@ -121,6 +122,7 @@ web.site
 web.__main__
 arguments.completion
 machine.environment
+machine.ranks
 data.sources
 photographs.gray_photographs
 data.checked
@@ -153,6 +155,7 @@ step.fused
 step.graphed
 step.micro_batches
 step.guard
+step.shared
 step.iteration
 step.step
 runs.checkpoint

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from recolor_fast import colorize, train
 from recolor_fast.artefact import runtime
 from recolor_fast.export import to_onnx, to_safetensors
-from recolor_fast.options import Options, from_dict, from_metadata
+from recolor_fast.options import Command, Options, from_dict, from_metadata
 from recolor_fast.photographs import provenance
 from recolor_fast.runs import runs
 from tests import artefacts
@@ -92,7 +92,7 @@ def test_the_options_of_a_run_are_what_they_were(made):
     assert {name: found[name] for name in values} == values
     added = sorted(found.keys() - values.keys())
     assert {name: getattr(options, name) for name in added} == {
-        name: {"gray_photographs": "keep", "winograd": "off"}.get(name, getattr(Options, name)) for name in added
+        name: {"gray_photographs": "keep", "winograd": "off"}.get(name, getattr(Command, name)) for name in added
     }
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
@@ -16,7 +17,7 @@ import tyro
 
 from recolor_fast.arguments import foreign
 from recolor_fast.arguments.texts import texts
-from recolor_fast.machine import starting
+from recolor_fast.machine import launched, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
 from recolor_fast.presets import DEFAULT, PRESETS, STARTS
@@ -49,7 +50,6 @@ def first(argv: Sequence[str]) -> argparse.Namespace:
     fits the start, none being given; `default` are the options before the command line's; `rest` is the command line
     without what is read here alone. UserError for values of no use, and for options that other trainers call so.
     """
-    _refuse_copies()
     foreign.check(argv, [*OWN, *(each.name for each in fields(Command))], foreign.TRAIN)
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--epochs", type=float, default=0.0)
@@ -161,8 +161,25 @@ def _texts() -> dict[str, str]:
 
 
 def parse(argv: list[str]) -> None:
-    """Raise what `options` raises, as far as can be told without looking at a run that is resumed."""
+    """Raise what `options` raises, as far as can be told without looking at a run that is resumed.
+
+    Of several processes that a launcher started the first one speaks; the others end without a word.
+    """
+    if not launched.rank():
+        _parse(argv)
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            _parse(argv)
+        except (UserError, SystemExit) as error:
+            time.sleep(1)  # the launcher stops all as soon as one ends, and the first may not have spoken yet
+            raise SystemExit(error.code if isinstance(error, SystemExit) else error.exit_code) from error
+
+
+def _parse(argv: list[str]) -> None:
+    launched.place()
     early = first(argv)
+    launched.check_restarts(named=bool(early.name and early.resume))
     try:
         options(early, early.default)
     except UserError:
@@ -178,17 +195,3 @@ def public(argv: Sequence[str]) -> str:
         last = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
         words.append(f"{name}{equals}{last or value}")
     return f"{PROG} {shlex.join(words)}".rstrip()
-
-
-def _refuse_copies() -> None:
-    """UserError in the first of several processes that a launcher started together; the others end without a word."""
-    count, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
-    if not count.isdecimal() or int(count) < 2:
-        return
-    if rank not in ("", "0"):
-        time.sleep(1)  # the launcher stops all as soon as one ends, and the first may not have spoken yet
-        raise SystemExit(2)
-    raise UserError(
-        f"WORLD_SIZE is {count}: these would be {count} equal trainings, as there is no distributed one; start one "
-        "process, without torchrun"
-    )

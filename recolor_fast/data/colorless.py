@@ -17,12 +17,16 @@ OFTEN = {"ramp": 0.4, "cloud": 0.4, "grain": 0.6, "ink": 0.4}  # how often a pic
 HILLS, LINES, MARKS = 3, 10, 40  # cells of the clouds that shade, whose contours are lines, and whose hills are marks
 
 
-def colorless(gray: Tensor, rgb: Tensor, share: float, seed: int, images: int) -> tuple[Tensor, Tensor]:
+def colorless(
+    gray: Tensor, rgb: Tensor, share: float, seed: int, images: int, places: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Gray uint8 (N,1,S,S) and rgb uint8 (N,3,S,S), S even, with probability `share` each a picture without color.
 
-    Which, and what it shows, depends on `seed` and the photograph's number alone, the n-th here being images + n.
+    Which, and what it shows, depends on `seed` and the photograph's number alone, the n-th here being images + n, or
+    images + places[n], int (N,).
     """
-    drawn = uniforms(seed, np.arange(images, images + len(gray)), ["colorless"], COUNT)[:, 0]
+    numbers = images + (np.arange(len(gray)) if places is None else places)
+    drawn = uniforms(seed, numbers, ["colorless"], COUNT)[:, 0]
     chosen = np.flatnonzero(drawn[:, 0] < share)
     if not len(chosen):
         return gray, rgb

@@ -32,11 +32,13 @@ def batches(
     images: int = 0,
     backend: str = "host",
     cached: bool = False,
+    places: np.ndarray | None = None,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """Endless (gray (N,1,S,S), rgb (N,3,S,S)), uint8 0..255 on `device`, from the `images`-th photograph on.
 
-    N is `batch`, S `options.size`. The `backend` ("host", "dali") decodes each of `paths` when its turn comes or, if
-    `cached`, once, to the device. Every epoch has each of them once, in an order of its own (see indices).
+    N is `batch`, or those at `places` in each batch, int (N,), alone; S `options.size`. The `backend` ("host", "dali")
+    decodes each of `paths` when its turn comes or, if `cached`, once, to the device. Every epoch has each of them once,
+    in an order of its own (see indices).
     With `options.load_size` each is a random square of the photograph decoded to that side, the same of gray and rgb;
     with `options.colorless` pictures without color take the place of a share of them; with `options.old_film` the gray
     of a share is on old film.
@@ -45,24 +47,25 @@ def batches(
     """
     device = torch.device(device)
     size, side = options.size, decoded_side(options)
-    order = indices(options.seed, len(paths), batch, images)
+    places = np.arange(batch) if places is None else places
+    order = (of_all[places] for of_all in indices(options.seed, len(paths), batch, images))
     if cached:
         stream = _cached(*_load(options, paths, device, side, False, backend), order)
     else:
-        stream = _decoded(options, paths, order, batch, device, side, False, backend)
+        stream = _decoded(options, paths, order, len(places), device, side, False, backend)
     flips = mirrored(options.seed, len(paths), batch, images)
-    places = corners(options.seed, len(paths), batch, side - size, images)
+    cuts = corners(options.seed, len(paths), batch, side - size, images)
     with closing(stream):
-        for (gray, rgb), flip, place in zip(stream, flips, places):
+        for (gray, rgb), flip, cut in zip(stream, flips, cuts):
             if side > size:
-                gray, rgb = crop(gray, place, size), crop(rgb, place, size)
+                gray, rgb = crop(gray, cut[places], size), crop(rgb, cut[places], size)
             if options.flip:
-                gray, rgb = mirror(gray, flip), mirror(rgb, flip)
+                gray, rgb = mirror(gray, flip[places]), mirror(rgb, flip[places])
             if options.colorless:
-                gray, rgb = colorless(gray, rgb, options.colorless, options.seed, images)
+                gray, rgb = colorless(gray, rgb, options.colorless, options.seed, images, places)
             if options.old_film:
-                gray = old_film(gray, rgb, options.old_film, options.seed, images)
-            images += len(gray)
+                gray = old_film(gray, rgb, options.old_film, options.seed, images, places)
+            images += batch
             yield gray, rgb
 
 
@@ -153,7 +156,7 @@ def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images:
     return endless()
 
 
-def _cached(gray: Tensor, rgb: Tensor, order: Iterator[np.ndarray]) -> Generator[tuple[Tensor, Tensor]]:
+def _cached(gray: Tensor, rgb: Tensor, order: Iterable[np.ndarray]) -> Generator[tuple[Tensor, Tensor]]:
     for index in order:
         chosen = _on(torch.from_numpy(index), gray.device)
         yield gray[chosen], rgb[chosen]

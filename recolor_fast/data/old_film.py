@@ -19,14 +19,16 @@ CHUNK = 2**20  # pixels worked on at a time on a CPU, so that they stay in its c
 COUNT = 12  # random numbers of each part of each photograph
 
 
-def old_film(gray: Tensor, rgb: Tensor, share: float, seed: int, images: int) -> Tensor:
+def old_film(
+    gray: Tensor, rgb: Tensor, share: float, seed: int, images: int, places: np.ndarray | None = None
+) -> Tensor:
     """Gray, uint8 (N,1,S,S): with probability `share` each what old film would have made of `rgb`, else `gray`.
 
     `gray` uint8 (N,1,S,S), `rgb` uint8 (N,3,S,S), on one device; S a multiple of 8. What becomes of the n-th of them
-    depends on `rgb`, `seed` and images + n alone, where `images` is the number of photographs before them in the run.
-    Nothing waits for a GPU.
+    depends on `rgb`, `seed` and images + n alone, where `images` is the number of photographs before them in the run;
+    with `places`, int (N,), on images + places[n]. Nothing waits for a GPU.
     """
-    numbers = np.arange(images, images + len(gray))
+    numbers = images + (np.arange(len(gray)) if places is None else places)
     chosen = np.flatnonzero(uniforms(seed, numbers, ["old film"], 1)[:, 0, 0] < share)
     if not len(chosen):
         return gray

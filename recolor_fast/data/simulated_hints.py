@@ -5,6 +5,7 @@ mean color of a square patch; now and then the whole photograph.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +17,20 @@ LARGEST = 9  # side of the largest patch, pixels
 SPREAD = 0.25  # standard deviation of a point's place, sides of the photograph
 
 
-def draw(real: Tensor, most: int) -> Tensor:
+def draw(real: Tensor, most: int, whole: int = 0, mine: Callable[[Tensor], Tensor] = lambda drawn: drawn) -> Tensor:
     """Hints of real (N,2,S,S), colors in network space: (N,3,S,S), both colors and a mask, 1 where there is a hint.
 
     Up to `most` points a photograph, from torch's global random state on real's device. Outside the mask all is 0; of
-    patches that overlap the last one counts.
+    patches that overlap the last one counts. Where real is a part of a batch of `whole` photographs, `mine` takes its
+    part of what is drawn for all of them, (...,whole) -> (...,N).
     """
     count, _, size, _ = real.shape
-    device = real.device
-    number = (torch.rand(count, device=device).log() / math.log(1 - 1 / MEAN_POINTS)).floor()  # geometric, from 0 on
-    whole = torch.rand(count, device=device) < WHOLE
-    places = (torch.randn(2, most, count, device=device) * SPREAD + 0.5).clamp(0, 1)
-    sides = torch.randint(1, LARGEST + 1, (most, count), device=device)
+    device, batch = real.device, whole or count
+    # Geometric, from 0 on:
+    number = (mine(torch.rand(batch, device=device)).log() / math.log(1 - 1 / MEAN_POINTS)).floor()
+    entire = mine(torch.rand(batch, device=device)) < WHOLE
+    places = (mine(torch.randn(2, most, batch, device=device)) * SPREAD + 0.5).clamp(0, 1)
+    sides = mine(torch.randint(1, LARGEST + 1, (most, batch), device=device))
     low = (places * (size - 1)).round().long() - (sides - 1) // 2  # (2, most, N): y and x
     high = (low + sides).clamp(max=size)
     low = low.clamp(min=0)
@@ -52,4 +55,4 @@ def draw(real: Tensor, most: int) -> Tensor:
     colors[:, :, 0] = 0
     hints = colors.gather(2, last.flatten(1)[:, None].expand(-1, 3, -1)).view(count, 3, size, size)
     everything = F.pad(real, (0, 0, 0, 0, 0, 1), value=1.0)
-    return torch.where(whole[:, None, None, None], everything, hints)
+    return torch.where(entire[:, None, None, None], everything, hints)

@@ -33,13 +33,15 @@ def peak_memory(device: torch.device) -> float:
     return torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else memory.peak()
 
 
-def threads(asked: int, device: str) -> int:
+def threads(asked: int, device: str, beside: int = 1) -> int:
     """Threads to train with on "cpu" or "cuda": `asked`, at most as many as there are processors for this process.
+
+    Of `beside` processes like it each has its part of them.
 
     With `asked` 0 all of them; on a CPU those that $OMP_NUM_THREADS or torch says (a core's second hyperthread is left
     out), without processors that others keep busy, which is said on stderr: a team of threads waits for its slowest.
     """
-    usable = processors.threads()
+    usable = max(1, processors.threads() // beside)
     if asked > usable:
         print(f"warning: threads {asked}: this process may use {usable} processors: taking {usable}", file=sys.stderr)
     if asked or device == "cuda":

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -19,11 +20,24 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """What a signal does inside `stoppable`: raise Stopped, at once or at the end of a held block."""
+    """What a signal does inside `stoppable`: raise Stopped, at once or at the end of a held block.
+
+    Where several processes stop `together`, it is only noted (`asked`): `heed` stops this one, when all have agreed.
+    """
 
     def __init__(self) -> None:
+        self.together = False
         self._holding = False
         self._pending: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come that nothing was raised for."""
+        return self._pending is not None
+
+    def heed(self) -> NoReturn:
+        """Stop for the signal that came, here or in another process."""
+        raise Stopped(self._pending or signal.SIGTERM)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -45,13 +59,15 @@ class Signals:
         self._holding = True
 
     def _stop(self) -> None:
+        if self.together:
+            return
         number, self._pending = self._pending, None
         if number is not None:
             raise Stopped(number)
 
     def receive(self, number: int) -> None:
         """A signal has come."""
-        if not self._holding:
+        if not (self._holding or self.together):
             raise Stopped(number)
         self._pending = number
 

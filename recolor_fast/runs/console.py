@@ -101,3 +101,18 @@ class Lasting:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
+
+
+class Quiet:
+    """Standard error of a rank that is not the first: of what it says, its own warnings and errors, a line each."""
+
+    def __init__(self, file: TextIO, rank: int) -> None:
+        self.file, self.rank = file, rank
+
+    def write(self, text: str) -> int:
+        if text.startswith(("error: ", "warning: ")):
+            Lasting(self.file).write(f"rank {self.rank}: {text.rstrip()}\n")
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)

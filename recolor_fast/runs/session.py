@@ -3,8 +3,10 @@
 import json
 import sys
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,47 +67,33 @@ def describe(folder: Path, options: Command, photographs: Photographs, seen: int
         print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
 
 
-class Session:
-    """What one process does between the iterations of a training: it checks, logs, validates and saves."""
+class Course:
+    """A training as each of its ranks follows it: an iteration, then it counts, checks, and waits for the first one.
+
+    What that one shows and writes is in Session.
+    """
 
     def __init__(
-        self,
-        step: Step,
-        options: Command,
-        folder: Path,
-        photographs: Photographs,
-        progress: Progress,
-        signals: Signals,
-        command: str,
+        self, step: Step, options: Command, photographs: Photographs, progress: Progress, signals: Signals
     ) -> None:
-        """Take up the training in a run folder: step and progress are filled from its newest checkpoint, if any.
-
-        UserError where that is of another training. `command` is noted in environment.json.
-        """
-        resume(step, options, folder, photographs, progress)
-        self.gray, self.rgb = loader.load(options, photographs.val, strict=False, backend=options.loader)
-        options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
-        describe(folder, options, photographs, progress.begun, command)
-        self.step, self.options, self.folder, self.photographs = step, options, folder, photographs
-        self.progress, self.signals = progress, signals
+        """Take it up where the first rank does: step and progress are filled from its own."""
+        self.step, self.options, self.photographs = step, options, photographs
+        self.progress, self.signals, self.ranks = progress, signals, step.ranks
+        self.ranks.broadcast(step.tensors())
+        progress.images = progress.begun = self.ranks.told(progress.images)
         self.on_cpu = step.device.type == "cpu"
-        # A resumed run repeats the row of an interval that its end cut short.
-        seen = progress.logged if progress.begun < options.images else progress.begun
-        self.results = csv_rows.Rows(folder / "results.csv", seen)
-        self.validated = csv_rows.Rows(folder / "validation.csv", progress.begun)
-        self.samples = folder / "samples"
-        self.digest = listed.digest(photographs.train, photographs.val)
-        self.listed = False  # until a checkpoint is of these photographs, photographs.json is that of the one before
         self.parts: dict[str, Tensor] = {}
         self.rate = 0.0
-        self.clock = Clock(self.results.number("time"))
-        self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
+        self.clock = Clock(0.0)
 
     def batches(self) -> Generator[tuple[Tensor, Tensor]]:
-        """The endless (gray, rgb) to train on, from where the training is taken up. Close it when done."""
+        """The endless (gray, rgb) to train on, this rank's of each batch, from where the training is taken up.
+
+        Close it when done.
+        """
         options, train, begun = self.options, self.photographs.train, self.progress.begun
-        cached = options.cache == "on"
-        return loader.batches(options, options.batch, train, self.step.device, begun, options.loader, cached)
+        cached, places = options.cache == "on", self.ranks.places(options.batch, options.micro_batch)
+        return loader.batches(options, options.batch, train, self.step.device, begun, options.loader, cached, places)
 
     @property
     def done(self) -> bool:
@@ -117,11 +105,14 @@ class Session:
         seen = self.progress.images
         return seen // every > max(seen - self.options.batch, 0) // every
 
-    def add(self, parts: dict[str, Tensor], count: int) -> None:
-        """An iteration on `count` photographs is done; `parts` are its losses. Nothing waits for the device."""
-        self.parts, self.rate = parts, learning_rate(self.options, self.progress.images)
-        self.progress.add(parts, count)
-        self.clock.add(count)
+    def iterate(self, gray: Tensor, rgb: Tensor) -> None:
+        """Train on a batch. Nothing waits for the device."""
+        if self.ranks.count > 1:
+            self.ranks.asked = self.signals.asked
+        self.parts = self.step(gray, rgb, self.progress.images)
+        self.rate = learning_rate(self.options, self.progress.images)
+        self.progress.add(self.parts, len(gray) * self.ranks.count)
+        self.clock.add(len(gray) * self.ranks.count)
 
     def check(self) -> None:
         """FloatingPointError, naming the photographs, once too many iterations in a row were not finite.
@@ -139,6 +130,71 @@ class Session:
             f"{', '.join(names) or 'a loss or gradient'} not finite in the iteration after {at} photographs, on "
             f"{', '.join(str(paths[place]) for place in chosen)}; it was not applied"
         )
+
+    def heed(self) -> None:
+        """Stopped on all ranks, where one of them was asked to stop. Waits for the device."""
+        if self.ranks.count > 1 and self.step.stopping > 0:
+            self.signals.heed()
+
+    def shown(self) -> AbstractContextManager[Any]:
+        """The block of a training, in which a bar may show how far it is."""
+        return nullcontext()
+
+    def tell(self, text: str) -> None:
+        """A line for people."""
+
+    def log(self) -> None:
+        """Show how far the training is."""
+
+    def first_look(self) -> None:
+        """Show what comes out, long before the first checkpoint."""
+
+    def validate(self) -> None:
+        """Measure what the training is worth by now."""
+
+    def save(self) -> None:
+        """Write a checkpoint: on all ranks, as each of them waits until it is written."""
+        self.ranks.wait()
+
+
+class Session(Course):
+    """What the first rank, or the only one, does besides: it resumes, logs, validates and saves, in a run folder."""
+
+    def __init__(
+        self,
+        step: Step,
+        options: Command,
+        folder: Path,
+        photographs: Photographs,
+        progress: Progress,
+        signals: Signals,
+        command: str,
+    ) -> None:
+        """Take up the training in a run folder: step and progress are filled from its newest checkpoint, if any.
+
+        UserError where that is of another training. `command` is noted in environment.json.
+        """
+        resume(step, options, folder, photographs, progress)
+        super().__init__(step, options, photographs, progress, signals)
+        self.gray, self.rgb = loader.load(options, photographs.val, strict=False, backend=options.loader)
+        options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
+        describe(folder, options, photographs, progress.begun, command)
+        self.options, self.folder = options, folder
+        # A resumed run repeats the row of an interval that its end cut short.
+        seen = progress.logged if progress.begun < options.images else progress.begun
+        self.results = csv_rows.Rows(folder / "results.csv", seen)
+        self.validated = csv_rows.Rows(folder / "validation.csv", progress.begun)
+        self.samples = folder / "samples"
+        self.digest = listed.digest(photographs.train, photographs.val)
+        self.listed = False  # until a checkpoint is of these photographs, photographs.json is that of the one before
+        self.clock = Clock(self.results.number("time"))
+        self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
+
+    def shown(self) -> AbstractContextManager[Any]:
+        return self.console.bar
+
+    def tell(self, text: str) -> None:
+        self.console.write(text)
 
     def log(self) -> None:
         """Show how far the training is, with a row of results.csv after every `log_every` photographs and the last."""
@@ -184,3 +240,4 @@ class Session:
             if not self.listed and progress.images > progress.begun:
                 listed.write(self.folder, photographs.train, photographs.val)
                 self.listed = True
+        super().save()

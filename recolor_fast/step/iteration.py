@@ -7,6 +7,9 @@ An iteration is four pure pieces. Each is eager or compiled, the same lines eith
     parts, at_fake  = generator_update(critic parameters, ..., fake)    d loss / d fake
     gradient        = vector-Jacobian product of `forward` with at_fake, then Adam
 
+Of several ranks each works on its part of the batch, and draws what is random for all of it: gradients and losses are
+averaged before Adam's step, so one rank or many do the same.
+
 An iteration is applied whole or not at all. Where one of its losses or gradients is not finite, no Adam step after that
 is taken, and what the iteration had changed by then is put back: the critic's weights and its Adam, of earlier steps on
 the same batch, and all buffers, which a forward pass of NaN poisons. All of that is decided on the device.
@@ -14,7 +17,7 @@ the same batch, and all buffers, which a forward pass of NaN poisons. All of tha
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,12 +30,13 @@ from recolor_fast.data import simulated_hints
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.machine.environment import float32_proper, prepare_compiler
 from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.ranks import ALONE, Ranks
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import encoder, power_iteration
+from recolor_fast.networks.layers import at_least_float32, encoder, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options, Training
-from recolor_fast.step import fused, guard
+from recolor_fast.step import fused, guard, shared
 from recolor_fast.step.graphed import Graphed
 from recolor_fast.step.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.step.updates import Parts, critic_update, generator_update
@@ -45,14 +49,18 @@ class Step:
     gradient was not finite. Once it is above options.skip_nonfinite, everything else stays as it was before the
     iteration that brought it there, whatever is called, and only `streak` goes on counting: whoever looks at it now and
     then finds the state of before, and when that was. With amp_dtype float16 an iteration that lowers a loss scale was
-    left out, too, but it neither counts nor ends a streak.
+    left out, too, but it neither counts nor ends a streak. `stopping`, a scalar on the device, is above 0 once
+    one of the ranks was asked to stop (ranks.asked), on all of them after the same iteration.
     """
 
-    def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device) -> None:
-        """Build from decided options (resolve.py) and their terms (build_terms). UserError for what does not fit."""
+    def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device, ranks: Ranks = ALONE) -> None:
+        """Build from decided options (resolve.py) and their terms (build_terms). UserError for what does not fit.
+
+        With several `ranks` its batches are their parts (Ranks.places) of those that the options speak of.
+        """
         assert "auto" not in (options.compile, options.fused_critic, options.cuda_graph, options.channels_last)
         assert options.winograd != "auto"
-        self.options, self.device, self.terms = options, device, terms
+        self.options, self.device, self.terms, self.ranks = options, device, terms, ranks
         rows, last = torch.contiguous_format, torch.channels_last
         layouts = {"off": (rows, rows), "critic": (rows, last), "on": (last, last)}
         layout, self._critic_layout = layouts[options.channels_last]
@@ -66,6 +74,11 @@ class Step:
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device, memory_format=layout)  # type: ignore[call-overload]
         networks = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
+        self.stopping = torch.zeros((), device=device)
+        if ranks.count > 1:
+            self._places = torch.from_numpy(ranks.places(options.batch, options.micro_batch)).to(device)
+            for network in networks.values():
+                shared.share(network, ranks)
         self._encoder = [*encoder(self.generator).parameters()]
         if options.freeze_encoder and not self._encoder:
             raise UserError(
@@ -93,7 +106,7 @@ class Step:
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
         self.graphed = Graphed(self._iterate)
-        self._forward = self._prepare(lambda source: self.generator(source).float())
+        self._forward = self._prepare(lambda source: at_least_float32(self.generator(source)))
         self._generator_update = self._prepare(partial(generator_update, self.critic, options, terms))
         self.critic_updates = {}
         if self.critic:  # by whether the step has the penalty, which is as much heavier as it is rarer
@@ -104,7 +117,7 @@ class Step:
                 penalized = partial(fused.critic_update, layers, lazy, fast=options.winograd == "on")
             free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0, penalty_every=1))
             self.critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
-        if length := options.micro_batch:
+        if length := options.micro_batch // ranks.count:
             self._forward = partial(forward_in_pieces, self._forward, self.generator, length)
             self._generator_update = in_pieces(self._generator_update, length, end_to_end)
             self.critic_updates = {k: in_pieces(update, length, mean) for k, update in self.critic_updates.items()}
@@ -136,7 +149,8 @@ class Step:
         return prepared
 
     def __call__(self, gray: Tensor, rgb: Tensor, images: int) -> Parts:
-        """Update both networks on a batch: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the device.
+        """Update both networks on a batch, or this rank's part of it: gray uint8 (N,1,S,S), rgb uint8 (N,3,S,S), on the
+        device.
 
         `images` is the progress before this step; with the seed it determines dropout and penalty points, so a resumed
         run repeats an unbroken one. Returns the loss parts as float32 scalars on the device, finite or not, and beside
@@ -188,12 +202,12 @@ class Step:
         rgb01 = to_rgb01(rgb).contiguous(memory_format=self._layout)
         source = to_unit(gray).contiguous(memory_format=self._layout)
         real = SPACES[options.space].encode(rgb01)
-        mix = torch.rand((options.critic_steps, len(gray), 1, 1, 1), device=self.device)
+        whole = len(gray) * self.ranks.count
+        mix = self._mine(torch.rand((options.critic_steps, whole, 1, 1, 1), device=self.device), 1)
 
         power_iteration(self.generator)
-        fake = self._forward(
-            torch.cat((source, simulated_hints.draw(real, options.hints)), 1) if options.hints else source
-        )
+        hints = [simulated_hints.draw(real, options.hints, whole, self._mine)] if options.hints else []
+        fake = self._forward(torch.cat((source, *hints), 1) if hints else source)
         source = source.expand(-1, options.source_channels, -1, -1)
         pairs = [image.contiguous(memory_format=self._critic_layout) for image in (source, real, fake.detach())]
         parts: Parts = {}
@@ -203,10 +217,11 @@ class Step:
                     power_iteration(self.critic)
                     update = self.critic_updates[penalty]
                     losses, gradients = update(self._parameters, *pairs, mix[step], loss_scale=scales.get("critic"))
+                    losses, gradients = self._average(losses, [gradients[name] for name in self._parameters])
                     # Of several steps on one batch, the parts' mean.
-                    parts = {k: parts.get(k, 0) + losses.get(k, 0) / options.critic_steps for k in parts | losses}
+                    shares: dict[str, Any] = {name: part / options.critic_steps for name, part in losses.items()}
+                    parts = {k: parts.get(k, 0) + shares.get(k, 0) for k in parts | shares}
                     summed = options.critic_gradients == "summed" and step > 0
-                    gradients = [gradients[name] for name in self._parameters]
                     bad = self.apply_gradients("critic", self.critic.parameters(), gradients, losses, left_out, summed)
                     wrong["critic"], left_out = wrong.get("critic", bad) | bad, left_out | bad
                 if options.gradient_penalty:  # as the steps that have it show it
@@ -214,19 +229,48 @@ class Step:
                     parts["critic/penalty"] = options.penalty_every * penalties
             loss_scale, images = scales.get("generator"), (source, real, rgb01 * 2 - 1, fake.detach())
             losses, at_fake = self._generator_update(self._parameters, *images, loss_scale=loss_scale)
-            parts |= losses
         at_fake = at_fake if loss_scale is None else at_fake * loss_scale
         known = {*self._encoder} if frozen else set()
         learned = [parameter for parameter in self.generator.parameters() if parameter not in known]
         gradients = torch.autograd.grad(fake, learned, at_fake)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)
+        losses, gradients = self._average(losses, gradients)
+        parts |= losses
         wrong["generator"] = self.apply_gradients("generator", learned, gradients, losses, left_out)
         left_out = left_out | wrong["generator"]
         with torch.no_grad():
             guard.count(self.streak, self.scales, wrong, left_out, options.skip_nonfinite)
             guard.put_back(kept, left_out)
         return parts | {"nonfinite": left_out.float()}
+
+    def _mine(self, drawn: Tensor, dimension: int = -1) -> Tensor:
+        """This rank's part of what is drawn for the photographs of a whole batch, which a dimension is for."""
+        return drawn if self.ranks.count == 1 else drawn.index_select(dimension, self._places)
+
+    def _average(self, parts: Parts, gradients: Sequence[Tensor]) -> tuple[Parts, Sequence[Tensor]]:
+        """Losses by parts and gradients of a whole batch, from those of each rank's part of it."""
+        if self.ranks.count == 1:
+            return parts, gradients
+        # Norms over a batch are of gradients of its mean: those of a part are larger, by as much as it is smaller.
+        norms = [name for name in parts if name.startswith("gradient/")]
+        told = parts | {name: parts[name].square().div(self.ranks.count) for name in norms}
+        asked = torch.full((), float(self.ranks.asked), device=self.device)
+        *averaged, self.stopping = self.ranks.average([*gradients, *told.values(), asked])
+        parts = dict(zip(told, averaged[len(gradients) :]))
+        return parts | {name: parts[name].sqrt() for name in norms}, averaged[: len(gradients)]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that an iteration changes, and weights that it does not: what ranks must have in common."""
+        for network in filter(None, (self.generator, self.critic)):
+            yield from network.parameters()
+            yield from network.buffers()
+        for optimizer in self.optimizers.values():
+            for state in optimizer.state.values():
+                yield from state.values()
+        yield self.streak
+        for scale in self.scales.values():
+            yield from scale
 
     def _changing(self) -> Iterator[Tensor]:
         """What an iteration has changed by the time it turns out bad: all but the generator's weights and Adam, which
