@@ -254,6 +254,35 @@ class TrainStep:
     """Write the rows to bench/results."""
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """Time 1 and 2 ranks, and say what 8 to 1,024 GPUs would do by published figures."""
+
+    preset: str = DEFAULT
+    """System of the papers to time."""
+    size: int = 256
+    """Pixels."""
+    width: int = 64
+    """Filters of the first layers."""
+    batch: int = 2
+    """Photographs per iteration and rank."""
+    iterations: int = 5
+    """Timed iterations, after two that are not."""
+    images_per_s: float = 543.1
+    """Of the model: photographs a second of one GPU; the default is an H200's at 64 photographs per iteration, not
+    compiled (bench/results/gpu-b64-nvidia-h200-pt2.11.0.csv)."""
+    model_batch: int = 64
+    """Of the model: photographs per iteration and GPU."""
+    plot: Path | None = None
+    """File to draw the model to."""
+    quick: bool = False
+    """64 pixels, width 4, 2 iterations: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
+    told: Path | None = None
+    """(Of the processes that this starts) file to write to what was measured."""
+
+
 # --- bench/records -------------------------------------------------------------------------------------------------
 
 
