@@ -112,7 +112,7 @@ def measure(arguments: Arguments, file: Path) -> None:
             "width": arguments.width,
             "batch": arguments.batch * ranks.count,
         }
-        options = replace(PAPERS[arguments.preset], **sizes, **RANDOM)
+        options = replace(PAPERS[arguments.preset], device="cpu", **sizes, **RANDOM)
         options = fastest(for_ranks(lpips(options), ranks.count), CPU)
         step = Step(options, build_terms(options), CPU, ranks)
         gray, rgb = (image[ranks.places(options.batch)] for image in sample_batch(options))

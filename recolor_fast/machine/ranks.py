@@ -220,7 +220,9 @@ def _store() -> Any:
 
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        return next(distributed.rendezvous("env://", timeout=timedelta(seconds=JOIN)))[0]
+        store = next(distributed.rendezvous("env://", timeout=timedelta(seconds=JOIN)))[0]
+        # torchrun's store outlives the ranks that it starts again: what the ones before have left there must not count.
+        return distributed.PrefixStore(f"start/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
