@@ -29,8 +29,8 @@ from tests.trainings import assert_same_run, flat, newest, rows
 
 FAST = ["pix2pix", "wgan-gp", "pieces", "hints", "not finite"]
 TOLERANCE = {"wide": 1e-10, "narrow": 1e-5}
-# Of these float32 alone makes more of rounding, 2e-5 to 0.1, and float64 does not: deep networks with random weights, and
-# biases before a batch norm, whose gradient is nothing but rounding.
+# Of these float32 alone makes more of rounding, 2e-5 to 0.1, and float64 does not: deep networks with random weights,
+# and biases before a batch norm, whose gradient is nothing but rounding.
 ROUGH = "hints features-resnet50 features-unet features-fpn padova-code-pix2pix padova-code-lpips".split()
 PAIRS = [(width, name) for width in TOLERANCE for name in CASES if width == "wide" or name not in ROUGH]
 
