@@ -63,4 +63,4 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 EXTRAS_train = train
-EXTRAS_dev = train,serve,formats,dev
+EXTRAS_dev = train,serve,scale,formats,dev

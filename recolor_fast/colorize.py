@@ -15,13 +15,13 @@ if __name__ == "__main__":
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from tqdm import tqdm
@@ -41,6 +41,7 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 from recolor_fast.machine.signals import stoppable
 from recolor_fast.photographs import claims, images, lists, provenance, walk
+from recolor_fast.scale import asked
 
 __all__ = ["Arguments", "Colorizer", "colorize", "main"]
 
@@ -80,6 +81,10 @@ class Arguments(NamedTuple):
     shard: str | None = None
     """Color one part of N, I/N with I from 0 to N-1, which the path below IN decides: the N parts are the whole, each
     photograph is in one of them, and all may have the same OUT."""
+    engine: Literal["alone", "ray"] = "alone"
+    """alone: this process. ray: workers of a Ray cluster (extra scale), also from and to URLs, s3://, gs://, hdfs://."""
+    cluster: str | None = None
+    """Address of the Ray cluster, host:port; none: RAY_ADDRESS, else one of this machine's own while it runs."""
     settings: Annotated[
         Settings, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction
     ] = Settings()
@@ -114,6 +119,9 @@ def main(argv: list[str]) -> int:
 def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
     by_name = None if arguments.hints is None else Given(read_hints(arguments.hints))
+    ray, urls = arguments.engine == "ray", any("://" in path for path in paths)
+    refused = {"watch": arguments.watch, "temporal": settings.temporal, "in_place": settings.in_place}
+    asked.check(paths, arguments.engine, arguments.cluster, refused | {"sheet": bool(arguments.sheet and urls)})
     check_parts(settings, arguments.watch, arguments.files, arguments.shard, "-" in paths)
     part = None if arguments.shard is None else lists.shard(arguments.shard)
     inputs: Sequence[str] = ()
@@ -135,7 +143,14 @@ def _run(arguments: Arguments) -> int:
     files: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
-    if arguments.files is not None:
+    items: Iterable[Any] = ()  # of Ray
+    if ray:
+        from recolor_fast.scale import driver
+
+        assert output is not None
+        items = driver.items(inputs, output, arguments.files, part, settings, enough)
+        jobs, total = (), None if arguments.files else len(items)
+    elif arguments.files is not None:
         begun = claims.Claims(shared_folder(inputs, output), enough)
         files = lists.find(arguments.files, output, enough)
         files = (one for one in files if part is None or part.has(lists.below(one, (), output)))
@@ -176,9 +191,12 @@ def _run(arguments: Arguments) -> int:
         stack.callback(tally.tell)  # once all is over, however it ends
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
-        records = stack.enter_context(
-            closing(color(artefact, jobs, settings, threads, enough=enough, begun=begun, hints=by_name, **ends))
-        )
+        source: Generator[folder.Record]
+        if ray:
+            source = driver.color(items, artefact, arguments, settings, output, by_name)
+        else:
+            source = color(artefact, jobs, settings, threads, enough=enough, begun=begun, hints=by_name, **ends)
+        records = stack.enter_context(closing(source))
         for record in records:
             bar.update()
             tally.add(record)

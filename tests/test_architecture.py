@@ -95,6 +95,12 @@ evaluation.plots
 coloring.sheet
 coloring.palette
 coloring.colorizer
+scale.asked
+scale.places
+scale.table
+scale.worker
+scale.engine
+scale.driver
 colorize
 study.study
 study.making

@@ -13,6 +13,7 @@ MODULES = {  # of each extra, by the names they are imported by
     "matplotlib onnx onnxscript nvidia",
     "serve": "fastapi starlette uvicorn python_multipart prometheus_client scipy pydantic",
     "cpu": "onnxruntime",
+    "scale": "ray pyarrow pandas",
 }
 
 

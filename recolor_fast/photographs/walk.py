@@ -64,7 +64,7 @@ def globs(include: Sequence[str] | str, exclude: Sequence[str] | str) -> Globs:
     both = {}
     for name, patterns in (("include", include), ("exclude", exclude)):
         several = [patterns] if isinstance(patterns, str) else patterns
-        both[name] = tuple(_plain(one.removeprefix("./").rstrip("/")) for one in several)
+        both[name] = tuple(plain(one.removeprefix("./").rstrip("/")) for one in several)
         if "" in both[name]:
             raise UserError(f"{name} {list(several)}: expected patterns of names or paths, none of them empty")
     return Globs(**both)
@@ -111,21 +111,25 @@ def _walk(source: Path, target: Path, output: str | None, globs: Globs) -> Itera
             path, is_folder = here / entry.name, _is_folder(entry)
             if is_folder is None or (is_folder and outside and identity(path) == outside):
                 continue
-            taken, left = included, ""
-            if not files.is_part(path):  # what an interrupted run left behind is told of
-                name = _plain(entry.name)
-                line = f"{below}/{name}".removeprefix("/")
-                taken = included or _matches(globs.include, name, line)
-                left = _left_out(name, line, globs)
-            if not left and is_folder and entry.is_symlink():
+            line = f"{below}/{plain(entry.name)}".removeprefix("/")
+            left, taken = judged(entry.name, line, included, globs, is_folder)
+            if is_folder and not left and entry.is_symlink():
                 left = LINK
-            if not left and not is_folder and not taken:
-                left = NOT_INCLUDED
             if left or not is_folder:
                 yield Found(path, there / entry.name, left=left)
             else:
                 folders.append((path, there / entry.name, line, taken))
         waiting += reversed(folders)
+
+
+def judged(name: str, line: str, included: bool, globs: Globs, is_folder: bool) -> tuple[str, bool]:
+    """Why a file or folder is left out, and whether what is in it is included, by its name, its `plain` path below IN
+    and whether its folder is included. What an interrupted run left behind is told of."""
+    if files.is_part(name):
+        return "" if included or is_folder else NOT_INCLUDED, included
+    taken = included or _matches(globs.include, plain(name), line)
+    left = _left_out(plain(name), line, globs)
+    return left or ("" if taken or is_folder else NOT_INCLUDED), taken
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool | None:
@@ -153,10 +157,10 @@ def _left_out(name: str, line: str, globs: Globs) -> str:
 
 def left_behind(name: str) -> str:
     """Why a file or folder of this name is no person's photograph or folder of them; empty where it may be."""
-    return HIDDEN if name.startswith(".") else SYSTEM if _systems.match(_plain(name)) else ""
+    return HIDDEN if name.startswith(".") else SYSTEM if _systems.match(plain(name)) else ""
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name or pattern as it is compared: letters of either case and both ways to write an umlaut are one."""
     return unicodedata.normalize("NFC", name).casefold()
 
