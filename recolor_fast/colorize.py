@@ -143,7 +143,7 @@ def _run(arguments: Arguments) -> int:
     files: Iterable[walk.Found]
     jobs: Iterable[folder.Job]
     ends: dict[str, Any] = {}
-    items: Iterable[Any] = ()  # of Ray
+    items: Any = ()  # of Ray
     if ray:
         from recolor_fast.scale import driver
 
@@ -192,7 +192,7 @@ def _run(arguments: Arguments) -> int:
         hide = None if sys.stderr.isatty() else True
         bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
         source: Generator[folder.Record]
-        if ray:
+        if ray and output is not None:
             source = driver.color(items, artefact, arguments, settings, output, by_name)
         else:
             source = color(artefact, jobs, settings, threads, enough=enough, begun=begun, hints=by_name, **ends)

@@ -82,7 +82,7 @@ def _kill_a_worker(driver: int) -> bool:
             above = int(Path("/proc", str(parent), "stat").read_text().rsplit(")", 1)[1].split()[1])
         except (OSError, ValueError, IndexError):
             continue
-        if b"MapWorker(MapBatches(Worker))" in name and driver in (parent, above):
+        if b"MapWorker(MapBatches(_Actor))" in name and driver in (parent, above):
             os.kill(int(place.name), signal.SIGKILL)
             return True
     return False

@@ -28,6 +28,13 @@ CHUNK = 100_000  # photographs handed to Ray at a time, so that lists may be lon
 SECONDS = 10  # to wait for a cluster
 
 
+class _Actor(Worker):
+    """A worker that takes the model from the cluster."""
+
+    def __init__(self, task: Task, model: list[Any]) -> None:
+        super().__init__(task._replace(model=ray.get(model[0])))
+
+
 def color(
     items: Iterable[Item], task: Task, address: str | None, workers: int | None = None
 ) -> Iterator[folder.Record]:
@@ -47,11 +54,12 @@ def color(
 def _mapped(chunk: Sequence[Item], task: Task, workers: int | None) -> Iterator[str]:
     gpu = task.provider in ("cuda", "tensorrt") or (task.provider == "auto" and "GPU" in ray.cluster_resources())
     most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // task.threads)
+    model = ray.put(task.model)  # not an argument by itself: a worker that begins again would look for it in vain
     rows = [{"item": json.dumps(item)} for item in chunk]
     blocks = -(-len(rows) // BATCH)
     mapped = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        Worker,
-        fn_constructor_args=(task,),
+        _Actor,
+        fn_constructor_args=(task._replace(model=b""), [model]),
         batch_size=None,  # a block
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, blocks)),
         num_cpus=task.threads,
@@ -59,7 +67,8 @@ def _mapped(chunk: Sequence[Item], task: Task, workers: int | None) -> Iterator[
     )
     try:
         for batch in mapped.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from batch["record"].to_pylist()
+            column: Any = batch["record"]
+            yield from column.to_pylist()
     except ray.exceptions.RayError as error:
         if told := _told(error):
             raise UserError(told) from None
