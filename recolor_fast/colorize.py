@@ -185,6 +185,7 @@ def _run(arguments: Arguments) -> int:
     if output == "-" and settings.color == "skip":
         settings = replace(settings, color="copy")  # whoever reads stdout waits for a picture
     tally = Tally(settings, inputs, output, where)
+    lines = sys.stderr if output == "-" else sys.stdout  # now: an engine may turn what others print elsewhere
     with ExitStack() as stack:
         if begun is not None:
             stack.enter_context(closing(begun))
@@ -205,7 +206,7 @@ def _run(arguments: Arguments) -> int:
             if by_name is not None and record.status != "ok":
                 unused[record.input] = record.reason
             if arguments.json:
-                print(folder.to_json(record), file=sys.stderr if output == "-" else sys.stdout, flush=True)
+                print(folder.to_json(record), file=lines, flush=True)
     if by_name is not None and (left := by_name.left()):
         why = (f"{name} ({_reason(name, unused)})" for name in left[:5])
         say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")

@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import islice
 from typing import Any
 
@@ -118,7 +119,8 @@ def _cluster(address: str | None) -> Iterator[None]:
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # Ray prints there that a worker died, between the records of --json
+            yield
     finally:
         with suppress(Exception):
             ray.shutdown()
