@@ -23,7 +23,7 @@ test test-all lint: QUIET = --quiet
 test: $(VENV)/.dev lint
 	$(PYTEST)
 
-test-all: $(VENV)/.dev lint
+test-all: $(VENV)/.engines lint
 	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/.dev
@@ -63,4 +63,5 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 EXTRAS_train = train
-EXTRAS_dev = train,serve,scale,formats,dev
+EXTRAS_dev = train,serve,formats,dev
+EXTRAS_engines = $(EXTRAS_dev),scale,engines

@@ -70,7 +70,10 @@ def test_a_killed_worker_loses_nothing(model, tmp_path):
     assert sorted(one["input"] for one in records) == [f"in/{number:03d}.jpg" for number in range(300)]
     assert {one["status"] for one in records} <= {"ok", "skipped"}
     assert run(tmp_path / "in", tmp_path / "alone", "--color", "recolor", model=model) == 0
-    assert files(tmp_path / "out") == files(tmp_path / "alone")
+    made = files(tmp_path / "out")
+    cut = [name for name in made if name.startswith(".") and name.endswith(".part")]
+    assert len(cut) <= 1  # what the killed worker was writing, beside its place
+    assert {name: made[name] for name in made if name not in cut} == files(tmp_path / "alone")
 
 
 def _kill_a_worker(driver: int) -> bool:
