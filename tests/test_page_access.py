@@ -147,7 +147,10 @@ def test_everything_goes_by_keys_alone(browser, flat, tmp_path):
     assert browser.id("question").is_displayed()
     browser.keys(Keys.ESCAPE)
     assert len(browser.js("return [...document.querySelectorAll('#strip button')]")) == 2
-    browser.keys(Keys.ENTER, Keys.TAB, Keys.ENTER)
+    browser.wait("document.activeElement.id === 'clear'")
+    browser.keys(Keys.ENTER)
+    browser.wait("document.getElementById('question').contains(document.activeElement)")
+    browser.keys(Keys.TAB, Keys.ENTER)
     browser.wait("!document.getElementById('empty').hidden")
     assert calls(browser, "clear") == [[]]
 
