@@ -21,7 +21,7 @@ class Arguments(NamedTuple):
     model: Annotated[
         tuple[Path, ...], tyro.conf.arg(metavar="FILE.onnx", help_behavior_hint=""), tyro.conf.UseAppendAction
     ] = ()
-    """An exported model, with --graph hints or chroma, in the place of the one that comes with the package. Repeatable:
+    """An exported model, with --graph hints or chroma, instead of the one that comes with the package. Repeatable:
     visitors then choose, by the names of the files."""
     onnxruntime_web: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tgz", help_behavior_hint="")] = None
     """The npm package of onnxruntime-web, as `npm pack` gives it; npm fetches it if not given. Its version and SHA-512

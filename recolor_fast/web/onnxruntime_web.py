@@ -22,7 +22,7 @@ SECONDS = 600  # that npm may take
 
 
 class NoRuntime(UserError):
-    """onnxruntime-web cannot be had, or is not what it should be; one sentence says what to do."""
+    """onnxruntime-web is missing, or is not what it should be; one sentence says what to do."""
 
     exit_code = 4
 

@@ -104,7 +104,7 @@ def _written(out: Path) -> set[str]:
 
 
 def write(out: Path, site: Mapping[str, bytes]) -> None:
-    """Write a site as a folder, in the place of the one there. Raises OSError, and UserError as `check`.
+    """Write a site as a folder; it replaces the one there. Raises OSError, and UserError as `check`.
 
     It is made beside it, flushed to the disk, and renamed: a kill leaves the old one or the new one.
     """
