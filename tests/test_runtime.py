@@ -420,9 +420,9 @@ def test_the_tensorrt_that_onnxruntime_links_to_is_read_from_its_provider() -> N
 def test_tensorrt_options_are_ones_that_onnxruntime_knows(tmp_path: Path) -> None:
     """A key that it does not know is an error when the provider starts, which needs a GPU."""
     loaded = runtime.load(artefacts.painter(tmp_path / "a.onnx"), "cpu")
-    options = engines.tensorrt_options(loaded.precision, engines.profiles("image", 64), tmp_path, 10)
-    assert options["trt_profile_min_shapes"] == "rgb:1x16x16x3"
-    assert options["trt_profile_max_shapes"] == "rgb:1x4096x4096x3"
+    options = engines.tensorrt_options(loaded.precision, engines.profiles("hints", 64), tmp_path, 10)
+    assert options["trt_profile_min_shapes"] == "gray:1x1x64x64,hints:1x3x64x64"
+    assert options["trt_profile_max_shapes"] == "gray:8x1x64x64,hints:8x3x64x64"
     library = runtime.provider_library("tensorrt")
     if not library.is_file():
         pytest.skip("onnxruntime has no TensorRT provider here")

@@ -9,7 +9,6 @@ import tyro
 
 from recolor_fast.arguments import foreign
 from recolor_fast.arguments.texts import explained
-from recolor_fast.artefact import signatures
 from recolor_fast.machine import starting
 
 
@@ -18,11 +17,9 @@ class Arguments:
     """Build a TensorRT engine from an artefact for this machine's GPU, prove it against onnxruntime, and time it."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Artefact, an .onnx file of to_onnx.py. Its precision is the engine's."""
+    """Artefact, an .onnx file of to_onnx.py, of graph chroma. Its precision is the engine's."""
     batch: tuple[int, int, int] | None = None
-    """Least, usual and largest batch; none set: 1 8 32 for the graph chroma, 1 1 1 for image."""
-    sides: tuple[int, int, int] = signatures.SIDES
-    """Least, usual and largest height and width, pixels, of what the graph image takes."""
+    """Least, usual and largest batch; none set: 1 8 32."""
     workspace: int = 0
     """MiB of GPU memory that building may take for scratch; 0: all there is."""
     out: Path | None = None

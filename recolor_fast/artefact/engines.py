@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from recolor_fast.artefact.signatures import BATCHES, GRAPHS, SIDES, NoProvider, ort
+from recolor_fast.artefact.signatures import BATCHES, GRAPHS, NoProvider, ort
 from recolor_fast.machine import extras
 from recolor_fast.machine.files import NotPrivate, private_folder
 
@@ -27,17 +27,19 @@ def needed_tensorrt(provider: bytes) -> tuple[str, int, str]:
 
 
 def profiles(
-    graph: str, size: int, batch: tuple[int, int, int] | None = None, sides: tuple[int, int, int] = SIDES
+    graph: str, size: int, batch: tuple[int, int, int] | None = None
 ) -> dict[str, tuple[tuple[int, ...], ...]]:
     """Shapes a TensorRT engine is built for: each input's name, and its least, usual and largest shape.
 
-    `size` is that of the options; `batch` (None: BATCHES) and `sides`, pixels, are least, usual and largest too.
+    `size` is that of the options; `batch` (None: BATCHES) is least, usual and largest too. Raises NoProvider for the
+    graph "image": its input and output are interleaved bytes, which TensorRT cannot transpose, and the photograph is
+    made small by a resize that it lacks.
     """
+    if graph not in BATCHES:
+        reason = f"TensorRT takes no graph {graph} (8 bits, interleaved, of any size)"
+        raise NoProvider("tensorrt", reason, "give an artefact of --graph chroma, which leaves both ends to you")
     return {
-        name: tuple(
-            (count, *(side if length is None else length or size for length in shape[1:]))
-            for count, side in zip(batch or BATCHES[graph], sides)
-        )
+        name: tuple((count, *(length or size for length in shape[1:])) for count in batch or BATCHES[graph])
         for name, _, shape in GRAPHS[graph][:-1]
     }
 

@@ -75,7 +75,7 @@ class Artefact(NamedTuple):
         Cb and Cr, 128 neutral. "hints": the same with float32 hints (N,3,S,S) of hints.planes; None: no hints. "image":
         uint8 RGB (N,H,W,3) to uint8 RGB (N,H,W,3).
 
-        TensorRT takes what BATCHES and SIDES say. RuntimeError with onnxruntime's reason where it fails (out of
+        TensorRT takes what BATCHES says. RuntimeError with onnxruntime's reason where it fails (out of
         memory, say).
         """
         *inputs, (output, _, _) = GRAPHS[self.graph]
@@ -299,6 +299,7 @@ def _checked(provider: str, data: bytes, providers: list[Any], threads: int, adv
 
 def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> Any:
     """A session on TensorRT, its engine from the private cache or built now. Raises NoProvider."""
+    profile = engines.profiles(artefact.graph, artefact.options.size)
     _need_cuda("tensorrt")
     if TENSORRT not in ort().get_available_providers() or not provider_library("tensorrt").is_file():
         raise NoProvider("tensorrt", f"onnxruntime {ort().__version__} has none", "use provider cuda")
@@ -309,7 +310,7 @@ def _tensorrt(data: bytes, artefact: Artefact, threads: int) -> Any:
         version = ctypes.CDLL(library).getInferLibVersion()
     except (OSError, AttributeError) as error:
         raise NoProvider("tensorrt", str(error), f"pip install '{wheel}', or use provider cuda") from error
-    sm, profile = engines.compute_capability(), engines.profiles(artefact.graph, artefact.options.size)
+    sm = engines.compute_capability()
     key = json.dumps([hashlib.sha256(data).hexdigest(), sm, version, ort().__version__, profile])
     try:
         with engines.engines(hashlib.sha256(key.encode()).hexdigest()[:32], f"timing-{version}-sm{sm}") as folder:

@@ -26,10 +26,8 @@ OPENVINO = "OpenVINO"  # of the package openvino, not onnxruntime's provider
 GPUS = (CUDA, TENSORRT)
 BATCHES = {
     "chroma": (1, 8, 32),
-    "image": (1, 1, 1),
     "hints": (1, 1, 8),
-}  # least, usual and most of what a TensorRT engine takes at once
-SIDES = (16, 1024, 4096)  # pixels, likewise, of the pictures that an "image" engine takes
+}  # least, usual and most of what a TensorRT engine takes at once; "image" is in no form that TensorRT takes
 
 
 class BadArtefact(UserError):

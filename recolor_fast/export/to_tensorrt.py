@@ -32,7 +32,6 @@ from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path, replacing
 from recolor_fast.machine.versions import versions
 from recolor_fast.options import Data
-from recolor_fast.photographs import images
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -124,24 +123,16 @@ class Engine:
 def photographs(artefact: runtime.Artefact, data: str, count: int, shapes: Shapes) -> list[proof.View]:
     """What an artefact takes: photographs in the least batch, and all in one as far as the largest allows.
 
-    For "image", gray pictures of their own sizes, resized where the shapes do not allow them. Raises UserError.
+    Raises UserError.
     """
     options = Data(data=resolve.data(data), **asdict(artefact.options))
     paths = proof.photographs(options, count)
     (least, *_), _, (largest, *_) = shapes
-    if artefact.graph == "chroma":
-        gray = loader.load(artefact.options, paths)[0].numpy()
-        most = min(largest, max(least, len(gray)))
-        takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
-        chosen = [gray[np.array(take) % len(gray)] for take in takes]
-        return [proof.View((batch,), batch[:, 0]) for batch in chosen]
-    batches, (shortest, _, longest) = [], (shape[1] for shape in shapes)
-    for path in paths:
-        plane = images.gray(images.read_rgb(path.read_bytes()))
-        height, width = (min(max(side, shortest), longest) for side in plane.shape)
-        plane = plane if plane.shape == (height, width) else images.resize(plane, height, width)
-        batches.append(proof.View((np.broadcast_to(plane[None, ..., None], (least, height, width, 3)).copy(),), ()))
-    return batches
+    gray = loader.load(artefact.options, paths)[0].numpy()
+    most = min(largest, max(least, len(gray)))
+    takes = [range(start, start + least) for start in range(0, len(gray), least)] + [range(most)]
+    chosen = [gray[np.array(take) % len(gray)] for take in takes]
+    return [proof.View((batch,), batch[:, 0]) for batch in chosen]
 
 
 def milliseconds(engine: Engine, shape: tuple[int, ...], runs: int = 50) -> float:
@@ -185,16 +176,13 @@ def main(argv: list[str]) -> int:
 
 
 def profile(artefact: runtime.Artefact, arguments: Arguments) -> dict[str, Shapes]:
-    """The shapes to build for. Raises UserError for lengths that do not grow, and for a graph that follows hints."""
-    if artefact.graph == "hints":
-        raise UserError(
-            f"{arguments.model}: graph hints runs in onnxruntime; give an artefact of graph chroma or image"
-        )
-    batch = arguments.batch or signatures.BATCHES[artefact.graph]
-    for name, values in (("batch", batch), ("sides", arguments.sides)):
-        if not 1 <= values[0] <= values[1] <= values[2]:
-            raise UserError(f"{name} {values}: expected least, usual and largest, 1 or more")
-    return engines.profiles(artefact.graph, artefact.options.size, batch, arguments.sides)
+    """The shapes to build for. Raises UserError for batches that do not grow, and for another graph than chroma."""
+    if artefact.graph != "chroma":
+        raise UserError(f"{arguments.model}: graph {artefact.graph} runs in onnxruntime; give one of --graph chroma")
+    least, usual, largest = batch = arguments.batch or signatures.BATCHES[artefact.graph]
+    if not 1 <= least <= usual <= largest:
+        raise UserError(f"batch {batch}: expected least, usual and largest, 1 or more")
+    return engines.profiles(artefact.graph, artefact.options.size, batch)
 
 
 def prove(
@@ -217,9 +205,8 @@ def prove(
             return engine(torch.from_numpy(batch).cuda()).cpu().numpy()
 
         differs = proof.prove(artefact.run, run, artefact.graph, views)
-        least, usual, largest = next(iter(shapes.values()))
-        measured = usual if artefact.graph == "image" else largest
-        single, many = milliseconds(engine, (least[0], *usual[1:])), milliseconds(engine, measured)
+        least, _, largest = next(iter(shapes.values()))
+        single, many = milliseconds(engine, least), milliseconds(engine, largest)
     told = {
         "model": arguments.model.name,
         "sha256": hashlib.sha256(model).hexdigest(),
@@ -231,6 +218,6 @@ def prove(
         "profile": shapes,
         "difference": differs._asdict(),
         f"ms_of_batch_{least[0]}": round(single, 4),
-        f"images_per_s_of_batch_{measured[0]}": round(1000 * measured[0] / many, 1),
+        f"images_per_s_of_batch_{largest[0]}": round(1000 * largest[0] / many, 1),
     }
     return told, plan
