@@ -10,6 +10,7 @@ from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step.iteration import Step
 from recolor_fast.step.micro_batches import forward_in_pieces
+from tests.test_step import COPIES, Seen
 
 BASE = {"size": 64, "width": 8, "batch": 5, "compile": "off", "channels_last": "off", "cuda_graph": "off"}
 
@@ -66,3 +67,16 @@ def test_what_is_run_again_has_the_same_dropout_and_counts_once():
     again = pass_over(lambda network, batch: forward_in_pieces(network, network, 2, batch))
     for ours, theirs in zip(again, kept):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_pieces_wait_for_no_device():
+    """Batch norm's count of batches is put back as a tensor: as a number it would be waited for, piece by piece."""
+    options = replace(PRESETS["pix2pix"], **(BASE | {"batch": 4, "micro_batch": 2}))
+    step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
+    norms = [m for m in step.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    rgb = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    with Seen() as seen:
+        step(rgb[:, :1].clone(), rgb, 0)
+    assert not COPIES & seen.names
+    assert norms
+    assert {int(norm.num_batches_tracked) for norm in norms} == {2}

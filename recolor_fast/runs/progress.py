@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 Batch = TypeVar("Batch")
@@ -29,10 +30,14 @@ class Progress:
 
     def add(self, parts: dict[str, Tensor], count: int) -> None:
         """The parts of an iteration on `count` photographs. Nothing waits for the device."""
-        left_out = parts["nonfinite"] > 0
-        for name, part in parts.items():
-            counted = count * (part if name == "nonfinite" else part.where(~left_out, 0))
-            self.sums[name] = self.sums.get(name, 0) + counted
+        names = [name for name in parts if name != "nonfinite"]
+        # All at once: on a GPU each operation is a launch, and these are outside of the recorded iteration.
+        seen = count * torch.stack([parts[name] for name in names]).where(parts["nonfinite"] <= 0, 0)
+        left_out = count * parts["nonfinite"]
+        if self.sums:
+            seen = seen + torch.stack([self.sums[name] for name in names])
+            left_out = left_out + self.sums["nonfinite"]
+        self.sums = dict(zip(names, seen.unbind())) | {"nonfinite": left_out}
         self.images += count
 
     def take_back(self, count: int) -> None:

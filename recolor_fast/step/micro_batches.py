@@ -63,7 +63,7 @@ def forward_in_pieces(forward: Callable[[Tensor], Tensor], network: nn.Module, l
 def _frozen(network: nn.Module) -> Iterator[None]:
     """Batch norm's running statistics stay as they are: a piece that is run again must not count twice."""
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.num_batches_tracked is not None]
-    before = [(norm.momentum, int(norm.num_batches_tracked)) for norm in norms]  # type: ignore[arg-type]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]  # type: ignore[union-attr]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -71,4 +71,4 @@ def _frozen(network: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, before):
             norm.momentum = momentum
-            norm.num_batches_tracked.fill_(count)  # type: ignore[union-attr]
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
