@@ -50,7 +50,7 @@ from bench.common import file_name, matmul_peak, save_rows, table
 from bench.paper import critic_loss, plain
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.machine import starting
-from recolor_fast.machine.environment import device_name
+from recolor_fast.machine.environment import device_name, fastest_kernels
 from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
@@ -196,6 +196,7 @@ def compiled(options: Options) -> Iterator[Row]:
 def timed(case: str, options: Options) -> Iterator[Row]:
     """Rows of one case, each as soon as it is measured."""
     device, paper = torch.device(options.device), 0.0
+    fastest_kernels(device)  # of all ways
     flop = steps.operations(steps.Row({"amp": True}), replace(options, batch=1))
     peak = matmul_peak(device, torch.bfloat16)
     for name, row in ROWS.items():

@@ -18,6 +18,7 @@ from recolor_fast import resolve
 from recolor_fast.data import loader, sources
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine import memory
+from recolor_fast.machine.environment import fastest_kernels
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options
 from recolor_fast.step.iteration import Step
@@ -79,6 +80,7 @@ def build(row: Row, options: Options, iterations: int, threads: int | None) -> C
     if row.keep_memory:
         memory.keep_freed()
     device = torch.device(options.device)
+    fastest_kernels(device)  # of both ways
     batch = sample_batch(options)
     step = build_step(row, options)
     gc.collect()  # the Step that the paper's way took its weights from

@@ -258,8 +258,8 @@ class Session:
     """Keep activations as NHWC in memory: of both networks, or of the critic alone; auto: on with CUDA; on a CPU, where
     most is slower with it, the critic's where it is fused and computed with amp or winograd."""
     deterministic: bool = False
-    """Only algorithms that give the same numbers each time on a CUDA device, however slow; an error where an operation
-    has none. On a CPU that is so anyway."""
+    """Only algorithms that give the same numbers each time on a CUDA device, however slow, where otherwise the fastest
+    are found by timing them; an error where an operation has none. On a CPU that is so anyway."""
 
     def __post_init__(self) -> None:
         """Raise UserError, naming the value and what was expected."""

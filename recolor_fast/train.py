@@ -26,7 +26,7 @@ from recolor_fast.data import sources
 from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine import launched, memory, starting
-from recolor_fast.machine.environment import computing, deterministic
+from recolor_fast.machine.environment import computing, deterministic, fastest_kernels
 from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path
 from recolor_fast.machine.ranks import ALONE, Ranks, joined
@@ -83,6 +83,8 @@ def train(
     memory.keep_freed()
     if options.deterministic:
         deterministic()
+    else:
+        fastest_kernels(options.device)
     with computing(options.threads, options.device):
         photographs = _same(choose(options, options.check) if ranks.first else None, ranks)
         options = in_photographs(options, epochs, len(photographs.train), resumed)

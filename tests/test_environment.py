@@ -1,6 +1,7 @@
 """What is recorded beside a number."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ import torch
 from torch._inductor import config as inductor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from recolor_fast import train
 from recolor_fast.losses.terms import build_terms
 from recolor_fast.machine.environment import deterministic, environment, float32_proper, prepare_compiler
+from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.versions import versions
+from recolor_fast.options import Command
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import fused
@@ -51,6 +55,20 @@ def test_deterministic_sets_all_that_torch_asks_for(restored):
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.parametrize(("device", "repeatable"), [("cuda", False), ("cuda", True), ("cpu", False)])
+def test_kernels_are_chosen_by_time_on_a_gpu_unless_numbers_must_repeat(restored, monkeypatch, device, repeatable):
+    """Before the photographs are even looked at, so before anything is warmed up or recorded."""
+
+    def chosen(options, check):
+        raise UserError(f"{torch.backends.cudnn.benchmark} {torch.are_deterministic_algorithms_enabled()}")
+
+    monkeypatch.setattr(train, "choose", chosen)
+    torch.backends.cudnn.benchmark = not repeatable and device == "cpu"
+    options = replace(Command(), device=device, deterministic=repeatable, threads=1)
+    with pytest.raises(UserError, match=f"{device == 'cuda' and not repeatable} {repeatable}"):
+        train.train(options, None, None)
 
 
 def test_a_workspace_that_the_user_chose_stays(restored, monkeypatch):

@@ -466,6 +466,18 @@ def test_what_dali_hands_over_stays_what_it_is(monkeypatch, paths):
     assert [[int(one.unique()) for one in pair] for pair in list(stream)] == [[n, n] for n in range(1, 6)]
 
 
+def test_files_for_dali_are_read_by_all_processors_whatever_the_batches(monkeypatch, paths):
+    """Three of one batch at once, which wait for each other here: one after the other none would come."""
+    together = threading.Barrier(3, timeout=30)
+    monkeypatch.setattr(dali, "available", lambda: True)
+    monkeypatch.setattr(dali.processors, "threads", lambda: 3)
+    monkeypatch.setattr(dali, "encoded", lambda path, size, decoded: (together.wait(), path)[1])
+    monkeypatch.setattr(dali, "_pipeline", lambda source, *others: SimpleNamespace(run=lambda: (next(source),) * 2))
+    monkeypatch.setattr(dali, "copied", lambda read, same, device: read)
+    read = [*dali.stream(paths, [[0, 1, 2], [5, 4, 3]], OPTIONS, 3, 8, ahead=1)]
+    assert read == [[paths[i] for i in chunk] for chunk in ([0, 1, 2], [5, 4, 3])]
+
+
 def test_dalis_memory_is_let_go_of_once_it_is_copied(monkeypatch):
     """On a GPU, by a stand-in for its streams: copied on one of its own, waited for, then known to the reader's."""
     happened = []

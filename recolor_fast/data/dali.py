@@ -11,6 +11,7 @@ data is not: DALI makes some pixels of it, where the host backend may refuse the
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
@@ -88,9 +89,11 @@ def stream(
             yield chunk
 
     one = reader(lambda path, decoded: encoded(path, size, decoded), paths, strict)
+    # File by file over all processors: those that DALI would decode whole are decoded here, milliseconds each.
+    pool = ThreadPoolExecutor(processors.threads(), thread_name_prefix="recolor_fast-data")
 
     def read(chunk: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-        return [one(i, i in refused) for i in map(int, chunk)]
+        return [*pool.map(lambda i: one(i, i in refused), map(int, chunk))]
 
     def run() -> Generator[tuple[Tensor, Tensor]]:
         """What one pipeline makes of the chunks."""
@@ -111,17 +114,18 @@ def stream(
             finally:
                 del pipe
 
-    while True:
-        try:
-            yield from run()
-            return
-        except RuntimeError as error:
-            failed = next((chunk for chunk in fed if not refused.issuperset(chunk)), None)
-            if failed is None:
-                names = ", ".join(str(paths[i]) for chunk in islice(fed, 1) for i in chunk)
-                raise UserError(f"DALI failed on a batch of {names}; use --loader host: {error}") from error
-            refused.update(map(int, failed))
-            warn(f"DALI cannot decode a batch of {len(failed)} photographs: it is decoded without DALI")
+    with pool:
+        while True:
+            try:
+                yield from run()
+                return
+            except RuntimeError as error:
+                failed = next((chunk for chunk in fed if not refused.issuperset(chunk)), None)
+                if failed is None:
+                    names = ", ".join(str(paths[i]) for chunk in islice(fed, 1) for i in chunk)
+                    raise UserError(f"DALI failed on a batch of {names}; use --loader host: {error}") from error
+                refused.update(map(int, failed))
+                warn(f"DALI cannot decode a batch of {len(failed)} photographs: it is decoded without DALI")
 
 
 def require() -> None:

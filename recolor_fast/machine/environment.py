@@ -99,6 +99,15 @@ def deterministic() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def fastest_kernels(device: torch.device | str) -> None:
+    """Let cuDNN time its convolutions for each shape that it has not met, and take the fastest; nothing on a CPU.
+
+    Before the first iterations, as a recorded graph holds what was chosen by then. The choice, so the last digits too,
+    may be another one the next time.
+    """
+    torch.backends.cudnn.benchmark = torch.device(device).type == "cuda"
+
+
 @contextlib.contextmanager
 def float32_proper(proper: bool) -> Iterator[None]:
     """In the block, where it is `proper`, float32 convolutions on a GPU are in float32.
