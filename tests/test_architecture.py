@@ -33,6 +33,7 @@ arguments.foreign
 arguments.texts
 arguments.demo
 arguments.evaluate
+arguments.plot
 arguments.serve
 arguments.study
 arguments.to_onnx
@@ -92,6 +93,9 @@ coloring.coloring
 coloring.destinations
 coloring.tally
 evaluation.plots
+runs.read_rows
+runs.curves
+plot
 coloring.sheet
 coloring.palette
 coloring.colorizer

@@ -128,11 +128,11 @@ class Curve(NamedTuple):
 
 def losses(path: Path, curves: dict[str, Curve], ylabel: str, caption: str) -> None:
     """Write a PNG with a panel per run: its loss as logged, and smoothed. At least one curve, each of a row or more."""
-    figure, axes = _figure(min(2, len(curves)), math.ceil(len(curves) / 2), 3.6)
+    figure, axes = new_figure(min(2, len(curves)), math.ceil(len(curves) / 2), 3.6)
     for axis, (name, curve) in zip(axes, curves.items()):
         axis.plot(curve.images, curve.loss, color="tab:blue", alpha=0.35, linewidth=1, label="as logged")
         axis.plot(curve.images, smoothed(curve.loss), color="tab:blue", linewidth=2, label="smoothed")
-        axis.set(title=_plain(name), xlabel="photographs seen", ylabel=ylabel)
+        axis.set(title=plain(name), xlabel="photographs seen", ylabel=ylabel)
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     for axis in axes[len(curves) :]:
@@ -140,9 +140,9 @@ def losses(path: Path, curves: dict[str, Curve], ylabel: str, caption: str) -> N
     save_figure(figure, path, caption, handles, labels)
 
 
-def smoothed(values: np.ndarray) -> np.ndarray:
-    """Moving average over a tenth of the values (3 at least), over fewer at the ends."""
-    window = np.ones(2 * (max(3, len(values) // 10) // 2) + 1)
+def smoothed(values: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Moving average over a share of the values, a tenth (3 at least), over fewer at the ends."""
+    window = np.ones(2 * (max(3, int(len(values) * share)) // 2) + 1)
     half = len(window) // 2
     padded, ones = np.pad(values, half), np.pad(np.ones(len(values)), half)
     return np.convolve(padded, window, "valid") / np.convolve(ones, window, "valid")
@@ -157,7 +157,7 @@ def histograms(
     of all, so that a lone bin is a spike (Gorriz et al. take each curve's own).
     """
     floor = math.log(min(pixels[pixels > 0].min() for pair in counts.values() for pixels in pair))
-    figure, axes = _figure(2, 1, 5.2)
+    figure, axes = new_figure(2, 1, 5.2)
     others = [name for name in counts if name != first]
     for plane, axis in enumerate(axes):
         for index, name in enumerate([first, *others]):
@@ -168,7 +168,7 @@ def histograms(
                 look = {"color": "black", "linewidth": 2.5}
             else:
                 look = {"color": f"C{(index - 1) % 10}", "linestyle": STYLES[(index - 1) // 10 % 4], "linewidth": 1.5}
-            axis.step(edges, drawn, where="post", label=_plain(name), **look)
+            axis.step(edges, drawn, where="post", label=plain(name), **look)
         axis.set(title="ab"[plane], xlabel=f"{'ab'[plane]}, Lab units", ylabel="ln(pixels per photograph)")
         axis.set_xlim(edges[0], edges[-1])
         axis.set_ylim(bottom=floor)
@@ -177,12 +177,12 @@ def histograms(
     save_figure(figure, path, caption, handles, labels)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name as matplotlib draws it literally: no formula between dollars, and no label that a leading _ hides."""
     return ("" if name[:1] != "_" else " ") + legible(name).replace("$", r"\$")
 
 
-def _figure(columns: int, rows: int, height: float):
+def new_figure(columns: int, rows: int, height: float):
     """A matplotlib figure without a window, and its axes in one list; `height` is a row's, inches."""
     from matplotlib.figure import Figure
 
@@ -190,8 +190,11 @@ def _figure(columns: int, rows: int, height: float):
     return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
 
 
-def save_figure(figure, path: Path, caption: str, handles: list, labels: list[str]) -> None:
-    """Legend below the panels, so that it covers no curve; caption below it, and in the file as its Description."""
+def save_figure(figure, path: Path, caption: str, handles: list, labels: list[str], exclusive: bool = False) -> None:
+    """Legend below the panels, so that it covers no curve; caption below it, and in the file as its Description.
+
+    FileExistsError with `exclusive` where there is a `path`.
+    """
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
     caption = legible(caption)
     drawn = io.BytesIO()
@@ -203,7 +206,7 @@ def save_figure(figure, path: Path, caption: str, handles: list, labels: list[st
     picture = Image.new("RGB", (panels.width, panels.height + 20 * len(lines) + MARGIN), "white")
     picture.paste(panels)
     _caption(picture, lines, font)
-    with replacing(path) as file:
+    with replacing(path, exclusive=exclusive) as file:
         picture.save(file, "PNG", pnginfo=_info(caption))
 
 

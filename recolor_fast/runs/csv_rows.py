@@ -11,11 +11,12 @@ from typing import Any
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import write_text
 from recolor_fast.runs import checkpoint
+from recolor_fast.runs.read_rows import complete
 
 
 def validation(run: Path) -> list[dict[str, str]]:
     """The complete rows of a run's validation.csv, in order; none where there is no such file."""
-    return _complete(run / "validation.csv")[1]
+    return complete(run / "validation.csv")[1]
 
 
 def best(run: Path) -> int | None:
@@ -39,28 +40,6 @@ def by_error(run: Path) -> list[Path]:
     return sorted(finite, key=lambda path: errors[int(path.stem)])
 
 
-def _complete(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and rows of a CSV file that Rows wrote, without the half of one that a kill may leave.
-
-    Rows count whose "images" is a number, larger than that of the row before.
-    """
-    if not path.is_file():
-        return [], []
-    text = path.read_bytes().decode(errors="replace")
-    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    columns: list[str] = []
-    rows: list[dict[str, str]] = []
-    seen = -1
-    with suppress(csv.Error):  # damaged: what comes before it counts
-        columns = list(reader.fieldnames or [])
-        for row in reader:
-            number = row.get("images") or ""
-            if None not in row and None not in row.values() and number.isdecimal() and int(number) > seen:
-                rows.append(row)
-                seen = int(number)
-    return columns, rows
-
-
 class Rows:
     """A CSV file that grows a dict at a time, each on the disk before `add` returns, by ascending photographs seen.
 
@@ -70,7 +49,7 @@ class Rows:
     def __init__(self, path: Path, seen: int) -> None:
         """UserError where the file is none of this kind."""
         self.path = path
-        self.columns, rows = _complete(path)
+        self.columns, rows = complete(path)
         if self.columns and "images" not in self.columns:
             raise UserError(f"{path}: its columns are {', '.join(self.columns)}; expected images among them: remove it")
         rows = [row for row in rows if int(row["images"]) <= seen]
@@ -106,7 +85,7 @@ class Rows:
         try:
             new = [name for name in row if name not in self.columns]
             if new or not self.path.is_file():
-                rows = _complete(self.path)[1]
+                rows = complete(self.path)[1]
                 self.columns = [*self.columns, *new]
                 self._write(rows)
             text = io.StringIO()
