@@ -188,6 +188,7 @@ evaluation.systems
 evaluation.tables
 evaluation.report
 evaluate
+export.triton
 export.to_onnx
 export.to_safetensors
 export.to_tensorrt

@@ -35,6 +35,9 @@ class Arguments:
     out: Path | None = None
     """File to write; none set: <name>-<graph>-<precision>.onnx in the run folder, or beside the .safetensors file, with
     -saturation-<S> before the suffix where that is not 1."""
+    triton: Path | None = None
+    """Folder, made where it is missing: a model repository of Triton Inference Server. The artefact is written there
+    alone, with its config.pbtxt, as a model of the name that the file would have; never over one that is there."""
     photographs: int = 16
     """Validation photographs the artefact is proven on."""
     data: str = ""

@@ -34,6 +34,7 @@ from recolor_fast.artefact.graphs import GRAPHS, Half, deployed
 from recolor_fast.coloring import palette
 from recolor_fast.data import index, loader, sources
 from recolor_fast.evaluation.metrics import compare
+from recolor_fast.export import triton
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import Failed, UserError
 from recolor_fast.machine.files import print_path, replacing
@@ -360,6 +361,9 @@ def main(argv: list[str]) -> int:
             raise UserError(f"{name} {getattr(arguments, name)}: expected 1 or more")
     if not 0 <= arguments.saturation <= 4:
         raise UserError(f"saturation {arguments.saturation}: expected 0 to 4")
+    if arguments.triton is not None and (arguments.out or arguments.compare):
+        other = "out" if arguments.out else "compare"
+        raise UserError(f"triton with {other}: a repository has files of its own; leave one of the two out")
     if arguments.compare:
         print(as_text(table(run, arguments, trained)))
         return 0
@@ -368,6 +372,12 @@ def main(argv: list[str]) -> int:
     out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}{stronger}.onnx"
     if out.suffix != ".onnx":
         raise UserError(f"out {out}: expected a name that ends in .onnx")
-    write(arguments, trained, out)
+    if arguments.triton is None:
+        write(arguments, trained, out)
+    else:
+        text = triton.config(out.stem, arguments.graph, trained.options.size, arguments.precision)
+        with triton.model(arguments.triton, out.stem, text) as part:
+            write(arguments, trained, part)
+        out = arguments.triton / out.stem / triton.MODEL
     print_path(out)
     return 0
