@@ -28,8 +28,8 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "export/to_tensorrt.py": to_tensorrt.parse,
 }
 MADE = {"tables.md", "unusable.txt"}  # by programs, which write them elsewhere
-# of pytest, of every program, of curl, of http.server and of docker
-OTHERS = {"dist", "help", "data_binary", "bind", "build_arg", "gpus", "rm"}
+# of pytest, of every program, of curl, of http.server, of docker and of tritonserver
+OTHERS = {"dist", "help", "data_binary", "bind", "build_arg", "gpus", "rm", "model_repository"}
 OTHERS |= {"nnodes", "nproc_per_node", "rdzv_backend", "rdzv_endpoint", "max_restarts"}  # of torchrun
 IN_WORDS = {"epochs", "options"}  # of train, which takes them before its options
 

@@ -11,7 +11,6 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from recolor_fast.artefact import runtime
-from recolor_fast.artefact.signatures import BATCHES
 from recolor_fast.export import to_onnx, triton
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
@@ -77,7 +76,7 @@ def parsed(text: str, definition: str = "written here") -> Any:
 def test_the_config_says_what_the_file_takes(graph, definition, tmp_path):
     model = onnx.load(MAKERS[graph](tmp_path / "a.onnx"))
     found = parsed(triton.config('a "name"', graph, artefacts.OPTIONS.size, "fp32"), definition)
-    assert (found.name, found.backend, found.max_batch_size) == ('a "name"', "onnxruntime", BATCHES[graph][2])
+    assert (found.name, found.backend, found.max_batch_size) == ('a "name"', "onnxruntime", triton.MOST[graph])
     for ours, theirs in ((found.input, model.graph.input), (found.output, model.graph.output)):
         assert [one.name for one in ours] == [value.name for value in theirs]
         for one, value in zip(ours, theirs):

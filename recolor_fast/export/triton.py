@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recolor_fast.artefact.signatures import BATCHES, GRAPHS, Precision
+from recolor_fast.artefact.signatures import GRAPHS, Precision
 from recolor_fast.machine import files
 from recolor_fast.machine.errors import UserError
 
 MODEL = Path("1", "model.onnx")  # version 1 of a model, where the backend looks for it
 TYPES = {"uint8": "TYPE_UINT8", "float": "TYPE_FP32"}
+MOST = {"chroma": 32, "hints": 8, "image": 1}  # of a batch; the photographs of "image" have sizes of their own
 DELAY = 2000  # microseconds that a request may wait for others to be computed with
 
 
@@ -27,7 +28,7 @@ def config(name: str, graph: str, size: int, precision: Precision) -> str:
     runtime.load; anything else goes to the GPUs where there are some.
     """
     *inputs, output = GRAPHS[graph]
-    most = BATCHES[graph][2]
+    most = MOST[graph]
     lines = [f"name: {json.dumps(name, ensure_ascii=False)}", 'backend: "onnxruntime"', f"max_batch_size: {most}"]
     for kind, values in (("input", inputs), ("output", [output])):
         for field, numbers, (_, *shape) in values:
