@@ -24,6 +24,7 @@ VERBS = (
         "measure colorizers on photographs: the papers' tables and figures",
     ),
     Verb("plot", "recolor_fast.plot", "draw what runs have logged, several in one picture; needs no torch"),
+    Verb("shards", "recolor_fast.shards", "pack a folder's photographs into tar files to train on, as WebDataset does"),
     Verb("export", "recolor_fast.export.to_onnx", "write a run as one ONNX file, proven against torch"),
     Verb("export-safetensors", "recolor_fast.export.to_safetensors", "write a run's weights as one file, for release"),
     Verb("export-tensorrt", "recolor_fast.export.to_tensorrt", "build a TensorRT engine of an ONNX file for this GPU"),

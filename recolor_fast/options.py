@@ -26,7 +26,8 @@ class Data(Preparation):
     """Which photographs, and how they are shown to a training."""
 
     data: str = field(default="auto", metadata=FREE | FILE)
-    """auto (Imagenette, or the sample where it is missing), imagenette, sample, or a folder of images."""
+    """auto (Imagenette, or the sample where it is missing), imagenette, sample, a folder of images, or shards, the tar
+    files of WebDataset: one, several as 'shards/{000000..000009}.tar', or a folder of them."""
     per_class: int | None = None
     """Photographs per class (folder) to train on; none set: 50 of Imagenette, all of any other data."""
     val_per_class: int | None = None
@@ -62,7 +63,7 @@ class Data(Preparation):
                 raise UserError(f"{name} {getattr(self, name)}: expected 1 or more, or nothing for the default")
         _at_least(self, 0, "seed")
         if not self.data:
-            raise UserError("data '': expected auto, imagenette, sample or a folder")
+            raise UserError("data '': expected auto, imagenette, sample, a folder or shards")
         _shares(self, "photographs", "old_film", "colorless")
         if self.old_film and (self.equalize, self.blur) != ("none", "none"):
             raise UserError(

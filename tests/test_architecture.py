@@ -35,6 +35,7 @@ arguments.demo
 arguments.evaluate
 arguments.plot
 arguments.serve
+arguments.shards
 arguments.study
 arguments.to_onnx
 arguments.to_safetensors
@@ -133,9 +134,10 @@ web.__main__
 arguments.completion
 machine.environment
 machine.ranks
-data.sources
 photographs.gray_photographs
 data.checked
+data.shards
+data.sources
 data.index
 data.dali
 data.host
@@ -193,6 +195,7 @@ export.to_onnx
 export.to_safetensors
 export.to_tensorrt
 demo
+shards
 train
 """.split()
 
@@ -249,6 +252,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "arguments.demo",
         "arguments.evaluate",
         "arguments.serve",
+        "arguments.shards",
         "arguments.study",
         "arguments.to_onnx",
         "arguments.to_safetensors",
@@ -273,6 +277,7 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "coloring.sheet",
         "colorize",
         "serve.__main__",
+        "shards",
         "study.__main__",
         "web.__main__",
     ],

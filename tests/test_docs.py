@@ -10,7 +10,19 @@ import pytest
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, plot, serve, study, to_onnx, to_safetensors, to_tensorrt, train, web
+from recolor_fast.arguments import (
+    demo,
+    evaluate,
+    plot,
+    serve,
+    shards,
+    study,
+    to_onnx,
+    to_safetensors,
+    to_tensorrt,
+    train,
+    web,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
@@ -20,6 +32,7 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
     "-m recolor_fast.evaluate": evaluate.parse,
     "-m recolor_fast.plot": plot.parse,
     "-m recolor_fast.serve": serve.parse,
+    "-m recolor_fast.shards": shards.parse,
     "-m recolor_fast.study": study.parse,
     "-m recolor_fast.train": train.parse,
     "-m recolor_fast.web": web.parse,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, plot, serve, study, to_onnx, to_safetensors, to_tensorrt, web
+from recolor_fast.arguments import demo, evaluate, plot, serve, shards, study, to_onnx, to_safetensors, to_tensorrt, web
 from recolor_fast.machine import starting
 from recolor_fast.options import Command
 
@@ -43,6 +43,7 @@ TAKES: dict[str, Any] = {
     "train": Command,
     "evaluate": evaluate.Arguments,
     "plot": plot.Arguments,
+    "shards": shards.Arguments,
     "export": to_onnx.Arguments,
     "export-safetensors": to_safetensors.Arguments,
     "export-tensorrt": to_tensorrt.Arguments,

@@ -24,7 +24,7 @@ class Arguments:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("evaluation")
     """Folder to write to, made where missing."""
     data: str = "auto"
-    """Photographs: auto, imagenette, sample, or a folder; of a folder with train and val, the val part."""
+    """Photographs: auto, imagenette, sample, a folder or shards (.tar); of one with train and val, the val part."""
     val_per_class: int | None = None
     """Photographs per class, the ones that training with this number and --seed validates on; none set: all of them."""
     limit: int | None = None

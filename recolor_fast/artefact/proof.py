@@ -13,7 +13,7 @@ import numpy as np
 from skimage import color
 
 from recolor_fast.artefact import hints
-from recolor_fast.data import index, sources
+from recolor_fast.data import index, shards, sources
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Data
 from recolor_fast.photographs import chroma, images
@@ -88,7 +88,7 @@ def view(rgb: np.ndarray, preparation: Preparation, graph: str) -> View:
 def views(paths: Sequence[Path], preparation: Preparation, graph: str) -> Iterator[View]:
     """Every photograph at every one of SIDES."""
     for path in paths:
-        rgb = images.read_rgb(path.read_bytes())
+        rgb = images.read_rgb(shards.read(path))
         for side in SIDES:
             scale = side * preparation.size / max(rgb.shape[:2])
             yield view(images.resize(rgb, *(max(1, round(edge * scale)) for edge in rgb.shape[:2])), preparation, graph)

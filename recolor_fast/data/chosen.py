@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 from recolor_fast.data import index, sources
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Data
-from recolor_fast.photographs import images
 from recolor_fast.photographs.gray_photographs import COLORLESS
 
 VALIDATE = 150  # at most so many validation photographs
@@ -41,9 +40,8 @@ def choose(options: Data, check: Literal["header", "full"] = "header") -> Photog
         val, unusable_val = _in_color(looked, options)
         gray |= looked.gray
         reason = "" if val else f"none of the {len(looked.good)} photographs to validate on holds color"
-    except UserError as error:
-        strict, reason = check == "full", str(error)
-        val, unusable_val = [], {path: str(images.fault(path, strict=strict)) for path in split.val}
+    except index.NoneUsable as error:
+        reason, val, unusable_val = str(error), [], error.reasons
     if not val:
         print(f"warning: validating on a photograph trained on: {reason}", file=sys.stderr)
         val = train[:1]

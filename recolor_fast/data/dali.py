@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recolor_fast.data import shards
 from recolor_fast.data.index import in_order, naming, reader, warn
 from recolor_fast.machine import extras, processors
 from recolor_fast.machine.errors import UserError
@@ -48,7 +49,7 @@ def encoded(path: Path, size: int, decoded: bool = False) -> np.ndarray:
     too, and all with `decoded`. Raises Unusable (a ValueError) naming a file that cannot be read.
     """
     with naming(path):
-        data = images.read(path)
+        data = shards.read(path)
         header = None if decoded else jpeg_headers.plain(data)
         if header is None or images.reduction(header.width, header.height, size) > 1:
             rgb = images.read_rgb(data, size)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
+from recolor_fast.data import shards
 from recolor_fast.data.index import in_order, naming, reader
 from recolor_fast.machine import processors
 from recolor_fast.photographs import images
@@ -29,7 +30,7 @@ def decode(path: Path, size: int, equalize: str, blur: str) -> tuple[Tensor, Ten
     Unusable (a ValueError) naming a file that cannot be read.
     """
     with naming(path):
-        rgb = images.read_rgb(images.read(path), size)
+        rgb = images.read_rgb(shards.read(path), size)
     return square(rgb, size, equalize, blur)
 
 

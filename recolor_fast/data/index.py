@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from recolor_fast.data import checked
+from recolor_fast.data import checked, shards
 from recolor_fast.machine import bars, processors
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible
@@ -39,6 +39,15 @@ class Unusable(UserError):
         self.reason = reason
 
 
+class NoneUsable(UserError):
+    """Not one file is a usable image."""
+
+    def __init__(self, reasons: dict[Path, str]) -> None:
+        first = "; ".join(f"{path}: {reason}" for path, reason in islice(reasons.items(), 3))
+        super().__init__(f"none of {len(reasons)} files is a usable image: {first or 'no file was given'}")
+        self.reasons = reasons
+
+
 class Looked(NamedTuple):
     """What files turn out to be."""
 
@@ -56,7 +65,7 @@ def usable(paths: Sequence[Path], check: str = "header", progress: bool = True) 
     The format is told from the content, not from the name. With `check` "header", a JPEG has its headers parsed and its
     end marker looked for, which costs next to nothing and does not find bit rot in its pixels; any other file is
     decoded. With "full" every file is, see `images.check`. The results are kept until a file changes
-    (checked.py). Progress is on stderr (bars.py). Raises UserError where no file is usable.
+    (checked.py). Progress is on stderr (bars.py). Raises NoneUsable where no file is.
     """
     return look(paths, check, colors=False, progress=progress)[:2]
 
@@ -73,12 +82,12 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
 
         def one(path: Path) -> tuple[str | None, float]:
             """Why a file is unusable, if it is, and its mean chroma, NaN where that is not known."""
-            key = path, checked.state(path)
+            key = path, shards.state(path)
             chroma = float(known_chroma.get(key) or math.nan)
             if key in known and (known[key] or not colors or key in known_chroma):
                 return known[key], chroma
             try:
-                data = images.read(path)
+                data = shards.read(path)
                 pixels = None if key in known else images.check(data, strict=check == "full")
             except (OSError, ValueError) as error:
                 reason = images.why(error)
@@ -105,8 +114,7 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
     good = [path for path, (reason, _) in looked if reason is None]
     reasons = {path: reason for path, (reason, _) in looked if reason is not None}
     if not good:
-        first = "; ".join(f"{path}: {reason}" for path, reason in islice(reasons.items(), 3))
-        raise UserError(f"none of {len(paths)} files is a usable image: {first or 'no file was given'}")
+        raise NoneUsable(reasons)
     gray = {path: chroma for path, (_, chroma) in looked if chroma < gray_photographs.COLORLESS}
     return Looked(good, reasons, gray)
 

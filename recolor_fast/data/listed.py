@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from recolor_fast.data import shards
 from recolor_fast.machine.files import write_text
 
 
 def moved(paths: Iterable[Path], data: str, before: str) -> list[Path]:
-    """Files of the folder `data` as they were called when that was the folder `before`."""
-    return [Path(before, path.relative_to(data)) if path.is_relative_to(data) else path for path in paths]
+    """Photographs of the folder or shards `data` as they were called when these were `before`."""
+    now, then = shards.root(data), shards.root(before)
+    return [then / path.relative_to(now) if path.is_relative_to(now) else path for path in paths]
 
 
 def digest(*groups: Iterable[Path]) -> str:
@@ -73,4 +75,5 @@ def _examples(names: Counter[str]) -> str:
 
 
 def _names(paths: Iterable[Path]) -> list[str]:
-    return [Path(*path.parts[-2:]).as_posix() for path in paths]
+    """By which they are known wherever they lie, be that in a folder or in shards."""
+    return [Path(*shards.unpacked(path).parts[-2:]).as_posix() for path in paths]

@@ -1,4 +1,4 @@
-"""Which photographs: Imagenette, any folder, or the sample that comes with scikit-image; split by class and seed."""
+"""Which photographs: Imagenette, any folder, shards, or the sample of scikit-image; split by class and seed."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import tempfile
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recolor_fast.data import shards
+from recolor_fast.data.shards import Found
 from recolor_fast.machine import extras
 from recolor_fast.machine.download import Pinned, fetch
 from recolor_fast.machine.errors import UserError
@@ -36,7 +38,10 @@ IMAGENETTE = "imagenette2-320"  # the folder in that archive: short side 320 pix
 VALIDATION = ("val", "valid", "validation", "test")  # names of a folder of validation photographs, first one wins
 LARGEST_VALIDATION = 150  # photographs, where one in ten is validated on
 DAY = 24 * 3600  # seconds
-EXPECTED = "expected a folder of images, auto, imagenette or sample"
+EXPECTED = (
+    "expected a folder of images or of shards (.tar), a shard, shards as '{000000..000009}.tar', auto, imagenette or "
+    "sample"
+)
 
 
 class Split(NamedTuple):
@@ -44,11 +49,13 @@ class Split(NamedTuple):
 
     train: tuple[Path, ...]
     val: tuple[Path, ...]
+    given: bool = False
+    """Whether the data say which part is which, by their folders."""
 
 
 def check(data: str, option: str = "data", advice: str = EXPECTED) -> None:
-    """UserError for a folder that does not exist, with the name of the `option` that it was given by and `advice`."""
-    if data not in ("imagenette", "sample") and not Path(data).is_dir():
+    """UserError for a folder or shards that do not exist, with the name of the `option` and `advice`."""
+    if data not in ("imagenette", "sample") and not Path(data).is_dir() and not shards.given(data, option):
         what = "is a file" if Path(data).exists() else "does not exist"
         raise UserError(f"{option} {data}: the folder {what}; {advice}")
 
@@ -59,11 +66,14 @@ def photographs(options: Data) -> Split:
     imagenette: `per_class` (50) photographs of each class of its training part, `val_per_class` (15) of its validation
     part, chosen by the seed. Downloaded if it is not cached (340 MB).
 
-    A folder with folders `train` and `val` (or valid, validation, test) has that split: all of each, or the given
-    number per class. Any other folder is split by the seed, first validation, then training: `val_per_class`
-    photographs of each class, or one in ten of all, evenly over the classes, 150 at most; then `per_class` of each
-    class, or all the rest. Both parts are disjoint, but for a folder of a single photograph. The class of a photograph
-    is the folder it lies in; with `classes` set, only the first so many by name are used, in both parts.
+    A folder with folders `train` and `val` (or valid, validation, test) has that split, and so have shards whose
+    members are in such folders: all of each, or the given number per class. Any other is split by the seed, first
+    validation, then training: `val_per_class` photographs of each class, or one in ten of all, evenly over the classes,
+    150 at most; then `per_class` of each class, or all the rest. Both parts are disjoint, but for a folder of a single
+    photograph. The class of a photograph is the folder it lies in, or what its shard says; with `classes` set, only the
+    first so many by name are used, in both parts.
+
+    A folder that holds shards and no images stands for its shards, and so do folders `train` and `val`.
 
     sample: all of its photographs, for training and validation alike, whatever the numbers per class and of classes.
 
@@ -79,11 +89,13 @@ def photographs(options: Data) -> Split:
         per_class, val_per_class = options.per_class or per_class, options.val_per_class or val_per_class
         options = replace(options, per_class=per_class, val_per_class=val_per_class)
         return _given_split(root / "train", root / "val", options)
+    if tars := shards.given(data):
+        return _split(shards.photographs(tars), Path(data), options)
     folders = {path.name.lower(): path for path in Path(data).iterdir() if path.is_dir()}
     validation = next((folders[name] for name in VALIDATION if name in folders), None)
     if "train" in folders and validation:
         return _given_split(folders["train"], validation, options)
-    return _seeded_split(Path(data), options)
+    return _split(_below(Path(data)), Path(data), options)
 
 
 def sample() -> tuple[Path, ...]:
@@ -163,21 +175,45 @@ def _remove_stale(cache: Path) -> None:
 # --- a folder ------------------------------------------------------------------------------------------------------
 
 
-def _given_split(train: Path, val: Path, options: Data) -> Split:
-    """All photographs of two folders, or a seeded choice of so many per class."""
+def _split(found: Sequence[Found], place: Path, options: Data) -> Split:
+    """As `photographs` of a folder; the names may begin with the folders of a given split."""
+    parts = {one.name.partition("/")[0].lower(): one.name.partition("/")[0] for one in found if "/" in one.name}
+    validation = next((parts[name] for name in VALIDATION if name in parts), None)
+    if "train" not in parts or not validation:
+        return _seeded_split(found, place, options)
+    return _given_split(place / parts["train"], place / validation, options, found)
+
+
+def _within(found: Sequence[Found], part: str) -> list[Found]:
+    """The photographs whose names begin with a folder, as they are called below it."""
+    return [
+        Found(
+            one.name.removeprefix(f"{part}/"),
+            "." if one.label == part else one.label.removeprefix(f"{part}/"),
+            one.path,
+        )
+        for one in found
+        if one.name.startswith(f"{part}/")
+    ]
+
+
+def _given_split(train: Path, val: Path, options: Data, found: Sequence[Found] | None = None) -> Split:
+    """All photographs of two folders, or of those of `found` in them, or a seeded choice of so many per class."""
     parts = []
     for folder, option in ((train, "per_class"), (val, "val_per_class")):
-        classes, number = _classes(folder, options), getattr(options, option)
+        some = _below(folder) if found is None else _within(found, folder.name)
+        classes, number = _classes(some, folder, options), getattr(options, option)
         for name, paths in classes.items():
             _enough(folder, name, len(paths), number or 0, option, number)
         parts.append(_interleaved(paths[:number] for paths in classes.values()))
-    return Split(*parts)
+    train_part, val_part = parts
+    return Split(train_part, val_part, given=True)
 
 
-def _seeded_split(folder: Path, options: Data) -> Split:
-    """Disjoint parts of one folder; validation first, so that it does not depend on `per_class`."""
+def _seeded_split(found: Sequence[Found], folder: Path, options: Data) -> Split:
+    """Disjoint parts of what was found in a folder; validation first, so that it does not depend on `per_class`."""
     per_class, val_per_class = options.per_class, options.val_per_class
-    classes = _classes(folder, options)
+    classes = _classes(found, folder, options)
     count = sum(len(paths) for paths in classes.values())
     if count == 1:
         only = _interleaved(classes.values())
@@ -221,18 +257,15 @@ def _enough(folder: Path, name: str, count: int, needed: int, option: str, value
         )
 
 
-def _classes(folder: Path, options: Data) -> dict[str, list[Path]]:
-    """The images under a folder by class, both in the order of their names, each class shuffled by the seed.
+def _classes(found: Sequence[Found], folder: Path, options: Data) -> dict[str, list[Path]]:
+    """What was found in a folder by class, both in the order of their names, each class shuffled by the seed.
 
-    A class's order depends on nothing but the seed, its name and its files. Raises UserError if there is no image, or
-    fewer classes than asked for.
+    A class's order depends on nothing but the seed, its name and its files. Raises UserError for fewer classes than
+    asked for.
     """
     classes = defaultdict(list)
-    for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
-        if is_image(path):
-            classes[path.parent.relative_to(folder).as_posix()].append(path)
-    if not classes:
-        raise UserError(f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp")
+    for one in sorted(found, key=lambda one: (one.name, one.path)):
+        classes[one.label].append(one.path)
     if options.classes and options.classes > len(classes):
         raise UserError(f"classes {options.classes}: {folder} has {len(classes)} (folders with images)")
     shuffled = {}
@@ -243,7 +276,33 @@ def _classes(folder: Path, options: Data) -> dict[str, list[Path]]:
     return shuffled
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _below(folder: Path) -> list[Found]:
+    """The images under a folder, or the photographs of the shards under it where there are none. UserError where there
+    are neither."""
+    paths = [*files(folder)]
+    tars = [path for path in paths if shards.NAME.search(path.name)]
+    if found := found_images(folder, paths):
+        if tars:
+            print(
+                f"warning: {folder}: {len(tars)} tar files beside the images are left out, first {tars[0]}",
+                file=sys.stderr,
+            )
+        return found
+    shards.refuse_packed(folder, paths)
+    if not tars:
+        raise UserError(
+            f"data {folder}: no images in it or its folders; expected files such as .jpg, .png or .webp, or .tar shards"
+        )
+    return shards.photographs(sorted(tars))
+
+
+def found_images(folder: Path, paths: Iterable[Path]) -> list[Found]:
+    """Those of the files below a folder that are images."""
+    below = ((path.relative_to(folder), path) for path in paths if is_image(path))
+    return [Found(name.as_posix(), name.parent.as_posix(), path) for name, path in below]
+
+
+def files(folder: Path) -> Iterator[Path]:
     """Every file below a folder, each once whatever links lead to it, but hidden ones (.git, ._copy.jpg) and what
     systems leave there (@eaDir, #recycle)."""
     seen = set()

@@ -10,7 +10,7 @@ import numpy as np
 
 from recolor_fast import resolve
 from recolor_fast.arguments.evaluate import Arguments
-from recolor_fast.data import index, sources
+from recolor_fast.data import index, shards, sources
 from recolor_fast.evaluation import judges
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Data
@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
     """The photographs of an evaluation."""
 
     root: Path
-    """The folder that `paths` lie in."""
+    """The folder that `paths` lie in, or their shards."""
     paths: list[Path]
     unusable: dict[Path, str]
     split: str
@@ -42,7 +42,7 @@ class Chosen(NamedTuple):
 
     def name(self, path: Path) -> str:
         """A photograph's path below the data's folder."""
-        return path.relative_to(self.root).as_posix()
+        return shards.unpacked(path).relative_to(self.root).as_posix()
 
 
 def choose(arguments: Arguments) -> Chosen:
@@ -53,12 +53,9 @@ def choose(arguments: Arguments) -> Chosen:
         root, split = files[0].parent, "sample"
     else:
         # Absolute: a folder here that is called imagenette is not the data of that name.
-        root = sources.imagenette() if data == "imagenette" else Path(data).absolute()
-        parts = sources.photographs(Data(data=str(root), val_per_class=arguments.val_per_class, seed=arguments.seed))
-        own = any(path.is_dir() and path.name.lower() == "train" for path in root.iterdir()) and any(
-            path.relative_to(root).parts[0].lower() in sources.VALIDATION for path in parts.val
-        )
-        held_out = own or arguments.val_per_class is not None
+        place = str(sources.imagenette() if data == "imagenette" else Path(data).absolute())
+        parts = sources.photographs(Data(data=place, val_per_class=arguments.val_per_class, seed=arguments.seed))
+        root, held_out = shards.root(place), parts.given or arguments.val_per_class is not None
         files = parts.val if held_out else _evenly(dict.fromkeys((*parts.val, *parts.train)))
         split = "validation part" if held_out else "all photographs"
     usable, unusable = index.usable(files[: arguments.limit] if arguments.limit else files, "full")
@@ -81,15 +78,16 @@ def _evenly(paths: Iterable[Path]) -> list[Path]:
     before: Counter[Path] = Counter()
     places = []
     for path in paths:
-        places.append((before[path.parent], path))
-        before[path.parent] += 1
+        folder = shards.unpacked(path).parent
+        places.append((before[folder], path))
+        before[folder] += 1
     return [path for _, path in sorted(places, key=lambda place: place[0])]
 
 
 def read(path: Path, size: int) -> Photograph:
     """A file as the protocol's square. UserError naming a file that cannot be decoded."""
     with index.naming(path):
-        rgb = images.read_rgb(images.read(path))
+        rgb = images.read_rgb(shards.read(path))
     truth = images.resize(rgb, size, size)
     return Photograph(truth, images.gray(truth), images.gray(rgb))
 
@@ -102,11 +100,12 @@ def true_classes(chosen: Chosen) -> np.ndarray:
     """
     from torchvision.datasets import Imagenette
 
-    around = {path.parent.parent for path in chosen.paths}
+    paths = [shards.unpacked(path) for path in chosen.paths]
+    around = {path.parent.parent for path in paths if path.parent.parent.is_dir()}
     folders = {one.name for above in around for one in above.iterdir() if one.is_dir() and WNID.fullmatch(one.name)}
     categories = judges.CLASSIFIER.meta["categories"]
     known = {wnid: categories.index(names[0]) for wnid, names in Imagenette._WNID_TO_CLASS.items()}
     if len(folders) == len(categories):
         known = {wnid: place for place, wnid in enumerate(sorted(folders))}
-    wnids = [WNID.match(path.parent.name) or WNID.match(path.name) for path in chosen.paths]
+    wnids = [WNID.match(path.parent.name) or WNID.match(path.name) for path in paths]
     return np.array([known.get(wnid.group(), -1) if wnid else -1 for wnid in wnids])

@@ -32,6 +32,10 @@ def find(folder: Path, photographs: Mapping[Path, str]) -> dict[Path, Path]:
         ]
         return next((path for path in tried if path), None)
 
+    if len(set(photographs.values())) < len(photographs):
+        raise UserError(
+            f"system {folder}: several shards have photographs of one name, so whose its pictures are is open"
+        )
     pictures = {path: of(name) for path, name in photographs.items()}
     absent = [photographs[path] for path, picture in pictures.items() if picture is None]
     if absent:

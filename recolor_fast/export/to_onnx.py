@@ -32,7 +32,7 @@ from recolor_fast.arguments.to_onnx import Arguments, parse
 from recolor_fast.artefact import proof, runtime
 from recolor_fast.artefact.graphs import GRAPHS, Half, deployed
 from recolor_fast.coloring import palette
-from recolor_fast.data import index, loader, sources
+from recolor_fast.data import index, loader, shards, sources
 from recolor_fast.evaluation.metrics import compare
 from recolor_fast.export import triton
 from recolor_fast.machine import starting
@@ -220,7 +220,7 @@ def calibration(options: Data, count: int, graph: str) -> Iterator[tuple[np.ndar
     paths = sources.photographs(options).train
     usable, _ = index.usable(paths[:: max(1, len(paths) // count)][:count])
     for path in usable:
-        rgb = images.read_rgb(path.read_bytes(), options.size)
+        rgb = images.read_rgb(shards.read(path), options.size)
         yield proof.view(rgb, options, graph).inputs
 
 
@@ -229,7 +229,7 @@ def painted(paths: Sequence[Path], preparation: Preparation, run: proof.Run) -> 
     size = preparation.size
     chosen, _ = index.usable(paths[:: max(1, len(paths) // PALETTE)][:PALETTE])
     for path in chosen:
-        rgb = images.resize(images.read_rgb(path.read_bytes(), size), size, size)
+        rgb = images.resize(images.read_rgb(shards.read(path), size), size, size)
         gray = images.gray(rgb)
         cbcr = run(images.source(gray, preparation)[None, None], np.zeros((1, 3, size, size), np.float32))[0]
         yield rgb, chroma.merge(gray, cbcr)
