@@ -438,6 +438,7 @@ def test_names_of_any_kind_are_read_back(tmp_path):
     assert sorted(shards.read(path) for path in (*found.train, *found.val)) == [b"1", b"2"]
 
 
+@pytest.mark.slow
 def test_a_real_set(tmp_path):
     """Made by others: the order is that of its photographs unpacked into a folder."""
     first = shared("wide") / "000009.tar"
