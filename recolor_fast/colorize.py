@@ -36,6 +36,7 @@ from recolor_fast.coloring.coloring import Settings, color, colorize, count, req
 from recolor_fast.coloring.colorizer import Colorizer, checked, globs, jobs_of
 from recolor_fast.coloring.destinations import check, check_named, check_parts, parted, parted_list, shared_folder
 from recolor_fast.coloring.tally import Tally
+from recolor_fast.films import codecs, request
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
@@ -50,7 +51,7 @@ OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the sign
 
 
 class Arguments(NamedTuple):
-    """Color gray photographs, files or folders of them: IN... OUT is all it needs.
+    """Color gray photographs, files or folders of them, or a film: IN... OUT is all it needs.
 
     A folder is mirrored: IN/sub/a.jpg becomes OUT/sub/a.jpg, in the same format; with several IN, IN1/a.jpg becomes
     OUT/IN1/a.jpg. Links to folders are not followed. With - for IN, OUT or both, one image goes from stdin, to stdout.
@@ -90,6 +91,11 @@ class Arguments(NamedTuple):
     ] = Settings()
     watch: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on until interrupted: color what is new in the folders, once it is complete (unchanged for a second)."""
+    codec: codecs.Name = "auto"
+    """What a film is compressed with: h264, h265, av1, or ffv1, which loses nothing (.mkv); auto: the first of these
+    that the suffix of OUT allows."""
+    no_temporal: tyro.conf.FlagCreatePairsOff[bool] = False
+    """A film's frames are colored each for itself: their colors are not steadied."""
     sheet: Path | None = None
     """Write a contact sheet to this file (.jpg, .png): up to 12 photographs of this run as they were and colored."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -131,6 +137,8 @@ def _run(arguments: Arguments) -> int:
         where = "the list" if arguments.files == "-" else arguments.files
     else:
         inputs, output = parted(paths, settings.in_place)
+        if any(map(request.is_film, inputs)):
+            return _film(arguments, settings, inputs, output)
         where = ", ".join(inputs)
     where += f", shard {arguments.shard}" if part else ""
     anew = settings.overwrite and arguments.files is None  # a sheet's own file may be one of a list's
@@ -212,6 +220,26 @@ def _run(arguments: Arguments) -> int:
         say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")
     wanting = bool(shown and not _write(shown, _called(arguments, artefact), anew))
     return FAILED if tally.failed or wanting else OK
+
+
+def _film(arguments: Arguments, settings: Settings, inputs: Sequence[str], output: str | None) -> int:
+    """Color the only input, a film; returns the exit code."""
+    names = ("hints", "watch", "shard", "sheet")
+    request.check(inputs, settings, {name: getattr(arguments, name) for name in names} | {"-": output == "-"})
+    if settings.temporal and arguments.no_temporal:
+        raise UserError("temporal with no_temporal: give one of the two")
+    assert output is not None
+    target = request.target(inputs[0], output)
+    from recolor_fast.films import film
+
+    filming = film.Filming(arguments.codec, not arguments.no_temporal)
+    artefact, tally = _model(arguments, 1), Tally(settings, inputs, str(target))
+    record = film.color(artefact, Path(inputs[0]), target, settings, filming, arguments.threads)
+    tally.add(record)
+    tally.tell()
+    if arguments.json:
+        print(folder.to_json(record), flush=True)
+    return FAILED if tally.failed else OK
 
 
 def _reason(name: str, unused: dict[str, str]) -> str:

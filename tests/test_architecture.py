@@ -99,6 +99,14 @@ runs.curves
 plot
 coloring.sheet
 coloring.palette
+films.codecs
+films.request
+films.planes
+films.source
+films.segments
+films.encoding
+films.joining
+films.film
 coloring.colorizer
 scale.asked
 scale.places

@@ -137,7 +137,7 @@ def color(
         lambda job: fetching(job, plan, lists),
         lambda job, data: putting(job, data, plan),
     )
-    with _modest_opencv(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
+    with modest_opencv(), closing(pipeline.run(jobs, stages, limits, _cost, enough)) as results:
         for result in results:
             if begun is not None and result.item.claim:
                 begun.release(result.item.claim)
@@ -179,7 +179,7 @@ def _cost(job: folder.Job) -> float:
 
 
 @contextmanager
-def _modest_opencv() -> Iterator[None]:
+def modest_opencv() -> Iterator[None]:
     """OpenCV without threads of its own, as there is a picture for each processor, and without words on stderr that
     name no file."""
     threads, level = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()

@@ -10,22 +10,27 @@ from tqdm import tqdm
 EVERY = 30.0  # seconds between lines, where stderr is no terminal
 
 
-def bar(items: Iterable[Any] | None, desc: str, total: int, show: bool = True) -> "tqdm | Lines":
+def bar(
+    items: Iterable[Any] | None, desc: str, total: int, show: bool = True, unit: str = "img", done: int = 0
+) -> "tqdm | Lines":
     """Progress through `total` photographs: iterate over it, or over something else and call its `update`.
 
-    It is a context manager. On a terminal it is a bar that is gone at its end; elsewhere what takes less than EVERY
-    seconds says nothing. Silent without `show`.
+    It is a context manager. `total` 0: nobody knows. `unit`: what is counted; `done`: how many were before. On a
+    terminal it is a bar that is gone at its end; elsewhere what takes less than EVERY seconds says nothing. Silent
+    without `show`.
     """
     if show and not sys.stderr.isatty():
-        return Lines(items, desc, total)
-    return tqdm(items, desc=desc, total=total, unit="img", file=sys.stderr, leave=False, disable=not show)
+        return Lines(items, desc, total, done)
+    return tqdm(
+        items, desc=desc, total=total or None, unit=unit, initial=done, file=sys.stderr, leave=False, disable=not show
+    )
 
 
 class Lines:
     """What a tqdm is on a terminal, as whole lines."""
 
-    def __init__(self, items: Iterable[Any] | None, desc: str, total: int) -> None:
-        self.items, self.desc, self.total, self.done = items, desc, total, 0
+    def __init__(self, items: Iterable[Any] | None, desc: str, total: int, done: int = 0) -> None:
+        self.items, self.desc, self.total, self.done, self.before = items, desc, total, done, done
         self.started = self.told = time.monotonic()
 
     def __iter__(self) -> Iterator[Any]:
@@ -38,7 +43,7 @@ class Lines:
         self.done += count
         now = time.monotonic()
         if now - self.told >= EVERY:
-            rate = self.done / (now - self.started)
+            rate = (self.done - self.before) / (now - self.started)
             print(f"{self.desc}: {pace(self.done, self.total, rate)}", file=sys.stderr, flush=True)
             self.told = now
 
@@ -53,8 +58,8 @@ class Lines:
 
 
 def pace(done: int, total: int, rate: float) -> str:
-    """How far: "1,200 of 5,000, 12.3/s, 5 min left"; `rate` per second, 0 where it is not known yet."""
-    text = f"{done:,} of {total:,}"
+    """How far: "1,200 of 5,000, 12.3/s, 5 min left"; `rate` per second, 0 where it is not known yet, as may `total`."""
+    text = f"{done:,} of {total:,}" if total else f"{done:,}"
     if rate <= 0:
         return text
     left = f", {duration((total - done) / rate)} left" if done < total else ""

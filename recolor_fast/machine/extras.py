@@ -14,6 +14,7 @@ MODULES = {  # of each extra, by the names they are imported by
     "serve": "fastapi starlette uvicorn python_multipart prometheus_client scipy pydantic",
     "cpu": "onnxruntime",
     "scale": "ray pyarrow pandas",
+    "video": "av",
 }
 
 

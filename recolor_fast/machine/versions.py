@@ -7,7 +7,7 @@ from recolor_fast.machine import extras
 
 PACKAGES = (
     "recolor-fast torch torchvision lpips nvidia-dali-cuda130 numpy opencv-python-headless pillow simplejpeg "
-    "onnx onnxruntime onnxruntime-gpu"
+    "onnx onnxruntime onnxruntime-gpu av"
 ).split()
 
 

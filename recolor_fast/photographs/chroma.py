@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -56,6 +56,22 @@ class Look:
 LOOK = Look()
 
 
+class Samples(NamedTuple):
+    """How a file writes Cb and Cr; the default is a JPEG's 4:2:0."""
+
+    weights: tuple[float, float] = (0.299, 0.114)
+    """Of red and of blue in the luma that the file has: Rec. 601."""
+    limited: bool = False
+    """Whether 224 levels of 256 stand for what are 255 in full range (ITU-R BT.601 and 709)."""
+    bits: int = 8
+    """8: uint8; more: uint16."""
+    step: int = 2
+    """Pixels to a sample in either direction: 2 is 4:2:0, 1 is 4:4:4."""
+
+
+JFIF = Samples()
+
+
 def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK, tone: np.ndarray | None = None) -> np.ndarray:
     """uint8 or uint16 luminance (H,W) with uint8 chroma (2,h,w) of any size: RGB (H,W,3) of the luminance's dtype.
 
@@ -82,31 +98,73 @@ def merge(gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK, tone: np.ndarra
 
 
 def subsampled(
-    gray: np.ndarray, cbcr: np.ndarray, look: Look = LOOK, tone: np.ndarray | None = None
+    gray: np.ndarray,
+    cbcr: np.ndarray,
+    look: Look = LOOK,
+    tone: np.ndarray | None = None,
+    samples: Samples = JFIF,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cb and Cr of a 4:2:0 JPEG whose Y plane is uint8 `gray` (H,W) itself: two uint8 (ceil(H/2), ceil(W/2)).
 
     What `merge` would give, without the way through RGB and back. Each sample is drawn toward gray until the color is
-    in the RGB cube for the darkest and the brightest of the 2x2 pixels it lies between. Raises as `merge`.
+    in the RGB cube for the darkest and the brightest of the pixels it lies between. `samples` are those of another
+    file: with other weights Cb and Cr are those of a color of the same R - G and B - G, whose luma by these weights is
+    `gray`; its bits and its range are of what is returned alone. Raises as `merge`.
     """
     if gray.dtype != np.uint8:
         raise ValueError(f"subsampled got gray of {gray.dtype}: expected uint8")
+    step = samples.step
     with _one_by_one if gray.size < SMALL else nullcontext():
-        coarse = _coarse(gray, cbcr, look, tone, 2)
-        height, width = (-(-side // 2) for side in gray.shape)
-        if gray.shape != (2 * height, 2 * width):
+        coarse = _coarse(gray, cbcr, look, tone, step)
+        height, width = (-(-side // step) for side in gray.shape)
+        if gray.shape != (step * height, step * width):
             gray = cv2.copyMakeBorder(gray, 0, gray.shape[0] % 2, 0, gray.shape[1] % 2, cv2.BORDER_REPLICATE)
-        result = np.empty((2, height, width), np.uint8)
+        result = np.empty((2, height, width), np.uint8 if samples.bits == 8 else np.uint16)
         guided = len(coarse) > 2
         for band, planes in _bands(coarse, height, width):
-            block = gray[2 * band.start : 2 * band.stop]
-            darkest, brightest = (_of_pairs(pick, pick(block[::2], block[1::2])) for pick in (np.minimum, np.maximum))
-            cb, cr = _chroma(planes, _area(block, len(block) // 2, width).astype(np.float32)) if guided else planes
-            factor = _factor(_offsets(cb, cr), darkest, brightest, 255)
+            block = gray[step * band.start : step * band.stop]
+            if step == 1:
+                darkest = brightest = block.astype(np.float32)
+            else:
+                darkest, brightest = (
+                    _of_pairs(pick, pick(block[::2], block[1::2])) for pick in (np.minimum, np.maximum)
+                )
+            luma = _area(block, len(block) // step, width).astype(np.float32) if guided else darkest
+            cb, cr = _chroma(planes, luma) if guided else planes
+            if samples.weights != JFIF.weights:
+                cb, cr = _reweighted(cb, cr, *samples.weights)
+            factor = _factor(_offsets(cb, cr, *_factors(*samples.weights)), darkest, brightest, 255)
             for plane, out in zip((cb, cr), result):
                 plane *= factor
-                cv2.convertScaleAbs(plane, out[band], beta=128)
+                _written(plane, out[band], samples)
     return result[0], result[1]
+
+
+def _written(plane: np.ndarray, out: np.ndarray, samples: Samples) -> None:
+    """Chroma around 0, in levels of 255, as the samples of a file; changes `plane`."""
+    most = 224 * 2 ** (samples.bits - 8) if samples.limited else 2**samples.bits - 1
+    if samples.bits == 8:
+        cv2.convertScaleAbs(plane, out, alpha=most / 255, beta=128)
+        return
+    plane *= most / 255
+    plane += 2 ** (samples.bits - 1)
+    out[...] = np.rint(plane).clip(0, 2**samples.bits - 1)
+
+
+def _factors(red: float, blue: float) -> tuple[float, float, tuple[float, float]]:
+    """What Cr adds to R, Cb to B, and both to G, where luma has so much of red and of blue (ITU-R BT.709, item 3)."""
+    if (red, blue) == JFIF.weights:
+        return RED, BLUE, GREEN
+    of_red, of_blue, green = 2 * (1 - red), 2 * (1 - blue), 1 - red - blue
+    return of_red, of_blue, (-blue * of_blue / green, -red * of_red / green)
+
+
+def _reweighted(cb: np.ndarray, cr: np.ndarray, red: float, blue: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rec. 601 Cb and Cr as those of the same R - G and B - G under other weights of luma: linear in both."""
+    of_red, of_blue, _ = _factors(red, blue)
+    r, g, b = _offsets(cb, cr)
+    luma = red * r + (1 - red - blue) * g + blue * b
+    return (b - luma) / np.float32(of_blue), (r - luma) / np.float32(of_red)
 
 
 def _of_pairs(pick: np.ufunc, plane: np.ndarray) -> np.ndarray:
@@ -221,9 +279,11 @@ def _chroma(planes: list[np.ndarray], luma: np.ndarray) -> list[np.ndarray]:
     return planes[:2]
 
 
-def _offsets(cb: np.ndarray, cr: np.ndarray) -> list[np.ndarray]:
-    """What chroma adds to the luminance in R, G and B: linear in (cb, cr), and 0 in their Rec. 601 sum."""
-    return [RED * cr, cv2.addWeighted(cb, GREEN[0], cr, GREEN[1], 0), BLUE * cb]
+def _offsets(
+    cb: np.ndarray, cr: np.ndarray, red: float = RED, blue: float = BLUE, green: tuple[float, float] = GREEN
+) -> list[np.ndarray]:
+    """What chroma adds to the luminance in R, G and B: linear in (cb, cr), and 0 in their weighted sum."""
+    return [red * cr, cv2.addWeighted(cb, green[0], cr, green[1], 0), blue * cb]
 
 
 def _factor(offsets: list[np.ndarray], darkest: np.ndarray, brightest: np.ndarray, white: int) -> np.ndarray:
@@ -271,8 +331,9 @@ class Steady:
     # panned by a hundredth of their width per frame are above it
     NOISE = 100.0  # levels^2: frames with no more variance correlate, although only their noise differs
 
-    def __init__(self) -> None:
-        self._average = np.empty((3, 0, 0), np.float32)
+    def __init__(self, average: np.ndarray | None = None) -> None:
+        """`average`: that of a sequence which goes on where it was left, float32 (3,h,w)."""
+        self.average = np.empty((3, 0, 0), np.float32) if average is None else average
 
     def __call__(self, gray_small: np.ndarray, cbcr: np.ndarray) -> np.ndarray:
         """The next frame's chroma, steadied: uint8 (2,h,w), from its own and its luminance, uint8 (h,w).
@@ -282,16 +343,16 @@ class Steady:
         if gray_small.ndim != 2 or cbcr.shape != (2, *gray_small.shape):
             raise ValueError(f"Steady got gray {gray_small.shape} and cbcr {cbcr.shape}: expected (h,w) and (2,h,w)")
         frame = np.stack([gray_small, *cbcr]).astype(np.float32)
-        if frame.shape != self._average.shape or self._cut(frame[0]):
-            self._average = frame
+        if frame.shape != self.average.shape or self._cut(frame[0]):
+            self.average = frame
         else:
-            change = frame - self._average
+            change = frame - self.average
             moved = np.abs(change[0] - np.clip(np.median(change[0]), -self.FLICKER, self.FLICKER))
             weight = np.clip(cv2.blur(moved, (5, 5)) / self.MOTION, self.LEAST, 1)
-            self._average += weight * change
-        return np.rint(self._average[1:]).astype(np.uint8)
+            self.average += weight * change
+        return np.rint(self.average[1:]).astype(np.uint8)
 
     def _cut(self, luma: np.ndarray) -> bool:
-        before, after = (plane - plane.mean() for plane in (self._average[0], luma))
+        before, after = (plane - plane.mean() for plane in (self.average[0], luma))
         covariance = float((before * after).mean()) + self.NOISE
         return covariance < self.CUT * (float(before.std()) * float(after.std()) + self.NOISE)
