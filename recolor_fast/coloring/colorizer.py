@@ -19,6 +19,7 @@ from recolor_fast.artefact.hints import checked as checked_hints
 from recolor_fast.coloring import folder, palette
 from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, made, plan_of
 from recolor_fast.coloring.destinations import check, meant, shared_folder
+from recolor_fast.films import codecs, request
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, walk
 from recolor_fast.photographs.tones import judged
@@ -145,6 +146,29 @@ class Colorizer:
         settings = replace(self.settings, color="recolor")
         made_by = provenance.written(made(artefact, settings), format)
         return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, settings, made_by)[0]
+
+    def film(
+        self,
+        input: str | Path,
+        output: str | Path,
+        codec: codecs.Name = "auto",
+        temporal: bool = True,
+        **settings: Any,
+    ) -> folder.Record:
+        """Color a film into a file, or a folder, as the command does (extra `video`); what became of it.
+
+        `codec`: what it is compressed with, a key of films.codecs.CODECS. `temporal`: whether its colors are steadied.
+        `settings` are those of `Settings` that a film has. Raises UserError, a ValueError, for what cannot be used
+        together, ModuleNotFoundError without PyAV.
+        """
+        chosen = checked(replace(self.settings, **settings)) if settings else self.settings
+        source = os.fspath(input)
+        request.check([source], chosen, {})
+        target = request.target(source, meant([source], os.fspath(output)))
+        from recolor_fast.films import film
+
+        filming = film.Filming(codec, temporal)
+        return film.color(self._load(1), Path(source), target, chosen, filming, self.threads, show=False)
 
     def folder(
         self,

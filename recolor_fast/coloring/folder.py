@@ -28,6 +28,7 @@ FORMATS = {suffix: name for name, suffix in encoders.WRITABLE.items()} | {
     **dict.fromkeys((".heif", ".hif"), "HEIF"),
 }
 DONE, NO_IMAGE, IN_COLOR = "done before", "not an image", "in color"  # why a file is skipped
+FILM = "a video"  # what reasons begin with that tell of a film among photographs
 COPIED = "in color, copied"  # the reason of a file that is ok, but not colored
 LONGEST = 255  # bytes of a file's name, nearly everywhere
 COARSE = 2 * 10**9  # nanoseconds that times may be off on another file system: FAT counts in twos of seconds

@@ -1,5 +1,6 @@
 """Frames to compressed pictures: one encoder for each segment, all set alike, so that their pictures join."""
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -122,8 +123,10 @@ class Encoder:
     def _finish(self, ends: int, final: bool) -> None:
         assert self._writer is not None
         self._keep(self._context.encode(None))
+        header = bytes(self._context.extradata or b"").hex()
         writer, self._writer, self._context = self._writer, None, None
-        writer.finish(ends, self._last, final)
+        writer.finish(ends, self._last, final, header)
+        gc.collect()  # an encoder is in a cycle with its own objects, which Python takes for small
 
     def _keep(self, packets: list[Any]) -> None:
         assert self._writer is not None

@@ -103,6 +103,7 @@ def _color(
     coding = encoding.coding(chosen(filming.codec, target.suffix.lower(), encoding.available()), film, settings.quality)
     made = _made(artefact, film, settings, filming, coding)
     _done(film, target, made, settings)
+    joining.check(film, container)
     target.parent.mkdir(parents=True, exist_ok=True)
     notes = list(_judge(film, target, settings))
     if coding.bits < film.samples.bits:
@@ -119,7 +120,7 @@ def _color(
         try:
             with files.replacing(target, exclusive=not settings.overwrite) as file:
                 told = made if settings.metadata == "keep" else None
-                found += joining.join(film, coding, store, Path(file.name), container, told)
+                found += joining.join(film, coding, threads, store, Path(file.name), container, told)
                 if settings.keep_times:
                     status = film.path.stat()
                     os.utime(file.name, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,6 +1,7 @@
 """A film's colored pictures joined with all else that its file holds: sound, subtitles, chapters, texts."""
 
 import heapq
+import io
 import json
 import re
 from collections import Counter
@@ -25,7 +26,13 @@ _made = re.compile(r"\{\"colored_by\".*\}")
 
 
 def join(
-    film: Film, coding: encoding.Coding, store: segments.Store, part: Path, container: Container, made: Made | None
+    film: Film,
+    coding: encoding.Coding,
+    threads: int,
+    store: segments.Store,
+    part: Path,
+    container: Container,
+    made: Made | None,
 ) -> Counter[str]:
     """Write the film to `part`; returns what a user should know. `made` None: without texts.
 
@@ -40,7 +47,7 @@ def join(
         stream: Any = out.add_stream(
             codec.encoder, film.rate, coding.options | encoding.PLACE, time_base=film.time_base
         )
-        encoding.configure(stream.codec_context, film, coding, 1)
+        encoding.configure(stream.codec_context, film, coding, threads)
         if film.matrix:
             stream.set_display_matrix(film.matrix)
         if made is not None:
@@ -50,6 +57,10 @@ def join(
         if chapters := source.chapters():
             out.set_chapters([one if made is not None else one | {"metadata": {}} for one in chapters])
         others = _others(source, pictures, out, container, made is not None, notes)
+        out.start_encoding()
+        header = bytes(stream.codec_context.extradata or b"").hex()
+        if any(store.index(number).header != header for number in range(count)):
+            raise Verdict("failed", f"its segments were compressed by other encoders: remove {store.folder}")
         colored = _pictures(store, count, delay, film, stream)
         copied = _copied(source, others)
         for _, _, packet in heapq.merge(colored, copied, key=lambda one: one[:2]):
@@ -63,6 +74,12 @@ def join(
         notes,
     )
     return notes
+
+
+def check(film: Film, container: Container) -> None:
+    """Verdict where the container does not hold what is in the film's file beside the pictures."""
+    with opened(film.path) as (source, pictures), av.open(io.BytesIO(), "w", container.format) as out:
+        _others(source, pictures, out, container, False, Counter())
 
 
 def _texts(metadata: dict[str, str]) -> dict[str, str]:

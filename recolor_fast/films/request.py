@@ -14,7 +14,7 @@ from recolor_fast.photographs import formats
 SUFFIXES = frozenset(  # of files that are films, whatever they begin with
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .asf .flv .ogv .3gp .mxf .dv .y4m".split()
 )
-KINDS = ("a video", "an animation", "a Flash")  # what formats.kind calls them
+KINDS = (folder.FILM, "an animation")  # what formats.kind calls them
 
 # Settings that are photographs' alone: what is said of one that is not as it is by default.
 PHOTOGRAPHS = {

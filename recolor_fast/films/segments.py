@@ -38,6 +38,8 @@ class Index(NamedTuple):
     """When its last picture is shown."""
     final: bool
     """Whether the film ends with it."""
+    header: str
+    """What a decoder is told before the first picture, in hexadecimal: the same for all segments of a film."""
 
     @property
     def delay(self) -> int:
@@ -98,8 +100,8 @@ class Store:
             file.seek(-_LENGTH.size, os.SEEK_END)
             (length,) = _LENGTH.unpack(file.read())
             file.seek(-_LENGTH.size - length, os.SEEK_END)
-            packets, ends, last, final = json.loads(file.read(length))
-        return Index([Packet(*packet) for packet in packets], ends, last, final)
+            packets, *rest = json.loads(file.read(length))
+        return Index([Packet(*packet) for packet in packets], *rest)
 
     def packets(self, number: int, index: Index) -> Iterator[tuple[Packet, bytes]]:
         """A segment's pictures, one by one. Raises OSError."""
@@ -137,9 +139,9 @@ class Writer:
         self._file.write(data)
         self.packets.append(packet)
 
-    def finish(self, ends: int, last: int, final: bool) -> None:
+    def finish(self, ends: int, last: int, final: bool, header: str) -> None:
         """Raises OSError."""
-        index = json.dumps([self.packets, ends, last, final]).encode()
+        index = json.dumps([self.packets, ends, last, final, header]).encode()
         self._file.write(index + _LENGTH.pack(len(index)))
         self._stack.close()
 
