@@ -49,6 +49,22 @@ class Colors:
 
 
 @dataclass(frozen=True)
+class Flicker:
+    """Measure how much a film's colors flicker."""
+
+    sources: Folders
+    """Films in color, and folders of color photographs to make films of."""
+    model: Path | None = None
+    """An exported .onnx; none: the colorizer that comes with the package."""
+    frames: int = 250
+    """Most frames of a film."""
+    photographs: int = 8
+    """Of each folder, evenly picked."""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
 class Folder:
     """Time a folder to a colored folder, against Pillow, torch and the bare codec."""
 

@@ -129,7 +129,7 @@ def test_other_weights_of_luma_keep_the_luma_and_the_hue():
 @pytest.mark.parametrize("name", ["h264", "h265", "av1"])
 def test_every_codec_writes_8_and_10_bits(tmp_path, sepia, name):
     for bits, white, format in ((8, 235, "yuv420p"), (10, 940, "yuv420p10le")):
-        path = filming.write(tmp_path / f"{bits}.mkv", filming.pan(5, 64, 96, white, white // 15), format)
+        path = filming.write(tmp_path / f"{bits}.mkv", filming.pan(3, 64, 96, white, white // 15), format)
         target = tmp_path / f"{bits}.mp4"
         assert colored(sepia, path, target, name, quality=95).notes == ()
         with av.open(str(target)) as out:

@@ -56,7 +56,7 @@ def join(
         stream.disposition = pictures.disposition
         if chapters := source.chapters():
             out.set_chapters([one if made is not None else one | {"metadata": {}} for one in chapters])
-        others = _others(source, pictures, out, container, made is not None, notes)
+        others = _others(film, source, pictures, out, container, made is not None, notes)
         out.start_encoding()
         header = bytes(stream.codec_context.extradata or b"").hex()
         if any(store.index(number).header != header for number in range(count)):
@@ -65,21 +65,16 @@ def join(
         copied = _copied(source, others)
         for _, _, packet in heapq.merge(colored, copied, key=lambda one: one[:2]):
             out.mux(packet)
-    _check(
-        part,
-        film,
-        sum(len(store.index(number).packets) for number in range(count)),
-        len(others),
-        made is not None,
-        notes,
-    )
+        streams = 1 + sum(not _is_cover(one) for one in others.values())
+    frames = sum(len(store.index(number).packets) for number in range(count))
+    _check(part, film, frames, streams, made is not None, notes)
     return notes
 
 
 def check(film: Film, container: Container) -> None:
     """Verdict where the container does not hold what is in the film's file beside the pictures."""
     with opened(film.path) as (source, pictures), av.open(io.BytesIO(), "w", container.format) as out:
-        _others(source, pictures, out, container, False, Counter())
+        _others(film, source, pictures, out, container, False, Counter())
 
 
 def _texts(metadata: dict[str, str]) -> dict[str, str]:
@@ -104,18 +99,21 @@ def made_by(path: Path) -> Made | None:
 
 
 def _others(
-    source: Any, pictures: Any, out: Any, container: Container, texts: bool, notes: Counter[str]
+    film: Film, source: Any, pictures: Any, out: Any, container: Container, texts: bool, notes: Counter[str]
 ) -> dict[int, Any]:
     """The streams beside the pictures, by their number in the source, as they are written."""
     copied = {}
     for one in source.streams:
         if one.index == pictures.index:
             continue
-        if one.type == "attachment":
-            if container.format == "matroska":
-                out.add_attachment(one.metadata.get("filename", one.name), one.mimetype or "", one.data)
-            else:
-                notes[f"an attached file that {container.format} does not hold ({one.name})"] += 1
+        cover = _is_cover(one)
+        if one.type == "attachment" or (cover and container.format != "mp4"):
+            name = one.metadata.get("filename", "") or ("cover" if cover else "attached")
+            if container.format != "matroska":
+                notes[f"an attached file that the container does not hold ({name})"] += 1
+                continue
+            kind = f"image/{'png' if one.name == 'png' else 'jpeg'}" if cover else one.mimetype or ""
+            out.add_attachment(name, kind, _cover(film, one.index) if cover else one.data)
             continue
         if one.type not in ("audio", "subtitle", "video"):
             if not (source.chapters() and getattr(one, "name", "") == "bin_data"):  # chapters, which are written anew
@@ -131,9 +129,19 @@ def _others(
         if texts:
             stream.metadata.update(_texts(one.metadata))
         copied[one.index] = stream
-        if one.type == "video" and not one.disposition & av.stream.Disposition.attached_pic:
+        if one.type == "video" and not cover:
             notes["another stream of pictures, copied as it is"] += 1
     return copied
+
+
+def _is_cover(stream: Any) -> bool:
+    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _cover(film: Film, number: int) -> bytes:
+    """The picture of a cover's stream, a file of its own."""
+    with opened(film.path) as (source, _):
+        return next((bytes(packet) for packet in source.demux(source.streams[number]) if packet.size), b"")
 
 
 Ordered = tuple[float, int, Any]  # when a packet is to be decoded, seconds; its stream; the packet
@@ -157,9 +165,12 @@ def _copied(source: Any, streams: dict[int, Any]) -> Iterator[Ordered]:
     at = float("-inf")
     try:
         for packet in source.demux(*(source.streams[number] for number in streams)):
-            if packet.dts is None and packet.pts is None:
+            number = packet.stream_index
+            if not packet.size and packet.dts is None:
                 continue  # the end of a stream
-            number, when = packet.stream_index, packet.dts if packet.dts is not None else packet.pts
+            if packet.pts is None and packet.dts is None:
+                packet.pts = packet.dts = 0  # a cover
+            when = packet.dts if packet.dts is not None else packet.pts
             at = max(at, float(when * packet.time_base))
             packet.stream = streams[number]
             yield at, 1, packet
@@ -167,18 +178,16 @@ def _copied(source: Any, streams: dict[int, Any]) -> Iterator[Ordered]:
         return  # the pictures' end is told; what sound there is to be had is there
 
 
-def _check(part: Path, film: Film, pictures: int, others: int, texts: bool, notes: Counter[str]) -> None:
+def _check(part: Path, film: Film, frames: int, streams: int, texts: bool, notes: Counter[str]) -> None:
     """Read what was written: all pictures, as many streams. Verdict where something is missing; texts and chapters that
     the container took away are noted."""
     with opened(part) as (written, stream), opened(film.path) as (source, _):
         found = sum(1 for packet in written.demux(moving(written)) if packet.size)
-        if found != pictures:
-            raise Verdict(
-                "failed", f"of {pictures} frames {found} came back from the joined film: is the disk in order?"
-            )
-        kept = [one for one in written.streams if one.type in ("audio", "subtitle", "video")]
-        if len(kept) != 1 + others:
-            raise Verdict("failed", f"of {1 + others} streams {len(kept)} came back from the joined film: give .mkv")
+        if found != frames:
+            raise Verdict("failed", f"of {frames} frames {found} came back from the joined film: is the disk in order?")
+        kept = [one for one in written.streams if one.type in ("audio", "subtitle", "video") and not _is_cover(one)]
+        if len(kept) != streams:
+            raise Verdict("failed", f"of {streams} streams {len(kept)} came back from the joined film: give .mkv")
         lost = {key.lower() for key in _texts(source.metadata)} - {key.lower() for key in written.metadata}
         if lost and texts:
             notes[f"texts that the container does not hold: {', '.join(sorted(lost))}"] += 1
