@@ -175,6 +175,22 @@ class Loader:
 
 
 @dataclass(frozen=True)
+class Shards:
+    """Time the loader from a folder and from shards made of it."""
+
+    photographs: Path | None = None
+    """Folder of photographs; none: samples of 500x375, made here."""
+    count: int = 500
+    """Photographs of a run, at most."""
+    shard_size: int = 20
+    """MB of a shard."""
+    runs: int = 7
+    """Timed runs of each row."""
+    save: bool = False
+    """Write the rows to bench/results."""
+
+
+@dataclass(frozen=True)
 class Quality:
     """Train presets in the paper's way and in ours, and compare losses and validation."""
 
