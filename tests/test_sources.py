@@ -99,6 +99,8 @@ def test_other_values_pass_and_a_missing_folder_is_named(tmp_path):
         assert resolve.data(value) == value
     with pytest.raises(ValueError, match=r"data .*nowhere: the folder does not exist"):
         resolve.data(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"data .*nowhere\.tar: the shard does not exist"):
+        resolve.data(str(tmp_path / "nowhere.tar"))
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"data .*file: the folder is a file"):
         resolve.data(str(tmp_path / "file"))

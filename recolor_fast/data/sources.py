@@ -56,8 +56,9 @@ class Split(NamedTuple):
 def check(data: str, option: str = "data", advice: str = EXPECTED) -> None:
     """UserError for a folder or shards that do not exist, with the name of the `option` and `advice`."""
     if data not in ("imagenette", "sample") and not Path(data).is_dir() and not shards.given(data, option):
+        kind = "shard" if shards.NAME.search(data) else "folder"
         what = "is a file" if Path(data).exists() else "does not exist"
-        raise UserError(f"{option} {data}: the folder {what}; {advice}")
+        raise UserError(f"{option} {data}: the {kind} {what}; {advice}")
 
 
 def photographs(options: Data) -> Split:
