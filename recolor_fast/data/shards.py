@@ -3,7 +3,7 @@
 A photograph in a shard has a path like any other: the shard's, a colon, and its name there, `000000.tar:cat/001.jpg`.
 So whatever takes paths (split, order, resuming, ranks, messages) takes shards as it takes folders, and the order is the
 one of the same photographs in a folder. Nothing is unpacked, and there is no second loader: DALI's own reader of such
-files shuffles what it has in a buffer, so it could neither give that order nor resume within a shard.
+files shuffles within a buffer, which is another order, and one that depends on where it began.
 
 Members of one sample share their name up to the first dot of its last part. Beside a photograph, `.json` may say its
 `class` (or `label`) and its `filename`, `.cls` its class.
