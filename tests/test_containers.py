@@ -48,6 +48,12 @@ def test_the_containers_words_are_the_verbs():
 def test_compose_builds_these_targets_and_serves_this_machine_alone():
     composed = yaml.safe_load((ROOT / "compose.yaml").read_text())
     services = composed["services"]
+    bought = services.pop("s3")
+    assert bought["ports"] == ["127.0.0.1:9000:5000"]
+    assert (bought["cap_drop"], bought["profiles"]) == (["ALL"], ["s3"])
+    pinned = re.search(r"^moto==(.*)$", (ROOT / "constraints.txt").read_text(), re.M)
+    assert pinned
+    assert bought["image"] == f"motoserver/moto:{pinned[1]}"  # what the tests of object stores run against
     assert {service["build"]["target"] for service in services.values()} == TARGETS
     for service in services.values():
         given = service["build"]["args"]

@@ -299,6 +299,16 @@ def test_what_differs_between_ranks_and_who_is_missing_is_said_by_the_first(monk
         ranks._meet(Ranks(Place(1, 2)), torch.distributed.HashStore(), {})
 
 
+def test_machines_that_come_later_are_refused_by_the_first_rank():
+    store = torch.distributed.HashStore()
+    store.set("facts/1", "{}")
+    ranks._meet(Ranks(Place(0, 2)), store, {})
+    with pytest.raises(UserError, match="--nnodes=MIN:MAX is not supported: start again with one number"):
+        ranks._meet(Ranks(Place(0, 3)), store, {})
+    with pytest.raises(SystemExit):
+        ranks._meet(Ranks(Place(2, 3)), store, {})
+
+
 def test_a_rendezvous_that_does_not_answer_is_one_line(monkeypatch):
     monkeypatch.setattr(ranks, "JOIN", 1)
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port())}.items():

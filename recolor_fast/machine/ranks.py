@@ -233,6 +233,13 @@ def _store() -> Any:
 
 def _meet(ranks: Ranks, store: Any, facts: Mapping[str, str]) -> None:
     """Wait until all ranks are here, and see that their facts are the same. UserError, on one of them, where not."""
+    if store.check(["met"]):  # torchrun counts no restart where machines come: all is there that the ranks before left
+        if not ranks.first:
+            raise SystemExit(2)
+        raise UserError(
+            "the number of machines has changed, and torchrun --nnodes=MIN:MAX is not supported: start again with one "
+            "number of machines and --resume"
+        )
     store.set(f"facts/{ranks.rank}", json.dumps(facts))
     store.set(f"name/{ranks.rank}", f"{socket.gethostname()}, process {os.getpid()}")
     wait = timedelta(seconds=JOIN)
