@@ -191,6 +191,18 @@ class Shards:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """Measure what `recolor-fast benchmark` measures, for the table of known machines."""
+
+    seconds: float = 10.0
+    """How long each part is measured, seconds."""
+    quick: bool = False
+    """Small networks: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results, and the table that comes with the package."""
+
+
+@dataclass(frozen=True)
 class Quality:
     """Train presets in the paper's way and in ours, and compare losses and validation."""
 

@@ -31,6 +31,8 @@ VERBS = (
     Verb("study", "recolor_fast.study", "ask people which colors are real"),
     Verb("serve", "recolor_fast.serve", "a local page to color photographs with, and an HTTP API"),
     Verb("web", "recolor_fast.web", "the same page as files for any web host: all work is done in the browser"),
+    Verb("doctor", "recolor_fast.doctor", "what works on this machine, and what to type where something does not"),
+    Verb("benchmark", "recolor_fast.doctor.benchmark", "how fast this machine trains, loads and colors: a minute"),
     Verb("demo", "recolor_fast.demo", "color, train, export and color again, at a small size"),
     Verb("completion", "recolor_fast.arguments.completion", "print what makes bash or zsh complete these words"),
 )

@@ -17,6 +17,7 @@ from recolor_fast.data.loader import decoded_side
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, missing
 from recolor_fast.losses.terms import TERMS, lpips_file
+from recolor_fast.machine import memory
 from recolor_fast.machine.download import reachable
 from recolor_fast.machine.environment import threads
 from recolor_fast.machine.errors import UserError
@@ -272,8 +273,5 @@ def free_bytes(device: torch.device) -> int:
     """Memory of a device that can be taken, in bytes; 2**31 for a host that does not say (macOS, Windows)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 2**31
+    free = memory.available()
+    return 2**31 if free is None else free

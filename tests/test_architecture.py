@@ -31,7 +31,9 @@ options
 presets
 arguments.foreign
 arguments.texts
+arguments.benchmark
 arguments.demo
+arguments.doctor
 arguments.evaluate
 arguments.plot
 arguments.serve
@@ -139,6 +141,16 @@ web.onnxruntime_web
 web.models
 web.site
 web.__main__
+doctor.findings
+doctor.apart
+doctor.child
+doctor.installed
+doctor.coloring
+doctor.report
+doctor.rows
+doctor.table
+doctor.__main__
+doctor.benchmark
 arguments.completion
 machine.environment
 machine.ranks
@@ -202,6 +214,9 @@ export.triton
 export.to_onnx
 export.to_safetensors
 export.to_tensorrt
+doctor.training
+doctor.loading
+doctor.speed
 demo
 shards
 train
@@ -257,7 +272,9 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "machine.versions",
         "cli",
         "arguments.completion",
+        "arguments.benchmark",
         "arguments.demo",
+        "arguments.doctor",
         "arguments.evaluate",
         "arguments.serve",
         "arguments.shards",
@@ -284,6 +301,9 @@ def test_nothing_in_the_package_imports_export_bench_or_tests():
         "coloring.destinations",
         "coloring.sheet",
         "colorize",
+        "doctor.__main__",
+        "doctor.benchmark",
+        "doctor.coloring",
         "serve.__main__",
         "shards",
         "study.__main__",

@@ -16,7 +16,20 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from recolor_fast import colorize
-from recolor_fast.arguments import demo, evaluate, plot, serve, shards, study, to_onnx, to_safetensors, to_tensorrt, web
+from recolor_fast.arguments import (
+    benchmark,
+    demo,
+    doctor,
+    evaluate,
+    plot,
+    serve,
+    shards,
+    study,
+    to_onnx,
+    to_safetensors,
+    to_tensorrt,
+    web,
+)
 from recolor_fast.machine import starting
 from recolor_fast.options import Command
 
@@ -50,6 +63,8 @@ TAKES: dict[str, Any] = {
     "study": Study,
     "serve": serve.Arguments,
     "web": web.Arguments,
+    "doctor": doctor.Arguments,
+    "benchmark": benchmark.Arguments,
     "demo": demo.Arguments,
     "completion": Arguments,
 }

@@ -33,3 +33,19 @@ def peak() -> float:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return math.nan
+
+
+def available(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes of memory that this process can still take: what the system has, and its container allows (cgroup, version
+    2, as it is seen inside); None where the system does not say (macOS, Windows)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # no such file; or "max", which is no limit
+        limit, used = (int((root / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = (root / "memory.stat").read_text().splitlines()
+        cached = next(int(line.split()[1]) for line in stat if line.startswith("inactive_file "))
+        free = min(free, max(0, limit - used + cached))  # files that were read give way
+    return free

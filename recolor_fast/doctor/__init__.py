@@ -1,0 +1,1 @@
+"""What works on this machine, and how fast: the verbs doctor and benchmark, each a table of checks."""

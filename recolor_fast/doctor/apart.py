@@ -1,0 +1,142 @@
+"""Checks in processes of their own: one that crashes, aborts or hangs is a finding, and the others go on.
+
+A process makes all checks of a group, one after the other, so that what they share is imported once. Where one brings
+it down, another process makes the rest.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Any, NamedTuple
+
+from recolor_fast.doctor.findings import Check, Finding
+from recolor_fast.machine import extras
+
+# What the process runs: it imports from where this one does, whatever lies in the working folder.
+PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from recolor_fast.doctor.child import main; main()"
+
+
+def examined(checks: Sequence[Check], done: Callable[[Check], None] = lambda check: None) -> list[Finding]:
+    """What the checks of one group find, in their order. `done` is called after each."""
+    findings: list[Finding] = []
+    sound: set[str] = set()  # the checks that found no fault and nothing missing
+    rest = list(checks)
+    while rest:
+        with _process(rest) as process:
+            while rest:
+                check = rest[0]
+                rest.pop(0)
+                wanted = not check.needs or check.needs in sound
+                process.ask(wanted)
+                answer = process.answer(check.seconds) if wanted else [_skipped(check)]
+                found = [_broken(check, process)] if answer is None else answer
+                findings += found
+                if all(finding.state == "ok" for finding in found):
+                    sound.add(check.name)
+                done(check)
+                if answer is None:
+                    break
+    return findings
+
+
+def _skipped(check: Check) -> Finding:
+    return Finding(check.name, "skipped", f"not looked at, for want of {check.needs}", f"see {check.needs}")
+
+
+def _broken(check: Check, process: "_Process") -> Finding:
+    """The finding of a check that gave no answer: it hangs, or its process ended."""
+    code = process.ended()
+    if code is None:
+        why = f"it did not end in {check.seconds:g} seconds"
+    elif code < 0:
+        why = f"its process was ended by {signal.Signals(-code).name}"
+    else:
+        why = f"its process ended with exit code {code}"
+    said = process.said()
+    return Finding(check.name, "fault", f"{why}{said and f': {said}'}", reinstall(check.package))
+
+
+def reinstall(package: str) -> str:
+    """What installs a package again as it was; where there is none to blame, what else to do."""
+    if not package:
+        return "report it, with what `recolor-fast doctor --json` says"
+    constraints = "-c constraints.txt " if extras.CHECKOUT.exists() else ""
+    return f"pip install --force-reinstall --no-deps {constraints}{package}"
+
+
+class _Process(NamedTuple):
+    process: subprocess.Popen[str]
+    lines: "queue.Queue[str | None]"
+    log: IO[str]
+
+    def ask(self, yes: bool) -> None:
+        """Let it make the next check, or leave it out."""
+        with suppress(OSError):  # it is gone, which its answer tells
+            assert self.process.stdin
+            self.process.stdin.write("yes\n" if yes else "no\n")
+            self.process.stdin.flush()
+
+    def answer(self, seconds: float) -> list[Finding] | None:
+        """The findings of the check that it makes; None where none come."""
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        return None if line is None else [Finding(**finding) for finding in json.loads(line)]
+
+    def ended(self) -> int | None:
+        """Its exit code, None while it runs."""
+        try:
+            return self.process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def said(self) -> str:
+        """The last line that it wrote for people, shortened."""
+        self.log.seek(0)
+        lines = [line.strip() for line in self.log.read().splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+
+
+@contextmanager
+def _process(checks: Sequence[Check]) -> Iterator[_Process]:
+    """A process that makes these checks as it is asked to, killed with all that it started when the block ends."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(checks), json.dumps(sys.path)]
+    # Of the same session, so that it has its share of time, and no group that Ctrl-C reaches before us.
+    apart: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            **apart,
+        )
+        lines: queue.Queue[str | None] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+        reader.start()
+        try:
+            yield _Process(process, lines, log)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
+            process.wait()
+            reader.join()
+            with suppress(OSError):  # what was never read
+                process.stdin and process.stdin.close()
+            process.stdout and process.stdout.close()
+
+
+def _read(process: subprocess.Popen[str], lines: "queue.Queue[str | None]") -> None:
+    assert process.stdout
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)

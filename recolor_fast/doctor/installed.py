@@ -1,0 +1,227 @@
+"""Checks of what is installed and of the machine: nothing is imported that could fail. Standard library, packaging."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from recolor_fast.doctor.findings import Finding
+from recolor_fast.machine import extras, memory, processors
+from recolor_fast.machine.files import SHIPPED, NotPrivate, cache_folder, private
+
+PYTHON = "3.11.4"
+PROJECT = extras.CHECKOUT.with_name("pyproject.toml")
+DEVELOPING = ("dev", "engines")  # extras for those who work on this package
+# What makes one think that an extra is meant to be whole; of the others each package has a use of its own.
+LEADERS = {"train": "torch", "serve": "fastapi", "scale": "ray"}
+FILES = {  # what comes with the package, and what needs it
+    "colorizer-chroma.onnx": "colorize",
+    "colorizer-image.onnx": "programs of one's own",
+    "colorizer-hints.onnx": "serve, web and colorize --hints",
+    "colorizer.safetensors": "train --start shipped",
+    "lpips_mini.safetensors": "train, where the weights of LPIPS are missing",
+}
+LOW = 2 * 2**30  # bytes, of memory or disk: what training takes at 256 pixels, and its checkpoints
+
+
+def python() -> Iterator[Finding]:
+    """Python's version, and the system."""
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    facts = {"python": platform.python_version(), "platform": platform.platform()}
+    if Version(platform.python_version()) < Version(PYTHON):
+        mend = "install Python 3.11.4 or later, then make a new environment: python3 -m venv .venv"
+        yield Finding("python", "fault", f"{found}: {PYTHON} or later is needed", mend, facts)
+    else:
+        yield Finding("python", "ok", found, facts=facts)
+
+
+def wanted() -> dict[str, list[Requirement]]:
+    """What this package asks for, by extra, "" without any: of its checkout, else of what was installed."""
+    if PROJECT.exists():
+        project = tomllib.loads(PROJECT.read_text())["project"]
+        texts = {"": project["dependencies"], **project["optional-dependencies"]}
+        return {extra: [Requirement(text) for text in listed] for extra, listed in texts.items()}
+    told = metadata.metadata("recolor-fast")
+    needs = [Requirement(text) for text in told.get_all("Requires-Dist") or []]
+    found: dict[str, list[Requirement]] = {}
+    for extra in ("", *(told.get_all("Provides-Extra") or [])):
+        found[extra] = [one for one in needs if _only_for(one, extra)]
+    return found
+
+
+def _only_for(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    if "extra ==" not in str(marker):
+        return not extra
+    return bool(extra) and f'extra == "{extra}"' in str(marker)
+
+
+def _here(requirement: Requirement, extra: str) -> bool:
+    """Whether it is asked for on this platform."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _optional(requirement: Requirement) -> bool:
+    """What is asked for on some platforms alone, an extra does without."""
+    return "platform" in str(requirement.marker)
+
+
+def version(name: str) -> str:
+    """Of an installed package, empty where it is not."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def versions() -> Iterator[Finding]:
+    """The packages whose versions are older than this one takes, and what coloring lacks."""
+    needs = {extra: some for extra, some in wanted().items() if extra not in DEVELOPING}
+    bad = 0
+    for requirement in needs[""]:
+        if not version(requirement.name):
+            bad += 1
+            mend = extras.advice(extras.fitting())
+            yield Finding(requirement.name, "fault", "not installed: nothing works without it", mend)
+    known: dict[str, str] = {}
+    for requirement in (one for some in needs.values() for one in some):
+        have = version(requirement.name)
+        if have:
+            known[canonicalize_name(requirement.name)] = have
+        if have and not requirement.specifier.contains(have, prereleases=True):
+            bad += 1
+            mend = f"pip install '{requirement.name}{requirement.specifier}'"
+            yield Finding(requirement.name, "fault", f"{have}, where {requirement.specifier} is asked for", mend)
+    own = version("recolor-fast") or "not installed, run from its folder"
+    if not bad:
+        found = f"recolor-fast {own}; {len(known)} packages that it asks for, none too old"
+        yield Finding("versions", "ok", found, facts={"recolor-fast": own} | known)
+
+
+def wholes() -> Iterator[Finding]:
+    """Which extras are whole."""
+    for name, asked in wanted().items():
+        if name not in ("", *DEVELOPING, *extras.RUNTIMES.values()):  # of the last, see `runtimes`
+            yield _whole(name, [one for one in asked if _here(one, name)])
+
+
+def _whole(name: str, asked: list[Requirement]) -> Finding:
+    lacking = [one.name for one in asked if not version(one.name)]
+    facts = {"lacking": lacking}
+    if not lacking:
+        return Finding(f"extra {name}", "ok", f"all {len(asked)} packages", facts=facts)
+    begun = version(LEADERS[name]) if name in LEADERS else len(lacking) < len(asked)
+    broken = begun and name in LEADERS and any(not _optional(one) for one in asked if one.name in lacking)
+    found = f"lacks {', '.join(lacking)}" if begun else "not installed"
+    return Finding(f"extra {name}", "fault" if broken else "absent", found, extras.advice(name), facts)
+
+
+def runtimes() -> Iterator[Finding]:
+    """That exactly one of the packages that bring onnxruntime is installed."""
+    have = {name: version(name) for name in extras.RUNTIMES if version(name)}
+    if reason := extras.no_onnxruntime():
+        found, _, mend = reason.partition("; ")
+        yield Finding("onnxruntime", "fault", found, mend, {"installed": have})
+        return
+    found = ", ".join(f"{name} {number}" for name, number in have.items()) or "of no package that pip knows"
+    yield Finding("onnxruntime", "ok", found, facts={"installed": have})
+
+
+def files() -> Iterator[Finding]:
+    """The models and weights that come with the package."""
+    missing = [name for name in FILES if not (SHIPPED / name).is_file()]
+    for name in missing:
+        mend = "pip install --force-reinstall --no-deps recolor-fast, or fetch the repository again"
+        yield Finding(name, "fault", f"missing in {SHIPPED}: {FILES[name]} needs it", mend)
+    if not missing:
+        yield Finding("models", "ok", f"the {len(FILES)} files of {SHIPPED}")
+
+
+def compiler() -> Iterator[Finding]:
+    """The C++ compiler that torch.compile uses, and Python's headers, which it needs as well."""
+    name = os.environ.get("CXX", "g++")
+    path = shutil.which(name)
+    what = "only train --compile on needs it, and a training on a GPU"
+    if not path:
+        yield Finding("C++ compiler", "absent", f"no {name}: {what}", "sudo apt-get install g++")
+        return
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    line = (told.stdout or told.stderr).strip().splitlines()
+    if told.returncode or not line:
+        yield Finding("C++ compiler", "fault", f"{path} does not say its version", "sudo apt-get install g++")
+    elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        mend = f"sudo apt-get install python{sys.version_info.major}.{sys.version_info.minor}-dev"
+        yield Finding("C++ compiler", "absent", f"{line[0]}, without Python's headers (Python.h): {what}", mend)
+    else:
+        yield Finding("C++ compiler", "ok", line[0], facts={"path": path})
+
+
+def machine() -> Iterator[Finding]:
+    """Processors and memory that this process may use."""
+    count, all_of_them = processors.threads(), os.cpu_count() or 1
+    amx = ", with matrix units for bfloat16 (AMX)" if processors.matrix_units() else ""
+    yield Finding("processors", "ok", f"{count} of {all_of_them}{amx}", facts={"usable": count})
+    free = memory.available()
+    if free is None:
+        yield Finding("memory", "ok", "the system does not say how much is free")
+        return
+    facts = {"free": free}
+    if free < LOW:
+        mend = "end what takes it, or train with --micro-batch 1 or a smaller --size or --width"
+        yield Finding("memory", "fault", f"{_gigabytes(free)} free: training at 256 pixels takes 2", mend, facts)
+    else:
+        yield Finding("memory", "ok", f"{_gigabytes(free)} free", facts=facts)
+
+
+def disks() -> Iterator[Finding]:
+    """Room where runs, the cache and temporary files go."""
+    places = {
+        "disk": (Path.cwd(), "make room, or let --runs, OUT and --out be folders on another disk"),
+        "disk of the cache": (cache_folder(), "make room, or set RECOLOR_FAST_CACHE to a folder on another disk"),
+        "disk of temporary files": (
+            Path(tempfile.gettempdir()),
+            "make room, or set TMPDIR to a folder on another disk",
+        ),
+    }
+    for name, (place, mend) in places.items():
+        folder = next(one for one in (place, *place.absolute().parents) if one.is_dir())
+        free = shutil.disk_usage(folder).free
+        facts = {"folder": str(place), "free": free}
+        state = f"{_gigabytes(free)} free for {place}"
+        if not os.access(folder, os.W_OK):
+            yield Finding(name, "fault", f"{folder} cannot be written", f"chmod u+w {folder}, or {mend}", facts)
+        elif free < LOW:
+            yield Finding(name, "fault", f"{state}: checkpoints alone take 2", mend, facts)
+        else:
+            yield Finding(name, "ok", state, facts=facts)
+
+
+def cache() -> Iterator[Finding]:
+    """That the cache's folders of native code and weights, where they are, are this user's alone."""
+    folder = cache_folder()
+    bad = 0
+    for name in ("compiled", "tensorrt", "weights", "downloads"):
+        if (folder / name).exists():
+            try:
+                private(folder / name)
+            except NotPrivate as error:
+                bad += 1
+                mend = f"chmod 700 {folder / name}, if only you ever wrote to it; else rm -r {folder / name}"
+                yield Finding(f"cache {name}", "fault", f"{error}, and what is in it is trusted", mend)
+    if not bad:
+        yield Finding("cache", "ok", f"{folder}{'' if folder.is_dir() else ', not made yet'}")
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

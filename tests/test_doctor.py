@@ -1,0 +1,478 @@
+"""doctor: checks that crash or hang are findings, each check's bad case, the table, JSON and exit codes."""
+
+import json
+import os
+import re
+import sys
+import tomllib
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+
+from recolor_fast.artefact.signatures import CPU, CUDA, TENSORRT, NoProvider
+from recolor_fast.doctor import __main__ as doctor
+from recolor_fast.doctor import coloring, installed, report
+from recolor_fast.doctor.apart import examined, reinstall
+from recolor_fast.doctor.child import made
+from recolor_fast.doctor.findings import Check, Finding, exit_code
+from recolor_fast.doctor.table import COLORING, GROUPS, INSTALLED
+from recolor_fast.machine import extras, memory
+from recolor_fast.photographs import encoders, libraries, pictures
+
+ROOT = Path(__file__).parent.parent
+HERE = "tests.doctor_checks"
+
+
+def check(name: str, **rest) -> Check:
+    return Check(name, f"{HERE}.{name}", **rest)
+
+
+def by_name(findings) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+# --- apart ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_crashes_or_hangs_is_a_finding_and_the_others_go_on():
+    done: list[str] = []
+    checks = [
+        check("well"),
+        check("aborts", package="torch"),
+        Check("second", f"{HERE}.well", ("after an abort",)),
+        check("leaves"),
+        check("hangs", seconds=0.3, package="rawpy"),
+        check("raises", package="numpy"),
+        check("refuses"),
+        check("lacks", package="torch"),
+        Check("last", f"{HERE}.well", ("still here",)),
+    ]
+    found = examined(checks, lambda one: done.append(one.name))
+    assert done == [one.name for one in checks]
+    assert [(one.name, one.state) for one in found] == [
+        ("well", "ok"),
+        ("aborts", "fault"),
+        ("well", "ok"),
+        ("leaves", "fault"),
+        ("hangs", "fault"),
+        ("raises", "fault"),
+        ("refuses", "fault"),
+        ("lacks", "absent"),
+        ("well", "ok"),
+    ]
+    _, aborts, second, leaves, hangs, raises, refuses, lacks, last = found
+    assert aborts.found == "its process was ended by SIGABRT: terminate called: no such symbol"
+    assert aborts.mend == reinstall("torch")
+    assert "torch" in aborts.mend
+    assert leaves.found.startswith("its process ended with exit code 7")
+    assert "doctor --json" in leaves.mend
+    assert hangs.found.startswith("it did not end in 0.3 seconds")
+    assert re.fullmatch(r"RuntimeError: two lines \(doctor_checks.py, line \d+\)", raises.found)
+    assert refuses.found == "no such weights"
+    assert lacks.found == "torch_that_is_not_there is not installed"
+    assert all(one.mend for one in found if one.state != "ok")
+    assert raises.facts["seconds"] >= 0
+    assert second.facts["pid"] != found[0].facts["pid"]  # another process after the first was brought down
+    assert last.found == "still here"
+
+
+def test_the_processes_import_what_this_one_would(monkeypatch, tmp_path):
+    (tmp_path / "recolor_fast").mkdir()  # of another version, say
+    (tmp_path / "recolor_fast" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert [one.state for one in examined([check("well")])] == ["ok"]
+
+
+def test_checks_share_a_process_and_skip_what_lacks_its_ground():
+    checks = [
+        check("well"),
+        Check("again", f"{HERE}.well", needs="well"),
+        check("missing"),
+        check("raises", needs="missing"),
+        Check("end", f"{HERE}.well", needs="again"),
+    ]
+    found = examined(checks)
+    assert [one.state for one in found] == ["ok", "ok", "absent", "skipped", "ok"]
+    assert len({one.facts["pid"] for one in found if one.state == "ok"}) == 1
+    assert found[3].found == "not looked at, for want of missing"
+
+
+def test_a_module_that_an_extra_brings_is_absent_with_that_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)  # as if it were not installed
+    (finding,) = made(Check("torch", "lpips.anything", package="torch"))
+    assert (finding.state, finding.found, finding.mend) == ("absent", "lpips is not installed", extras.advice("train"))
+
+
+def test_what_colors_is_looked_at_without_torch():
+    group = GROUPS[0]
+    assert not any("training" in one.function or "loading" in one.function for one in group)
+    light = [one for one in group if one.name not in ("formats", "versions", "disks", "C++ compiler")]
+    found = by_name(examined([*light, check("imported")]))
+    assert found["provider cpu"].state == "ok"
+    assert found["provider cpu"].facts["milliseconds"] > 0
+    loaded = found["imported"].found.split()
+    assert {"onnxruntime", "cv2"} <= set(loaded)
+    assert not {"torch", "torchvision", "onnx", "skimage"} & set(loaded)
+
+
+def test_every_check_of_the_table_is_there_and_needs_an_earlier_one():
+    for group in GROUPS:
+        names: list[str] = []
+        for one in group:
+            module, name = one.function.rsplit(".", 1)
+            path = ROOT / f"{module.replace('.', '/')}.py"
+            assert re.search(rf"^def {name}\(", path.read_text(), re.M), one
+            assert not one.needs or one.needs in names, one
+            names.append(one.name)
+        assert len(set(names)) == len(names)
+
+
+# --- the verb ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("function", "code"), [("missing", 0), ("raises", 3)])
+def test_the_verb_ends_with_3_where_something_does_not_work(function, code, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "GROUPS", ((check("well"),), (check(function),)))
+    assert doctor.main([]) == code
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "ok      well" + " " * (len(function) - 4) + "  well"
+    assert said[1].startswith(f"{'fault' if code else 'absent':7} {function}")
+    assert said[2].strip().startswith("-> ")
+    assert said[-1].startswith(f"1 ok; {0 if code else 1} absent")
+
+
+def test_json_holds_all_of_it(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "GROUPS", ((check("well"), check("missing"), check("raises", needs="missing")),))
+    assert doctor.main(["--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"schema", "exit_code", "seconds", "versions", "findings"}
+    assert (told["schema"], told["exit_code"]) == (report.SCHEMA, 0)
+    assert told["versions"]["python"] == sys.version.split()[0]
+    assert [set(one) for one in told["findings"]] == [set(Finding._fields)] * 3
+    assert [one["state"] for one in told["findings"]] == ["ok", "absent", "skipped"]
+    assert told["findings"][0]["facts"]["pid"] != os.getpid()
+
+
+def test_wrong_words_are_wrong_usage(capsys):
+    assert doctor.main(["--jsn"]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
+def test_the_table_keeps_commands_in_one_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    command = "pip install " + " ".join(f"package-{number}" for number in range(20))
+    text = report.as_text(
+        [
+            Finding("a", "fault", "word " * 40, command),
+            Finding("b", "skipped", "not looked at, for want of a", "see a"),
+        ],
+        1.5,
+    )
+    assert f"-> {command}\n" in text
+    assert max(len(line) for line in text.splitlines() if "word" in line) <= 60
+    assert "not looked at, for want of a: b" in text
+    assert "1 fault: to be mended (2 s)" in text
+
+
+def test_the_exit_code_is_of_faults_alone():
+    assert exit_code([Finding("a", "ok", ""), Finding("b", "absent", "", "x"), Finding("c", "skipped", "")]) == 0
+    assert exit_code([Finding("a", "ok", ""), Finding("b", "fault", "", "x")]) == 3
+
+
+# --- installed -----------------------------------------------------------------------------------------------------
+
+
+def test_an_old_python_is_a_fault(monkeypatch):
+    assert next(installed.python()).state == "ok"
+    monkeypatch.setattr(installed.platform, "python_version", lambda: "3.11.3")
+    finding = next(installed.python())
+    assert finding.state == "fault"
+    assert "3.11.4 or later" in finding.found
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == f">={installed.PYTHON}"
+
+
+@pytest.fixture
+def have(monkeypatch) -> dict[str, str]:
+    """What is installed, to be changed by the test; what is wanted is below."""
+    versions = {"numpy": "2.0", "torch": "2.14", "lpips": "0.1.4", "onnx": "1.22", "fastapi": "1.0", "rawpy": "0.28"}
+    wanted = {
+        "": ["numpy>=1.26"],
+        "cpu": ["onnxruntime>=1.28.3"],
+        "train": ["torch>=2.14", "lpips>=0.1.4", "dali>=2; sys_platform == 'linux' or sys_platform != 'linux'"],
+        "formats": ["pillow-heif>=1", "rawpy>=0.28"],
+        "scale": ["ray[data]>=2", "pandas>=3"],
+        "dev": ["pytest>=9"],
+    }
+    parsed = {name: [Requirement(text) for text in texts] for name, texts in wanted.items()}
+    monkeypatch.setattr(installed, "version", lambda name: versions.get(name, ""))
+    monkeypatch.setattr(installed, "wanted", lambda: parsed)
+    return versions
+
+
+def test_versions_that_are_too_old_are_faults(have):
+    assert [one.state for one in installed.versions()] == ["ok"]
+    have["torch"] = "2.9.1+cu130"
+    del have["numpy"]
+    found = by_name(installed.versions())
+    assert set(found) == {"numpy", "torch"}
+    assert (found["torch"].state, found["torch"].mend) == ("fault", "pip install 'torch>=2.14'")
+    assert found["numpy"].state == "fault"
+    have.update(numpy="2.0", torch="2.15.0a0+git1")  # made by hand
+    assert [one.state for one in installed.versions()] == ["ok"]
+
+
+def test_an_extra_is_whole_lacking_or_broken(have):
+    found = by_name(installed.wholes())
+    assert set(found) == {"extra train", "extra formats", "extra scale"}  # cpu has a check of its own
+    assert found["extra train"].state == "absent"  # of it only what not every platform has is missing
+    assert (found["extra formats"].state, found["extra formats"].found) == ("absent", "lacks pillow-heif")
+    assert (found["extra scale"].found, found["extra scale"].mend) == ("not installed", extras.advice("scale"))
+    del have["lpips"]
+    broken = by_name(installed.wholes())["extra train"]
+    assert (broken.state, broken.found, broken.facts["lacking"]) == ("fault", "lacks lpips, dali", ["lpips", "dali"])
+    have["dali"], have["lpips"] = "2.4", "0.1.4"
+    assert by_name(installed.wholes())["extra train"].state == "ok"
+
+
+def test_a_wheel_asks_for_what_a_checkout_does(monkeypatch):
+    told = installed.wanted()
+    assert {"", "train", "formats", "serve", "scale"} <= set(told)
+    monkeypatch.setattr(installed, "PROJECT", ROOT / "no such file")
+    lines = [f"Requires-Dist: {one}" for one in told[""]]
+    for name, some in told.items():
+        for one in some if name else ():
+            plain, _, marker = str(one).partition(";")
+            both = f"({marker.strip()}) and " if marker else ""
+            lines.append(f'Requires-Dist: {plain.strip()}; {both}extra == "{name}"')
+    text = "\n".join([*(f"Provides-Extra: {name}" for name in told if name), *lines])
+    from email import message_from_string
+
+    monkeypatch.setattr(installed.metadata, "metadata", lambda name: message_from_string(text))
+    again = installed.wanted()
+    assert {name: [one.name for one in some] for name, some in again.items()} == {
+        name: [one.name for one in some] for name, some in told.items()
+    }
+
+
+def test_both_onnxruntimes_at_once_and_none(monkeypatch):
+    both = {"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"}
+    monkeypatch.setattr(extras, "_installed", lambda name: name in both)
+    monkeypatch.setattr(installed, "version", lambda name: both.get(name, ""))
+    (finding,) = installed.runtimes()
+    assert finding.state == "fault"
+    assert "are both installed and overwrite each other's files" in finding.found
+    assert finding.mend.startswith("pip uninstall -y onnxruntime onnxruntime-gpu")
+    assert finding.facts == {"installed": both}
+    both.clear()
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    (finding,) = installed.runtimes()
+    assert (finding.state, finding.mend) == ("fault", extras.advice(extras.fitting()))
+
+
+def test_models_that_are_missing(monkeypatch, tmp_path):
+    assert [one.state for one in installed.files()] == ["ok"]
+    assert {path.name for path in installed.SHIPPED.iterdir()} >= set(installed.FILES)
+    monkeypatch.setattr(installed, "SHIPPED", tmp_path)
+    assert {one.name for one in installed.files() if one.state == "fault"} == set(installed.FILES)
+
+
+def test_a_compiler_that_is_missing_broken_or_without_headers(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert [(one.state, one.mend) for one in installed.compiler()] == [("absent", "sudo apt-get install g++")]
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert [one.state for one in installed.compiler()] == ["fault"]
+    broken.write_text("#!/bin/sh\necho c++ 14\n")
+    monkeypatch.setattr(installed.sysconfig, "get_path", lambda name: str(tmp_path))
+    (finding,) = installed.compiler()
+    assert (finding.state, "-dev" in finding.mend) == ("absent", True)
+    (tmp_path / "Python.h").touch()
+    assert [(one.state, one.found) for one in installed.compiler()] == [("ok", "c++ 14")]
+
+
+def test_little_memory(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2**29)
+    found = by_name(installed.machine())
+    assert (found["memory"].state, found["memory"].found) == ("fault", "0.5 GiB free: training at 256 pixels takes 2")
+    monkeypatch.setattr(memory, "available", lambda: None)
+    assert by_name(installed.machine())["memory"].state == "ok"
+
+
+def test_memory_is_what_the_container_leaves(tmp_path):
+    whole = memory.available(tmp_path)
+    assert whole is None or whole > 0
+    for name, text in (("max", "3000000"), ("current", "2500000"), ("stat", "anon 1\ninactive_file 400000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert whole is None or memory.available(tmp_path) == 900_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert whole is None or memory.available(tmp_path) > 900_000
+
+
+def test_full_and_closed_disks(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "not" / "made"))
+    assert [one.state for one in installed.disks()] == ["ok"] * 3
+    assert not (tmp_path / "not").exists()
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(installed.shutil, "disk_usage", lambda folder: usage(2**30))
+    found = by_name(installed.disks())
+    assert [one.state for one in found.values()] == ["fault"] * 3
+    assert "RECOLOR_FAST_CACHE" in found["disk of the cache"].mend
+    monkeypatch.setattr(installed.os, "access", lambda folder, mode: False)
+    assert all("cannot be written" in one.found for one in installed.disks())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no modes of files")
+def test_a_cache_that_others_may_use(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path))
+    assert [one.state for one in installed.cache()] == ["ok"]
+    (tmp_path / "tensorrt").mkdir(mode=0o700)
+    (tmp_path / "compiled").mkdir()
+    (tmp_path / "compiled").chmod(0o777)
+    (finding,) = installed.cache()
+    assert (finding.name, finding.state) == ("cache compiled", "fault")
+    assert f"chmod 700 {tmp_path / 'compiled'}" in finding.mend
+
+
+# --- coloring ------------------------------------------------------------------------------------------------------
+
+
+def test_every_format_is_written_and_read(monkeypatch):
+    (finding,) = coloring.formats()
+    assert finding.state == "ok"
+    assert set(finding.found.removeprefix("written and read: ").split()) == set(encoders.WRITABLE) - {"HEIF", "JXL"}
+    real = coloring.images.read_rgb
+
+    def broken(data: bytes) -> np.ndarray:
+        if data[:2] == b"BM":
+            raise ValueError("no BMP today")
+        return 255 - real(data) if data[:4] == b"\x89PNG" else real(data)
+
+    monkeypatch.setattr(coloring.images, "read_rgb", broken)
+    found = by_name(coloring.formats())
+    assert (found["format BMP"].state, found["format BMP"].found) == ("fault", "no BMP today")
+    assert "levels from what was written" in found["format PNG"].found
+    assert "JPEG " in found["formats"].found
+
+
+@pytest.mark.parametrize("name", libraries.LIBRARIES)
+def test_optional_formats(name, monkeypatch):
+    assert [one.state for one in coloring.library(name)] == ["ok"]
+    monkeypatch.setattr(coloring.images, "read_rgb", lambda data: (_ for _ in ()).throw(ValueError("broken codec")))
+    (finding,) = coloring.library(name)
+    assert finding.state == "fault"
+    assert finding.found.endswith("broken codec")
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    (finding,) = coloring.library(name)
+    assert (finding.state, finding.mend) == ("absent", f"pip install {libraries.LIBRARIES[name].package}")
+
+
+def test_the_raw_file_is_one():
+    picture = pictures.read(coloring.raw_file(np.full((64, 48), 4000, np.uint16)))
+    assert (picture.format, picture.gray.shape) == ("RAW", (64, 48))
+
+
+def test_no_driver_and_a_driver_without_gpu(monkeypatch):
+    monkeypatch.setattr(extras, "nvidia_driver", lambda: "no such library")
+    (finding,) = coloring.driver()
+    assert (finding.state, finding.found) == ("absent", "no such library")
+    assert not coloring.has_gpu()
+
+    class Library:
+        def cuInit(self, flags):
+            return 100
+
+    monkeypatch.setattr(extras, "nvidia_driver", lambda: "")
+    monkeypatch.setattr(coloring.ctypes, "CDLL", lambda name: Library())
+    (finding,) = coloring.driver()
+    assert finding.state == "fault"
+    assert "sees no GPU (CUDA error 100)" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("listed", "gpu", "state"),
+    [((CPU,), False, "absent"), ((CUDA, CPU), False, "absent"), ((CUDA, CPU), True, "fault")],
+)
+def test_a_provider_that_does_not_load(listed, gpu, state, monkeypatch):
+    def load(path, provider):
+        raise NoProvider("cuda", "libcudnn.so.9 is missing", "or use provider cpu")
+
+    class Runtime:
+        def get_available_providers(self):
+            return list(listed)
+
+    monkeypatch.setattr(coloring.runtime, "load", load)
+    monkeypatch.setattr(coloring, "ort", Runtime)
+    monkeypatch.setattr(coloring, "has_gpu", lambda: gpu)
+    (finding,) = coloring.provider("cuda")
+    assert (finding.state, finding.found) == (state, "libcudnn.so.9 is missing")
+    assert ("pip uninstall -y onnxruntime, then" in finding.mend) == (CUDA not in listed)
+    assert finding.mend.startswith("with an NVIDIA GPU") != gpu
+    assert [one.state for one in coloring.provider("cpu")] == ["fault"]
+    assert [one.state for one in coloring.provider("tensorrt")] == ["absent"]
+
+
+def test_openvino_is_a_fault_where_it_is_installed_and_fails(monkeypatch):
+    reason = NoProvider("openvino", "no such device", "pip install openvino")
+    monkeypatch.setattr(coloring.runtime, "load", lambda path, provider: (_ for _ in ()).throw(reason))
+    for spec, state in ((None, "absent"), (object(), "fault")):
+        monkeypatch.setattr(coloring, "find_spec", lambda name, spec=spec: spec)
+        assert [(one.state, one.mend) for one in coloring.provider("openvino")] == [(state, "pip install openvino")]
+
+
+@pytest.mark.parametrize(
+    ("have", "loads", "state", "said"),
+    [
+        ({}, False, "absent", "libnvinfer"),
+        ({"tensorrt-cu13": "11.1.0"}, False, "fault", "onnxruntime takes TensorRT 10, 11 is installed"),
+        ({"tensorrt-cu13": "10.9.0"}, False, "fault", "libnvinfer"),
+        ({"tensorrt-cu13": "10.9.0"}, True, "ok", "libnvinfer.so.10 of version 100900"),
+    ],
+)
+def test_tensorrt_is_to_be_of_the_major_that_onnxruntime_takes(have, loads, state, said, monkeypatch, tmp_path):
+    library = tmp_path / "provider.so"
+    library.write_bytes(b"\0libnvinfer.so.10\0")
+
+    class Runtime:
+        cuda_version = "13.0"
+
+        def get_available_providers(self):
+            return [TENSORRT, CUDA, CPU]
+
+    class Loaded:
+        def getInferLibVersion(self):
+            return 100900
+
+    def dll(name: str) -> Loaded:
+        if not loads:
+            raise OSError(f"{name}: cannot open shared object file")
+        return Loaded()
+
+    monkeypatch.setattr(coloring, "ort", Runtime)
+    monkeypatch.setattr(coloring.engines, "ort", Runtime)
+    monkeypatch.setattr(coloring.runtime, "provider_library", lambda name: library)
+    monkeypatch.setattr(coloring, "tensorrt_versions", lambda: have)
+    monkeypatch.setattr(coloring.ctypes, "CDLL", dll)
+    (finding,) = coloring.tensorrt()
+    assert finding.state == state
+    assert said in finding.found
+    assert state == "ok" or finding.mend == "pip install 'tensorrt-cu13>=10,<11'"
+
+
+def test_this_machines_own_findings_have_a_mending():
+    """All that takes no compiler and no second process."""
+    functions: list[Callable] = [
+        installed.wholes,
+        installed.runtimes,
+        coloring.listed,
+        coloring.tensorrt,
+        coloring.driver,
+    ]
+    findings = [finding for function in functions for finding in function()]
+    assert all(bool(one.mend) == (one.state != "ok") for one in findings)
+    assert {INSTALLED, COLORING} == {one.function.rsplit(".", 1)[0] for one in GROUPS[0]}
