@@ -372,6 +372,22 @@ def test_optional_formats(name, monkeypatch):
     assert (finding.state, finding.mend) == ("absent", f"pip install {libraries.LIBRARIES[name].package}")
 
 
+def test_films_by_each_encoder(monkeypatch):
+    pytest.importorskip("av")
+    assert [one.state for one in coloring.films()] == ["ok"]
+    broken = coloring.CODECS["av1"]._replace(encoder="no-such-encoder")
+    monkeypatch.setattr(coloring, "CODECS", {"ffv1": coloring.CODECS["ffv1"], "av1": broken})
+    (finding,) = coloring.films()
+    assert finding.state == "absent"
+    assert finding.found.endswith("has no encoder for av1")
+    monkeypatch.setattr(coloring, "_film", lambda av, encoder: 1)
+    (finding,) = coloring.films()
+    assert (finding.state, finding.found) == ("fault", "ffv1: 1 of 2 frames are read; av1: 1 of 2 frames are read")
+    monkeypatch.setitem(sys.modules, "av", None)
+    (finding,) = made(Check("films", f"{COLORING}.films", package="av"))
+    assert (finding.state, finding.mend) == ("absent", extras.advice("video"))
+
+
 def test_the_raw_file_is_one():
     picture = pictures.read(coloring.raw_file(np.full((64, 48), 4000, np.uint16)))
     assert (picture.format, picture.gray.shape) == ("RAW", (64, 48))

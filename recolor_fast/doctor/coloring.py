@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import io
 import statistics
 import struct
 import time
@@ -9,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
 from recolor_fast.artefact import engines, runtime
 from recolor_fast.artefact.signatures import CUDA, TENSORRT, NoProvider, Provider, one_line, ort
 from recolor_fast.doctor.findings import Finding, State
+from recolor_fast.films.codecs import CODECS
 from recolor_fast.machine import extras
 from recolor_fast.photographs import encoders, images, libraries
 
@@ -126,6 +129,42 @@ def raw_file(mosaic: np.ndarray) -> bytes:
     entries = entries[: place + 8] + struct.pack("<I", start + len(beyond)) + entries[place + 12 :]
     head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
     return head + entries + bytes(4) + beyond + mosaic.astype("<u2").tobytes()
+
+
+def films() -> Iterator[Finding]:
+    """Two frames by each of the encoders that films are written with, read again."""
+    av = importlib.import_module("av")
+    lacking, broken = [], {}
+    for name, codec in CODECS.items():
+        try:
+            if (count := _film(av, codec.encoder)) != 2:
+                broken[name] = f"{count} of 2 frames are read"
+        except av.codec.codec.UnknownCodecError:  # FFmpeg can be built without it
+            lacking.append(name)
+        except (OSError, ValueError, RuntimeError) as error:  # PyAV's other errors are of these
+            broken[name] = one_line(error)[:200]
+    mend = "pip install --force-reinstall --no-deps av"
+    if broken:
+        found = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        yield Finding("films", "fault", found, mend)
+    elif lacking:
+        yield Finding("films", "absent", f"PyAV {av.__version__} has no encoder for {', '.join(lacking)}", mend)
+    else:
+        yield Finding("films", "ok", f"written and read by PyAV {av.__version__}: {' '.join(CODECS)}")
+
+
+def _film(av: Any, encoder: str) -> int:
+    """How many of two frames that an encoder writes are read again."""
+    file = io.BytesIO()
+    with av.open(file, "w", "matroska") as written:
+        stream = written.add_stream(encoder, 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(2):
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(picture(64, 64), "rgb24")))
+        written.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as read:
+        return sum(1 for _ in read.decode(video=0))
 
 
 # --- GPU and providers ---------------------------------------------------------------------------------------------

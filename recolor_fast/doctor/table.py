@@ -25,6 +25,7 @@ GROUPS: tuple[tuple[Check, ...], ...] = (
         Check("format HEIF", f"{COLORING}.library", ("HEIF",), "pillow-heif"),
         Check("format JXL", f"{COLORING}.library", ("JXL",), "pillow-jxl-plugin"),
         Check("format RAW", f"{COLORING}.library", ("RAW",), "rawpy"),
+        Check("films", f"{COLORING}.films", package="av"),
         Check("NVIDIA driver", f"{COLORING}.driver"),
         Check("providers", f"{COLORING}.listed", package="onnxruntime", needs="onnxruntime"),
         Check("provider cpu", f"{COLORING}.provider", ("cpu",), "onnxruntime", "onnxruntime"),
