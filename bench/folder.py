@@ -13,7 +13,13 @@ judged           the same on prints of equal luminance in sepia, each judged fir
                  all others recolor. The cost of judging is the difference to no-op.
 fp32, int8       the same with the generator's artefacts.
 
-`ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case.
+film limit       a gray film of 640x480, H.264, decoded and encoded again with chroma made before, by PyAV alone, at the
+                 quality that 95 means. No film tool that encodes with x264 goes above it.
+film no-op       the film by Colorizer.film with the model that does nothing.
+film             the same with the colorizer that comes with the package.
+
+`ratio` is images/s over the row `pillow no-op` or, for rows with the generator, `pillow + torch`, of the same case,
+and for films over `film limit`.
 `of_bound`: images/s over what the processors allow, their number over the processor seconds a photograph takes in all
 stages together when it is alone (measured with one worker); 1 is perfect overlap. `luma` is the mean difference of the
 luminance decoded from output and input, levels. Outputs are written safely: flushed to the disk, then renamed.
@@ -32,12 +38,15 @@ if __name__ == "__main__":
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import simplejpeg
 import torch
@@ -47,9 +56,12 @@ from PIL import Image
 from bench import inference
 from bench.common import Case, alternate_apart, report
 from bench.loader import NOISE, make_photographs
+from recolor_fast.artefact import runtime
 from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.colorize import Colorizer
 from recolor_fast.export import to_onnx
+from recolor_fast.films import encoding, planes
+from recolor_fast.films import source as film_source
 from recolor_fast.machine import processors, starting
 from recolor_fast.machine.environment import device_name
 from recolor_fast.options import Options
@@ -64,7 +76,7 @@ def main(argv: list[str]) -> int:
     """Print the table and the line of JSON."""
     arguments = parse(Arguments, argv)
     count = 16 if arguments.quick else arguments.count
-    names = inference.known(arguments.rows, ROWS)
+    names = inference.known(arguments.rows, {**ROWS, **FILMS})
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,7 +86,13 @@ def main(argv: list[str]) -> int:
             if arguments.quick and noise:
                 continue
             make_photographs(folder / case, max(1, round(count * share)), width, height, noise)
-            rows += measure(folder, case, names, 2 if arguments.quick else arguments.runs)
+            rows += measure(
+                folder, case, [name for name in names if name in ROWS], 2 if arguments.quick else arguments.runs
+            )
+        if films := [name for name in names if name in FILMS]:
+            rows += measure_film(
+                folder, films, 25 if arguments.quick else 250, 2 if arguments.quick else arguments.runs
+            )
     torch.set_num_threads(processors.threads())
     report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save)
     return 0
@@ -208,6 +226,63 @@ ROWS: dict[str, Callable[[Path, Path, Path], Row]] = {
     "int8": partial(_ours, "int8", None),
 }
 NETWORK = ("pillow + torch", "fp32", "int8")
+
+
+# --- films ---------------------------------------------------------------------------------------------------------
+
+FILMS = {"film limit": "", "film no-op": "no-op.onnx", "film": str(runtime.shipped())}  # and the model
+
+
+def measure_film(folder: Path, names: Sequence[str], frames: int, rounds: int) -> list[dict[str, Any]]:
+    """A row for each name: a pan over soft clouds with grain, `frames` long."""
+    height, width = 480, 640
+    still = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (height, width + 2 * frames)), (0, 0), 4)
+    still = np.interp(still, (90, 165), (16, 235)) + np.random.default_rng(1).normal(0, 2, still.shape)
+    with av.open(str(folder / "film.mkv"), "w") as out:
+        stream = out.add_stream("libx264", 25, {"crf": "17"}, width=width, height=height, pix_fmt="gray")
+        for number in range(frames):
+            luma = still[:, 2 * number : 2 * number + width].round().clip(16, 235).astype(np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(luma, "gray")))
+        out.mux(stream.encode(None))
+    timed = alternate_apart({name: partial(_film_case, name, folder) for name in names}, rounds, warm_up=1)
+    limit = timed.get("film limit")
+    return [
+        {"case": f"film {width}x{height}", "name": name, "images/s": frames / timing.seconds}
+        | {"ms": 1000 * timing.seconds / frames, "ratio": limit.seconds / timing.seconds if limit else None}
+        | {"of_bound": None, "luma": timing.facts["luma"], "photographs": frames}
+        for name, timing in timed.items()
+    ]
+
+
+def _film_case(name: str, folder: Path) -> Case:
+    source, target = folder / "film.mkv", folder / f"out {name}.mkv"
+
+    def again() -> None:
+        told = film_source.look(source, 10**6)
+        context = encoding.coding("h264", told, QUALITY)
+        chroma = [np.full((told.height // 2, told.width // 2), level, np.uint8) for level in SEPIA]
+        with av.open(str(target), "w") as out:
+            stream: Any = out.add_stream("libx264", told.rate, context.options, time_base=told.time_base)
+            encoding.configure(stream.codec_context, told, context, processors.threads())
+            for one in film_source.frames(told, Counter()):
+                frame = planes.frame(context.format, one.luma, *chroma)
+                frame.pts, frame.time_base = one.at, told.time_base
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+
+    def colored() -> None:
+        record = colorizer.film(source, target, overwrite=True, quality=QUALITY, color="recolor")
+        if record.status != "ok":
+            raise RuntimeError(record.reason)
+
+    def facts() -> dict[str, Any]:
+        pairs = zip(*(film_source.frames(film_source.look(path, 10**6), Counter()) for path in (source, target)))
+        return {"luma": float(np.mean([abs(ours.luma.astype(int) - other.luma).mean() for ours, other in pairs]))}
+
+    if not FILMS[name]:
+        return Case(again, facts)
+    colorizer = Colorizer(folder / FILMS[name], "cpu")
+    return Case(colored, facts)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ from tests.benches import quick
 
 @pytest.mark.slow
 def test_the_folder_benchmark_prints_a_table_and_a_line_of_json():
-    names = ["pillow no-op", "limit", "no-op", "judged"]
+    names = ["pillow no-op", "limit", "no-op", "judged", "film limit", "film no-op"]
     found, _ = quick("folder", "--rows", *names)
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == names
+    assert rows["film no-op"]["ratio"] == pytest.approx(rows["film limit"]["ms"] / rows["film no-op"]["ms"])
+    for row in (rows.pop("film limit"), rows.pop("film no-op")):
+        assert row["case"] == "film 640x480"
+        assert 0 < row["luma"] < 1.5
     for row in rows.values():
         assert row["case"] == "500x375"
         assert row["images/s"] == pytest.approx(1e3 / row["ms"])

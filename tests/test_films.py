@@ -1,5 +1,6 @@
 """Films: colored with their own luma and times, everything else kept, killed and gone on with, refused by name."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from recolor_fast import colorize
 from recolor_fast.artefact import runtime
@@ -216,6 +218,28 @@ def test_everything_else_is_kept(tmp_path, sepia, suffix, codec):
     assert colored(sepia, path, target, codec, overwrite=True, metadata="drop").status == "ok"
     with av.open(str(target)) as new:
         assert not {"title", "comment", "TITLE", "COMMENT"} & new.metadata.keys()
+
+
+def test_covers_and_attached_files_are_kept(tmp_path, sepia):
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16), (9, 99, 200)).save(picture, "JPEG")
+    plain, path = filming.write(tmp_path / "plain.mkv", filming.pan(3)), tmp_path / "gray.mkv"
+    with av.open(str(plain)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        new.add_attachment("a.ttf", "font/ttf", b"letters")
+        new.add_attachment("cover.jpg", "image/jpeg", picture.getvalue())
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    assert colored(sepia, path, tmp_path / "out.mkv").notes == ()
+    lost = ("an attached file that the container does not hold (a.ttf)",)
+    assert colored(sepia, path, tmp_path / "out.mp4").notes == lost
+    for target in (tmp_path / "out.mkv", tmp_path / "out.mp4"):
+        with av.open(str(target)) as out:
+            cover = next(one for one in out.streams.video if one.disposition & av.stream.Disposition.attached_pic)
+            assert [bytes(one) for one in out.demux(cover) if one.size] == [picture.getvalue()]
+            assert [one.data for one in out.streams.attachments] == [b"letters"][: target.suffix == ".mkv"]
 
 
 def test_what_a_container_does_not_hold_is_said(tmp_path, sepia):

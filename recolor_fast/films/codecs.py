@@ -27,7 +27,7 @@ class Codec(NamedTuple):
 
 
 CODECS = {
-    # At 80 each is as its own default has it; at 95 the frames of three films look as they did (docs/films.md).
+    # At 80 each is as its own default has it; at 95 luma comes back within 0.7 to 1.5 levels (bench/LOG.md).
     "h264": Codec("libx264", (8, 10), "444", ((1, 51), (80, 23), (95, 17), (100, 8)), {}),
     "h265": Codec(
         "libx265",
