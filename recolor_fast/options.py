@@ -14,6 +14,8 @@ from recolor_fast.photographs.preparation import Preparation
 
 AUTO_SPLIT = {"imagenette": (50, 15)}  # photographs per class to train on and to validate on: 500 and 150
 
+Log = Literal["auto", "none", "tensorboard", "trackio", "wandb", "mlflow"]
+
 # What options are marked as, beside their part:
 FREE = {"free": True}  # may differ when a run is resumed, though it is part of what is trained
 FILE = {"file": True}  # may be a path of this machine
@@ -307,6 +309,9 @@ class Command(Options):
     """Photographs seen between rows of results.csv."""
     samples: int = 8
     """Validation photographs in the sample grid."""
+    log: tuple[Log, ...] = ("auto",)
+    """Where numbers and samples go besides the run's own files, one or several; auto: tensorboard where it is
+    installed. Their events lie in the run folder."""
     ranks: int = field(default=0, metadata=PASSING)
     """Processes that train together, each a part of every batch; 0: as many as torchrun started, 1 without it. Batch
     norm's statistics are of the whole batch, whichever rank has its photographs."""
@@ -320,6 +325,8 @@ class Command(Options):
         _at_least(self, 0, "samples", "ranks")
         if self.keep < 2:
             raise UserError(f"keep {self.keep}: expected 2 or more checkpoints, as the newest may turn out damaged")
+        if not self.log or len(set(self.log)) < len(self.log) or (len(self.log) > 1 and {"auto", "none"} & {*self.log}):
+            raise UserError(f"log {' '.join(self.log)}: expected auto or none alone, or some loggers, each once")
         if self.name in (".", "..") or any(mark in self.name for mark in ("/", "\\", "\0")):
             raise UserError(f"name {self.name!r}: expected the plain name of a folder; --runs says where it lies")
 
@@ -380,7 +387,8 @@ def from_dict(values: Mapping[str, Any]) -> Command:
             f"unknown options {', '.join(unknown)}: the file was written by another version of recolor_fast"
         )
     terms = tuple((name, float(weight)) for name, weight in values.get("terms", ()))
-    return Command(**BEFORE | dict(values) | {"terms": terms})
+    log = tuple(values.get("log", Command.log))
+    return Command(**BEFORE | dict(values) | {"terms": terms, "log": log})
 
 
 def from_metadata(text: str) -> Options:

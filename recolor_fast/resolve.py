@@ -28,7 +28,7 @@ from recolor_fast.networks.critics import check_critic, norms
 from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import AUTO_SPLIT, Command, Options, System, Whole
-from recolor_fast.runs import learned
+from recolor_fast.runs import learned, loggers
 from recolor_fast.step import fused
 
 FALLBACK = "lpips_mini"
@@ -70,6 +70,11 @@ def for_ranks(options: Command, count: int) -> Command:
         )
     options = replace(options, cuda_graph="off")
     return replace(options, compile="off") if batch_norm else options
+
+
+def for_loggers(options: Command) -> Command:
+    """`options` with `log` decided, which is said where it is none. UserError for a library that is not installed."""
+    return replace(options, log=loggers.decided(options.log))
 
 
 def resolve(options: Whole, resumed: Path | None = None, beside: int = 1) -> Whole:

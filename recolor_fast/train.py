@@ -33,7 +33,7 @@ from recolor_fast.machine.ranks import ALONE, Ranks, joined
 from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
 from recolor_fast.options import Command, Options, from_dict, reopened, to_json
-from recolor_fast.resolve import encoder_file, for_photographs, for_ranks, in_stored_pieces, resolve
+from recolor_fast.resolve import encoder_file, for_loggers, for_photographs, for_ranks, in_stored_pieces, resolve
 from recolor_fast.runs import checkpoint, learned, run_folder
 from recolor_fast.runs.console import Lasting, Quiet
 from recolor_fast.runs.progress import Progress
@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
 def _planned(argv: list[str], epochs: float, ranks: Ranks) -> tuple[Command, Path | None]:
     """The resolved options of a command line, and the run folder to resume; shown where they ask for no more."""
     options, resumed = parse(argv, ranks.count)
-    options = resolve(for_ranks(options, ranks.count), resumed, ranks.beside)
+    options = resolve(for_loggers(for_ranks(options, ranks.count)), resumed, ranks.beside)
     if resumed:
         options = in_stored_pieces(options, run_folder.stored_options(resumed))
         run_folder.check_same(resumed, options)

@@ -195,6 +195,8 @@ runs.csv_rows
 runs.run_folder
 runs.learned
 runs.runs
+runs.loggers
+runs.watch
 resolve
 evaluation.metrics
 artefact.proof

@@ -10,7 +10,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2] / "constraints.txt"  # what is beside the package in a checkout alone
 MODULES = {  # of each extra, by the names they are imported by
     "train": "torch torchvision lpips safetensors segmentation_models_pytorch skimage torchmetrics torch_fidelity "
-    "matplotlib onnx onnxscript nvidia",
+    "matplotlib onnx onnxscript nvidia tensorboard",
     "serve": "fastapi starlette uvicorn python_multipart prometheus_client scipy pydantic",
     "cpu": "onnxruntime",
     "scale": "ray pyarrow pandas",

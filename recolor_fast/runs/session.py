@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from recolor_fast.options import Command, to_json
 from recolor_fast.runs import checkpoint, csv_rows, run_folder, validation
 from recolor_fast.runs.console import Console
 from recolor_fast.runs.progress import SAVED, Clock, Progress
+from recolor_fast.runs.watch import Watch
 from recolor_fast.step.iteration import Step, learning_rate
 
 
@@ -190,8 +191,10 @@ class Session(Course):
         self.clock = Clock(self.results.number("time"))
         self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
 
-    def shown(self) -> AbstractContextManager[Any]:
-        return self.console.bar
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        with self.console.bar, closing(Watch(self.folder, self.options, self.progress.begun, self.tell)) as self.watch:
+            yield
 
     def tell(self, text: str) -> None:
         self.console.write(text)
@@ -203,7 +206,9 @@ class Session(Course):
         if due or self.done:
             row = {"images": progress.images, "time": self.clock.seconds(), "learning_rate": self.rate}
             row |= progress.means() | self.clock.interval() | {"memory": peak_memory(self.step.device)}
+            row |= {f"loss_scale/{name}": float(scale.value) for name, scale in self.step.scales.items()}
             self.results.add(row)
+            self.watch.numbers(row)
         self.console.seen(progress.images, row, progress.means if self.on_cpu else None)
         if due:
             progress.logged, progress.sums = progress.images, {}
@@ -214,6 +219,7 @@ class Session(Course):
             return
         few = (validation.shown(part, self.options.samples) for part in (self.gray, self.rgb))
         validation.grid(self._sheet(), *validation.colored(self.step, *few))
+        self.watch.sheet(self._sheet(), self.progress.images)
         self.console.write(f"a first look: {self._sheet()}")
 
     def validate(self) -> None:
@@ -224,6 +230,8 @@ class Session(Course):
         numbers, colored, truth = validation.validate(self.step, self.gray, self.rgb)
         validation.grid(self._sheet(), validation.shown(colored, count), validation.shown(truth, count))
         self.validated.add({"images": seen, **numbers})
+        self.watch.numbers({"images": seen, **numbers}, "validation/")
+        self.watch.sheet(self._sheet(), seen)
         self.console.write(f"{seen:,} photographs: {validation.told(numbers)}")
 
     def _sheet(self) -> Path:
@@ -240,4 +248,5 @@ class Session(Course):
             if not self.listed and progress.images > progress.begun:
                 listed.write(self.folder, photographs.train, photographs.val)
                 self.listed = True
+        self.watch.saved()
         super().save()

@@ -1,0 +1,203 @@
+"""Where a training's numbers and samples go besides its own files: TensorBoard, Trackio, Weights & Biases, MLflow.
+
+The names, and what each is given, are those of accelerate's trackers. Its classes are not used: they ask a state of
+accelerate's own which rank this is, and that sets up processes that are set up already. A library is imported once it
+is asked for, and each writes below the run's folder unless its own environment variables say otherwise.
+"""
+
+import io
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from recolor_fast.machine import extras
+from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import write_text
+from recolor_fast.options import Command, Log, to_json
+
+PROJECT = "recolor-fast"  # what the runs are kept under, where there are such things
+
+
+class Logger(Protocol):
+    """One of them, at work for a run. All it is asked comes from one thread."""
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        """Numbers by name, after so many photographs."""
+
+    def picture(self, path: Path, images: int) -> None:
+        """A sheet of samples, a PNG file."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class TensorBoard:
+    """Events in the run folder itself: `tensorboard --logdir runs` has a run's name then."""
+
+    def __init__(self, folder: Path, options: Command, begun: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What an earlier session logged past its last checkpoint comes again.
+        self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
+        lines = to_json(options).splitlines()
+        self.writer.add_text("options", "\n".join(f"    {line}" for line in lines), begun)
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, images)
+        self.writer.flush()
+
+    def picture(self, path: Path, images: int) -> None:
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(path) as opened:
+            self.writer.add_image("samples", np.asarray(opened.convert("RGB")), images, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Trackio:
+    """Its database in the folder trackio of the run's, unless $TRACKIO_DIR says where."""
+
+    def __init__(self, folder: Path, options: Command, begun: int) -> None:
+        os.environ.setdefault("TRACKIO_DIR", str(folder / "trackio"))  # read on import
+        with redirect_stdout(io.StringIO()):  # train's stdout is the run folder alone
+            import trackio
+
+            self.image = trackio.Image
+            # On a machine that trains its own measurements of it would come every few seconds.
+            own = {"auto_log_gpu": False, "auto_log_cpu": False, "embed": False}
+            how = "allow" if begun else "never"
+            self.run = trackio.init(PROJECT, folder.name, config=asdict(options), resume=how, **own)
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        self.run.log(values, step=images)
+
+    def picture(self, path: Path, images: int) -> None:
+        self.run.log({"samples": self.image(path)}, step=images)
+
+    def close(self) -> None:
+        with redirect_stdout(io.StringIO()):
+            self.run.finish()
+
+
+class WandB:
+    """Its folder wandb in the run's; offline where nobody has logged in, unless $WANDB_MODE says how."""
+
+    def __init__(self, folder: Path, options: Command, begun: int) -> None:
+        import wandb
+
+        self.image = wandb.Image
+        known = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
+        self.run = wandb.init(
+            project=PROJECT,
+            name=folder.name,
+            id=_kept(folder / "wandb.id", begun) or _keep(folder / "wandb.id", uuid.uuid4().hex[:16]),
+            dir=str(folder),
+            resume="allow",
+            config=asdict(options),
+            mode=None if known else "offline",
+            settings=wandb.Settings(console="off"),
+        )
+        self.run.define_metric("*", step_metric="images")  # its own steps never go back, as a resumed training does
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        self.run.log({**values, "images": images})
+
+    def picture(self, path: Path, images: int) -> None:
+        self.run.log({"samples": self.image(str(path)), "images": images})
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class MLflow:
+    """Its database mlflow.db and its folder mlflow in the run's, unless $MLFLOW_TRACKING_URI says where."""
+
+    def __init__(self, folder: Path, options: Command, begun: int) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param
+
+        self.metric: Callable[..., Any] = Metric
+        own = None if "MLFLOW_TRACKING_URI" in os.environ else f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+        self.client = MlflowClient(own)
+        self.id = _kept(folder / "mlflow.id", begun)
+        if self.id:
+            self.client.update_run(self.id, status="RUNNING")
+            return
+        found = self.client.get_experiment_by_name(PROJECT)
+        place = (folder.resolve() / "mlflow").as_uri() if own else None
+        experiment = found.experiment_id if found else self.client.create_experiment(PROJECT, place)
+        self.id = _keep(folder / "mlflow.id", self.client.create_run(experiment, run_name=folder.name).info.run_id)
+        params = [Param(name, str(value)) for name, value in asdict(options).items()]
+        self.client.log_batch(self.id, params=params)
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.id, [self.metric(name, value, now, images) for name, value in values.items()])
+
+    def picture(self, path: Path, images: int) -> None:
+        self.client.log_artifact(self.id, str(path), "samples")
+
+    def close(self) -> None:
+        self.client.set_terminated(self.id)
+
+
+def _kept(path: Path, begun: int) -> str:
+    """What a run is called there, if this session goes on with it."""
+    return path.read_text().strip() if begun and path.is_file() else ""
+
+
+def _keep(path: Path, name: str) -> str:
+    write_text(path, f"{name}\n")
+    return name
+
+
+class Library(NamedTuple):
+    modules: tuple[str, ...]
+    """It works with all of these alone."""
+    start: Callable[[Path, Command, int], Logger]
+    """Of a run folder, its options and the photographs seen when this session took it up."""
+    extra: str = ""
+    """The extra of this package that brings it; else it is installed by its own name."""
+
+
+LIBRARIES = {
+    "tensorboard": Library(("tensorboard",), TensorBoard, "train"),
+    "trackio": Library(("trackio",), Trackio),
+    "wandb": Library(("wandb",), WandB),
+    "mlflow": Library(("mlflow", "sqlalchemy"), MLflow),
+}
+
+
+def missing(name: str) -> str:
+    """Why one of LIBRARIES cannot be used and what to do, in one sentence; empty where it is installed."""
+    library = LIBRARIES[name]
+    absent = [module for module in library.modules if not find_spec(module)]
+    install = extras.advice(library.extra) if library.extra else f"pip install {name}"
+    return f"{', '.join(absent)} is not installed; {install}" if absent else ""
+
+
+def decided(log: Sequence[Log]) -> tuple[Log, ...]:
+    """The option `log` with "auto" decided: tensorboard where it is installed, else none, which is said.
+
+    UserError for a library that is not installed.
+    """
+    if tuple(log) == ("auto",):
+        if not (reason := missing("tensorboard")):
+            return ("tensorboard",)
+        print(f"no events are written for TensorBoard: {reason}, or give --log none", file=sys.stderr)
+        return ("none",)
+    for name in log:
+        if name != "none" and (reason := missing(name)):
+            raise UserError(f"log {name}: {reason}, or leave it out of --log")
+    return tuple(log)

@@ -1,0 +1,157 @@
+"""What shows a training beside it, while it runs: loggers, and results.png. It holds no step up, and ends none."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from recolor_fast.options import Command
+from recolor_fast.runs import loggers
+
+Tell = Callable[[str], None]
+WAIT = 20.0  # seconds that the end of a training waits for each of them, at most
+
+
+class Feed:
+    """A logger in a thread of its own: it is told, and never waited for but at the end. It fails with one warning."""
+
+    def __init__(self, name: str, start: Callable[[], loggers.Logger], tell: Tell) -> None:
+        self.name, self.start, self.tell = name, start, tell
+        self.jobs: queue.SimpleQueue[Callable[[loggers.Logger], None] | None] = queue.SimpleQueue()
+        self.failed = False
+        self.thread = threading.Thread(target=self._run, name=f"recolor_fast-{name}", daemon=True)
+        self.thread.start()
+
+    def put(self, job: Callable[[loggers.Logger], None]) -> None:
+        """Have this done with the logger once all before is."""
+        if not self.failed:
+            self.jobs.put(job)
+
+    def close(self) -> None:
+        """Wait until all is done, for WAIT seconds at most."""
+        self.jobs.put(None)
+        self.thread.join(WAIT)
+        if self.thread.is_alive():
+            self.tell(f"warning: --log {self.name} is not done {WAIT:.0f} s after the end: what it had left is lost")
+
+    def _run(self) -> None:
+        try:
+            logger = self.start()
+            while job := self.jobs.get():
+                job(logger)
+            logger.close()
+        except BaseException as error:  # libraries exit, too
+            self.failed = True
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self.tell(f"warning: --log {self.name} failed, nothing more goes there, the training goes on ({reason})")
+
+
+def draw(folder: Path, *words: str) -> "subprocess.Popen[str] | None":
+    """Start a process that draws results.png (curves.py): matplotlib takes a second, none of it this process's."""
+    root = str(Path(__file__).parents[2])  # from a checkout that is not installed, too
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "recolor_fast.runs.curves", str(folder), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )
+
+
+class Picture:
+    """results.png, drawn beside the training."""
+
+    def __init__(self, folder: Path, tell: Tell) -> None:
+        self.folder, self.tell = folder, tell
+        self.process: subprocess.Popen[str] | None = None
+        self.due = self.failed = False
+
+    def ask(self) -> None:
+        """Draw it anew, in processor time that nobody else wants."""
+        self.due = True
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin what is due, unless one is being drawn."""
+        if self.due and (self.process is None or self.process.poll() is not None):
+            self._end(0)
+            self._begin("idle")
+
+    def close(self) -> None:
+        """Draw it for the last time, at once."""
+        if self.due or (self.process and self.process.poll() is None):
+            if self.process:
+                self.process.kill()
+                self.process.communicate()
+                self.process = None
+            self._begin()
+        self._end(WAIT)
+
+    def _begin(self, *words: str) -> None:
+        self.due = False
+        if self.failed:
+            return
+        try:
+            self.process = draw(self.folder, *words)
+        except OSError as error:
+            self._fail(str(error))
+
+    def _end(self, seconds: float) -> None:
+        """What became of the one before."""
+        if self.process is None:
+            return
+        try:
+            _, said = self.process.communicate(timeout=seconds or None)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            _, said = self.process.communicate()
+            said = said or f"it took more than {seconds:.0f} s"
+        if self.process.returncode:
+            self._fail(said.strip().splitlines()[-1] if said.strip() else f"exit code {self.process.returncode}")
+        self.process = None
+
+    def _fail(self, reason: str) -> None:
+        self.failed = True
+        self.tell(f"warning: {self.folder / 'results.png'} could not be drawn, the training goes on ({reason})")
+
+
+class Watch:
+    """All of it, for a session of a run."""
+
+    def __init__(self, folder: Path, options: Command, begun: int, tell: Tell) -> None:
+        """`begun` photographs are seen; `tell` takes a line for people, from any thread."""
+        self.picture = Picture(folder, tell)
+        names = [name for name in options.log if name != "none"]
+        starts = {name: partial(loggers.LIBRARIES[name].start, folder, options, begun) for name in names}
+        self.feeds = [Feed(name, start, tell) for name, start in starts.items()]
+
+    def numbers(self, row: Mapping[str, float], prefix: str = "") -> None:
+        """A row of results.csv, or of another file with its `prefix`."""
+        images = int(row["images"])
+        values = {prefix + name: float(value) for name, value in row.items() if name not in ("images", "time")}
+        for feed in self.feeds:
+            feed.put(lambda logger: logger.scalars(values, images))
+        self.picture.go_on()
+
+    def sheet(self, path: Path, images: int) -> None:
+        """A sheet of samples, if there is such a file."""
+        if path.is_file():
+            for feed in self.feeds:
+                feed.put(lambda logger: logger.picture(path, images))
+
+    def saved(self) -> None:
+        """A checkpoint was written."""
+        self.picture.ask()
+
+    def close(self) -> None:
+        """The session ends."""
+        self.picture.close()
+        for feed in self.feeds:
+            feed.close()

@@ -1,0 +1,196 @@
+"""What watches a training beside it: loggers and results.png. They get all of it, and never hold it up or end it."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from recolor_fast import train
+from recolor_fast.machine.errors import UserError
+from recolor_fast.options import Command
+from recolor_fast.runs import curves, loggers, watch
+from tests.photographs import write_jpegs
+from tests.trainings import arguments, rows, run
+
+REAL = watch.draw  # tests have another, see conftest.py
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """Twelve, of which one is validated on."""
+    folder = tmp_path_factory.mktemp("photographs")
+    write_jpegs(folder, 12, height=80, width=96)
+    return folder
+
+
+def events(folder: Path):
+    """What TensorBoard finds in a run folder."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = accumulators.EventAccumulator(str(folder))
+    found.Reload()
+    return found
+
+
+def test_tensorboard_has_each_row_once_though_the_run_was_resumed(photographs, tmp_path):
+    more = ("--preset", "pix2pix", "--name", "r", "--save-every", 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.Session, "log", _killed_at(11, train.Session.log))
+        with pytest.raises(RuntimeError, match="killed"):
+            train.main(arguments(photographs, tmp_path, *more, "--log-every", 1))
+    assert train.main(arguments(photographs, tmp_path, *more, "--log-every", 1, "--resume")) == 0
+    found = events(tmp_path / "r")
+    for name in ("generator/l1", "gradient/l1", "images_per_s", "data_wait", "learning_rate", "memory"):
+        assert [event.step for event in found.Scalars(name)] == list(range(1, 13)), name
+    written = [float(row["generator/l1"]) for row in rows(tmp_path / "r")]
+    assert [event.value for event in found.Scalars("generator/l1")] == pytest.approx(written, rel=1e-5)
+    validated = [float(row["ab_rmse"]) for row in rows(tmp_path / "r", "validation.csv")]
+    assert [event.value for event in found.Scalars("validation/ab_rmse")] == pytest.approx(validated, rel=1e-5)
+    with Image.open(tmp_path / "r" / "samples" / "000000012.png") as sheet:
+        last = found.Images("samples")[-1]
+        assert (last.step, last.width, last.height) == (12, *sheet.size)
+    assert '"preset": "pix2pix"' in found.Tensors("options/text_summary")[0].tensor_proto.string_val[0].decode()
+
+
+def _killed_at(images: int, log):
+    def logged(session) -> None:
+        log(session)
+        if session.progress.images == images:
+            raise RuntimeError("killed")
+
+    return logged
+
+
+def test_the_loss_scales_of_float16_are_logged(photographs, tmp_path):
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--amp", "--amp-dtype", "float16", "--images", 2)
+    scales = {name: float(value) for name, value in rows(tmp_path / "r")[0].items() if name.startswith("loss_scale/")}
+    assert set(scales) == {"loss_scale/generator", "loss_scale/critic"}
+    assert all(scale >= 1 for scale in scales.values())
+
+
+@pytest.mark.parametrize("fails", ["start", "scalars"])
+def test_a_logger_that_fails_ends_no_training(photographs, tmp_path, capsys, monkeypatch, fails):
+    class Broken:
+        def __init__(self, *started) -> None:
+            if fails == "start":
+                sys.exit("no network")
+
+        def scalars(self, values, images) -> None:
+            raise OSError("no network")
+
+    monkeypatch.setitem(loggers.LIBRARIES, "tensorboard", loggers.Library(("os",), Broken))
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", 6)
+    warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: --log")]
+    kind = {"start": "SystemExit", "scalars": "OSError"}[fails]
+    assert warned == [
+        f"warning: --log tensorboard failed, nothing more goes there, the training goes on ({kind}: no network)"
+    ]
+    assert len(rows(tmp_path / "r")) == 3
+
+
+def test_a_logger_that_hangs_is_left(monkeypatch):
+    monkeypatch.setattr(watch, "WAIT", 0.05)
+    said: list[str] = []
+    hangs = threading.Event()
+    feed = watch.Feed("wandb", hangs.wait, said.append)
+    feed.close()
+    assert said == ["warning: --log wandb is not done 0 s after the end: what it had left is lost"]
+    hangs.set()
+    feed.thread.join(5)
+
+
+@pytest.mark.parametrize("name", loggers.LIBRARIES)
+def test_a_library_that_is_missing_is_one_line_with_what_to_type(name, capsys, monkeypatch, tmp_path, photographs):
+    monkeypatch.setattr(loggers, "find_spec", lambda module: None)
+    assert train.main(arguments(photographs, tmp_path, "--log", name)) == 2
+    said = capsys.readouterr().err
+    install = {"tensorboard": ".[train]"}.get(name, f"pip install {name}")
+    assert said.startswith(f"error: log {name}: {name}")
+    assert install in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.glob("*-1")) == []
+
+
+def test_auto_is_tensorboard_where_it_is_installed(capsys, monkeypatch):
+    assert loggers.decided(("auto",)) == ("tensorboard",)
+    assert loggers.decided(("none",)) == ("none",)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(loggers, "find_spec", lambda module: None)
+    assert loggers.decided(("auto",)) == ("none",)
+    assert "tensorboard is not installed; " in capsys.readouterr().err
+    for wrong in ((), ("none", "wandb"), ("wandb", "wandb"), ("auto", "mlflow")):
+        with pytest.raises(UserError, match="each once"):
+            Command(log=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", loggers.LIBRARIES)
+def test_each_logger_takes_a_run_and_goes_on_with_it(name, tmp_path, monkeypatch):
+    if reason := loggers.missing(name):
+        pytest.skip(reason)
+    for variable in ("WANDB_MODE", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
+    for begun in (0, 2):
+        logger = loggers.LIBRARIES[name].start(tmp_path, Command(), begun)
+        logger.scalars({"generator/l1": 0.5}, begun + 2)
+        logger.picture(tmp_path / "sheet.png", begun + 2)
+        logger.close()
+    kept = {"tensorboard": "events*", "trackio": "trackio/*.db", "wandb": "wandb/*run-*", "mlflow": "mlflow.db"}
+    assert list(tmp_path.glob(kept[name]))
+
+
+# --- results.png ---------------------------------------------------------------------------------------------------
+
+
+def test_results_png_is_drawn_at_each_save_and_at_the_end(photographs, tmp_path, monkeypatch):
+    begun = []
+
+    def draw(folder: Path, *words: str):
+        begun.append(words)
+        return REAL(folder, *words) if not words else subprocess.Popen([sys.executable, "-c", ""], stderr=-1, text=True)
+
+    monkeypatch.setattr(watch, "draw", draw)
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--log", "none")
+    assert begun[0] == ("idle",)
+    assert 2 <= len(begun) <= 4
+    if begun[-1] == ():  # the last one was not drawn yet
+        with Image.open(tmp_path / "r" / curves.NAME) as picture:
+            assert picture.format == "PNG"
+
+
+def test_a_picture_that_is_due_is_drawn_though_another_was_at_work(tmp_path, monkeypatch):
+    begun: list[str] = []
+
+    def draw(folder: Path, *words: str):
+        begun.append(" ".join(words))
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)" if words else ""], stderr=-1)
+
+    monkeypatch.setattr(watch, "draw", draw)
+    picture = watch.Picture(tmp_path, pytest.fail)
+    picture.ask()
+    picture.ask()
+    picture.go_on()
+    assert begun == ["idle"]
+    picture.close()
+    assert begun == ["idle", ""]
+
+
+@pytest.mark.parametrize("how", ["exits", "cannot start"])
+def test_a_picture_that_cannot_be_drawn_is_one_warning(tmp_path, monkeypatch, how):
+    def draw(folder: Path, *words: str):
+        if how == "cannot start":
+            raise OSError("no processes left")
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit('no font')"], stderr=-1, text=True)
+
+    monkeypatch.setattr(watch, "draw", draw)
+    said: list[str] = []
+    for _ in range(2):
+        picture = watch.Picture(tmp_path, said.append)
+        picture.ask()
+        picture.close()
+        picture.ask()
+        picture.close()
+    reason = {"exits": "no font", "cannot start": "no processes left"}[how]
+    assert said == [f"warning: {tmp_path / 'results.png'} could not be drawn, the training goes on ({reason})"] * 2
