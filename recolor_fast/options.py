@@ -315,6 +315,8 @@ class Command(Options):
     ranks: int = field(default=0, metadata=PASSING)
     """Processes that train together, each a part of every batch; 0: as many as torchrun started, 1 without it. Batch
     norm's statistics are of the whole batch, whichever rank has its photographs."""
+    quiet: bool = field(default=False, metadata=PASSING)
+    """Warnings and errors alone on stderr: no bar, no lines of progress."""
     dry_run: bool = field(default=False, metadata=PASSING)
     """Print the resolved options as JSON and stop."""
 

@@ -36,6 +36,7 @@ from recolor_fast.options import Command, Options, from_dict, reopened, to_json
 from recolor_fast.resolve import encoder_file, for_loggers, for_photographs, for_ranks, in_stored_pieces, resolve
 from recolor_fast.runs import checkpoint, learned, run_folder
 from recolor_fast.runs.console import Lasting, Quiet
+from recolor_fast.runs.outlook import counts, sizes, summary
 from recolor_fast.runs.progress import Progress
 from recolor_fast.runs.session import Course, Session
 from recolor_fast.step.iteration import Step
@@ -122,10 +123,12 @@ def _trained(
     begun = resumed and checkpoint.list_checkpoints(resumed / "checkpoints")
     start = {} if begun else start_weights(options, step.generator)
     folder = resumed or run_folder.create(options)
-    counts = f"{len(photographs.train):,} photographs, {len(photographs.val):,} to validate on"
     how = f"{options.preset}, {options.size}x{options.size} pixels, {options.device}"
     how += f", {ranks.count} ranks" if ranks.count > 1 else ""
-    print(f"training {folder} ({how}) to {options.images:,} photographs seen, of {counts}", file=sys.stderr)
+    print(
+        f"training {folder} ({how}) to {options.images:,} photographs seen, of {counts(photographs)}", file=sys.stderr
+    )
+    print(sizes(options, photographs.train), file=sys.stderr)
     with run_folder.locked(folder):
         run_folder.clean(folder)
         for halvings in reversed(range(HALVINGS + 1)):
@@ -168,7 +171,7 @@ def _train(course: Course) -> None:
                         course.check()
                         course.validate()
                         course.save()
-                    elif course.crossed(options.log_every):
+                    elif course.early:
                         course.first_look()
                 if course.done:
                     return
@@ -199,7 +202,8 @@ def _train(course: Course) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; returns the exit code."""
     rank = launched.rank()
-    with redirect_stderr(Quiet(sys.stderr, rank) if rank else Lasting(sys.stderr)):
+    quiet = rank or "--quiet" in (sys.argv[1:] if argv is None else argv)
+    with redirect_stderr(Quiet(sys.stderr, rank) if quiet else Lasting(sys.stderr)):
         return _run(argv)
 
 
@@ -245,8 +249,7 @@ def _run(argv: list[str]) -> int:
                 _take_gpu(ranks)
             folder = train(options, resumed, signals, epochs, words.public(argv), ranks)
             if folder:
-                shown = f"{folder / 'samples'} shows how it went; recolor-fast export {folder} exports it"
-                print(shown, file=sys.stderr)
+                print(*summary(folder, options), sep="\n", file=sys.stderr)
                 print_path(folder)
             return 0
     except FloatingPointError as error:

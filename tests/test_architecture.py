@@ -203,6 +203,8 @@ artefact.proof
 runs.validation
 runs.progress
 runs.console
+runs.outlook
+runs.signs
 runs.session
 evaluation.papers
 evaluation.judges

@@ -1,5 +1,6 @@
 """The front door: which verbs there are, how they start, how they end, and what shells complete."""
 
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,22 @@ def test_every_verb_starts_and_calls_itself_by_its_name(verb):
     assert done.stdout.startswith(f"usage: recolor-fast {verb.name} ")
     done = subprocess.run([sys.executable, "-m", verb.module, "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.startswith("usage: python ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no pseudo-terminal")
+@pytest.mark.parametrize("asked", [{}, {"NO_COLOR": "1"}], ids=["colors", "NO_COLOR"])
+def test_help_on_a_terminal_has_colors_unless_no_color_is_set(asked):
+    import pty
+
+    leader, follower = pty.openpty()
+    variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"} | asked
+    command = [sys.executable, "-m", "recolor_fast.plot", "--help"]
+    subprocess.run(command, stdout=follower, cwd=ROOT, env=variables, check=True)
+    os.close(follower)
+    said = os.read(leader, 2**16)
+    os.close(leader)
+    assert b"usage:" in said
+    assert (b"\x1b[" in said) == (not asked)
 
 
 def test_words_reach_the_verb_and_its_exit_code_comes_back(tmp_path):

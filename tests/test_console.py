@@ -18,6 +18,7 @@ ROW = {
     "gradient/l1": 3.0,
     "nonfinite": 0.0,
     "images_per_s": 10.0,
+    "memory": 812.2,
 }
 SAID = "critic real 0.693 fake 0.7, generator l1 0.123"
 
@@ -84,7 +85,9 @@ def test_on_a_terminal_the_losses_stand_in_the_bar(monkeypatch):
     with said.bar:
         said.seen(100, ROW, None)
         said.bar.refresh()
+        said.measured({"ab_rmse": 15.204, "ab_rmse/gray": 17.9})
     assert SAID in terminal.getvalue()
+    assert f"img/s, ab error 15.20 (gray 17.90), 812 MiB, {SAID}]" in terminal.getvalue()
     assert "\n100 of" not in terminal.getvalue()
 
 

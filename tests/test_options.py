@@ -43,7 +43,7 @@ adversary_weight terms smooth_l1_beta gradient_penalty penalty_on penalty_every 
 lpips_weights feature_weights images batch micro_batch start learning_rate decay beta1 beta2 weight_decay encoder_rate
 freeze_encoder skip_nonfinite amp amp_dtype device threads loader cache check compile compile_backend fused_critic
 winograd cuda_graph channels_last deterministic runs name resume changed_files save_every keep log_every samples
-log ranks dry_run
+log ranks quiet dry_run
 """.split()
 
 
@@ -205,7 +205,7 @@ def test_help_has_every_option_in_one_box_and_those_most_use_first():
     assert sorted(name for names in groups.values() for name in names) == sorted(NAMES)
     assert {"preset", "data", "images", "start", "resume"} <= set(groups["often used"])
     assert len(groups["often used"]) <= 22
-    assert groups["run folder"] == ["changed_files", "keep", "log_every", "samples", "log", "ranks"]
+    assert groups["run folder"] == ["changed_files", "keep", "log_every", "samples", "log", "ranks", "quiet"]
     assert words._texts()["width"].startswith("Filters of the first layer")
 
 

@@ -316,10 +316,10 @@ def test_without_a_terminal_every_row_is_a_line(photographs, tmp_path, capsys):
         adversary, l1 = (float(row[f"generator/{name}"]) for name in ("adversary", "l1"))
         assert line.endswith(f"generator adversary {adversary:.3g} l1 {l1:.3g}")
     assert sum("photographs: ab error" in line for line in said) == 3
-    assert [line for line in said if "first look" in line] == [
-        f"a first look: {tmp_path / 'r' / 'samples' / '000000002.png'}"
+    assert [line for line in said if "a look" in line] == [
+        f"a look after 0 photographs: {tmp_path / 'r' / 'samples' / '000000000.png'}"
     ]
-    assert said[-1].startswith(f"{tmp_path / 'r' / 'samples'} shows how it went; recolor-fast export ")
+    assert said[-3] == f"  recolor-fast export {tmp_path / 'r'}{' --best' if said[-6].count('newest is') else ''}"
 
 
 def test_rows_hold_time_rate_and_memory_and_go_on_where_the_run_was(photographs, tmp_path):

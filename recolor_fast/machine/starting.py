@@ -29,6 +29,8 @@ def run(module: str, arguments: str = "") -> NoReturn:
     recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported.
     """
     signals.importing()
+    if os.environ.get("NO_COLOR"):
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # of --help and of errors, read on import
     sys.exit(ended(partial(_begun, module, arguments)))
 
 

@@ -26,6 +26,7 @@ class Console:
         self.since: tuple[float, int] | None = None  # when the first iteration ended, and the photographs seen then
         self.told = time.monotonic()
         self.row: Mapping[str, Any] = {}
+        self.validated: Mapping[str, float] = {}
         self.waited = processors.waited()
 
     def seen(self, images: int, row: Mapping[str, Any] | None, means: Means | None) -> None:
@@ -40,13 +41,24 @@ class Console:
         self.images = images
         if row:
             self.row = row
-            self.bar.set_postfix_str(losses(row))
+            self.bar.set_postfix_str(self._beside())
         if self.bar.disable and (row or now - self.told >= bars.EVERY):
             self.told = now
             said = losses(row or (means() if means else self.row))
             self.write(f"{bars.pace(images, self.total, self._rate(now))}{said and f': {said}'}")
         if row and self.threads > 1:
             self._warn_of_others()
+
+    def measured(self, numbers: Mapping[str, float]) -> None:
+        """The metrics of a validation, which the bar shows from now on."""
+        self.validated = numbers
+        self.bar.set_postfix_str(self._beside())
+
+    def _beside(self) -> str:
+        """What stands beside the bar: the last ab error against gray's, memory, losses."""
+        error = "ab error {ab_rmse:.2f} (gray {ab_rmse/gray:.2f})".format(**self.validated) if self.validated else ""
+        memory = gib(self.row["memory"]) if "memory" in self.row else ""
+        return ", ".join(filter(None, (error, memory, losses(self.row))))
 
     def _rate(self, now: float) -> float:
         """Photographs/s since the first iteration, pauses included; 0 where it is not known."""
@@ -70,6 +82,11 @@ class Console:
                 "one; stop them, or stop this and resume it with --resume --threads 1"
             )
             self.threads = 1  # said
+
+
+def gib(mebibytes: float) -> str:
+    """Memory as people read it: "812 MiB", "3.4 GiB"."""
+    return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 
 def losses(row: Mapping[str, Any]) -> str:
@@ -104,14 +121,14 @@ class Lasting:
 
 
 class Quiet:
-    """Standard error of a rank that is not the first: of what it says, its own warnings and errors, a line each."""
+    """Standard error with --quiet, and of a rank that is not the first: warnings and errors alone, a line each."""
 
-    def __init__(self, file: TextIO, rank: int) -> None:
-        self.file, self.rank = file, rank
+    def __init__(self, file: TextIO, rank: int = 0) -> None:
+        self.file, self.whose = file, f"rank {rank}: " if rank else ""
 
     def write(self, text: str) -> int:
         if text.startswith(("error: ", "warning: ")):
-            Lasting(self.file).write(f"rank {self.rank}: {text.rstrip()}\n")
+            Lasting(self.file).write(f"{self.whose}{text.rstrip()}\n")
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

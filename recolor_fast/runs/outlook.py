@@ -3,50 +3,50 @@ its end, how it went and what to do next."""
 
 import math
 import shlex
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from recolor_fast.data.chosen import Photographs
 from recolor_fast.machine import bars
-from recolor_fast.options import Data
+from recolor_fast.machine.environment import device_name, peak_memory
+from recolor_fast.options import Command, Data
 from recolor_fast.photographs import images
-from recolor_fast.runs import checkpoint, csv_rows, validation
+from recolor_fast.runs import checkpoint, csv_rows, learned, validation
+from recolor_fast.runs.console import gib
 
 LOOKED = 500  # photographs whose headers are read for their sizes, at most
 STEADY = 5.0  # seconds of training after which its pace says how long it will take
 
 
-def photographs(options: Data, chosen: Photographs) -> list[str]:
-    """How many photographs there are to train on, how many hold no color, their sizes, and what is cut off of them."""
+def counts(chosen: Photographs) -> str:
+    """How many photographs there are to train and to validate on, and how many are left out, and why."""
     gray = sum(reason.startswith("no color") for reason in chosen.unusable.values())
     broken = len(chosen.unusable) - gray
     left_out = [f"{gray:,} without color"] * bool(gray) + [f"{broken:,} unusable"] * bool(broken)
-    counts = f"{len(chosen.train):,} photographs to train on, {len(chosen.val):,} to validate on"
-    return [counts + (f"; left out: {', '.join(left_out)}" if left_out else ""), _sizes(options, chosen.train)]
+    text = f"{len(chosen.train):,} photographs, {len(chosen.val):,} to validate on"
+    return text + (f" ({' and '.join(left_out)} left out)" if left_out else "")
 
 
-def _sizes(options: Data, paths: Sequence[Path]) -> str:
+def sizes(options: Data, paths: Sequence[Path]) -> str:
+    """The sizes of photographs, by their headers, and what becomes of them: what is cut off, which are enlarged."""
     every = math.ceil(len(paths) / LOOKED)
-    sizes = [size for path in paths[::every] if (size := _size(path))]
+    found = sorted(filter(None, map(_size, paths[::every])), key=math.prod)
     side = options.load_size or options.size
-    text = f"each is squeezed to {side}x{side} pixels, whatever its shape"
+    kept = "nothing is cut off"
     if options.load_size:
         lost = 1 - (options.size / options.load_size) ** 2
-        text += f", and {lost:.0%} of that is cut off, at random: {options.size}x{options.size} are left"
-    else:
-        text += "; nothing is cut off"
-    if not sizes:
+        kept = f"{lost:.0%} of that is cut off, another part each time: {options.size}x{options.size} are left"
+    text = f"each is squeezed to {side}x{side} pixels, whatever its shape; {kept}"
+    if not found:
         return text
-    sizes.sort(key=lambda size: size[0] * size[1])
-    (small, large), middle = (sizes[0], sizes[-1]), sizes[len(sizes) // 2]
-    shape = statistics.median(max(size) / min(size) for size in sizes)
-    enlarged = sum(min(size) < side for size in sizes)
-    told = f"sizes from {small[0]}x{small[1]} to {large[0]}x{large[1]}, the median {middle[0]}x{middle[1]}"
-    told += f" ({len(sizes):,} of them looked at)" if every > 1 else ""
-    told += f", half of them {shape:.2f} times as long as wide or more"
-    told += f", {enlarged:,} with a side below {side}, which are enlarged" if enlarged else ""
+    small, middle, large = ("x".join(map(str, found[place])) for place in (0, len(found) // 2, -1))
+    enlarged = sum(min(size) < side for size in found)
+    told = f"sizes: {small} to {large}, half of them {middle} or more"
+    told += f", {enlarged:,} of {len(found):,} enlarged for a side below {side}" if enlarged else ""
+    told += f" (by {len(found):,} of them)" if every > 1 else ""
     return f"{told}; {text}"
 
 
@@ -68,8 +68,8 @@ class Pace:
         self.since: tuple[float, int] | None = None
         self.said = False
 
-    def seen(self, seen: int, memory: float, device: str) -> str:
-        """So many photographs are seen, with so much memory (MiB) taken: the line to say now, else nothing.
+    def seen(self, seen: int, device: torch.device) -> str:
+        """So many photographs are seen, by training on a device: the line to say now, else nothing.
 
         The first iteration, which may compile, does not count; what takes less than STEADY seconds says nothing.
         """
@@ -85,33 +85,27 @@ class Pace:
         rate = (seen - before) / (now - began)
         left = bars.duration((self.total - seen) / rate)
         return (
-            f"measured on the first steps: {rate:.3g} photographs/s on {device}, so {left} for the {self.total - seen:,} "
-            f"to come, without validation and checkpoints; memory {gib(memory)} so far"
+            f"measured on the first steps: {rate:.3g} photographs/s, so {left} for the other {self.total - seen:,}, "
+            f"validation aside; {gib(peak_memory(device))} of memory ({device_name(device)})"
         )
 
 
-def gib(mebibytes: float) -> str:
-    """Memory as people read it: "812 MiB", "3.4 GiB"."""
-    return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
-
-
-def summary(run: Path, preset: str) -> list[str]:
+def summary(run: Path, options: Command) -> list[str]:
     """At the end: the best checkpoint, its numbers, and the commands that make sense next, with their real paths."""
-    paths = {int(path.stem): path for path in checkpoint.list_checkpoints(run / "checkpoints")}
-    best = csv_rows.best(run)
-    rows = {int(row["images"]): row for row in csv_rows.validation(run)}
     lines = [f"curves: {run / 'results.png'}; samples: {run / 'samples'}"]
-    if best is not None and best in paths:
-        numbers = {name: float(value) if value else math.nan for name, value in rows[best].items()}
-        newest = " (the newest, too)" if best == max(paths) else f"; the newest is {paths[max(paths)].name}"
-        lines.append(f"best checkpoint by validation: {paths[best]}{newest}")
+    paths = checkpoint.list_checkpoints(run / "checkpoints")
+    best, last = csv_rows.best(run), paths[-1]
+    if best is not None:
+        row = next(row for row in csv_rows.validation(run) if int(row["images"]) == best)
+        numbers = {name: float(value or math.nan) for name, value in row.items()}
+        place = run / "checkpoints" / f"{best:09d}.pt"
+        lines.append(f"best checkpoint: {place}{', the newest' if place == last else f'; the newest is {last.name}'}")
         lines.append(f"  {validation.told(numbers)}, PSNR {numbers.get('psnr', math.nan):.2f} dB")
-    folder, flag = shlex.quote(str(run)), " --best" if paths and best not in (None, max(paths)) else ""
-    model = shlex.quote(str(run / f"{preset}-chroma-fp32.onnx"))
-    return [
-        *lines,
-        "next:",
-        f"  recolor-fast export {folder}{flag}",
-        f"  recolor-fast colorize --model {model} PHOTOGRAPHS COLORED",
-        f"  recolor-fast evaluate {folder} --out {shlex.quote(str(run / 'evaluation'))}",
-    ]
+    folder, flag = shlex.quote(str(run)), "" if best in (None, int(last.stem)) else " --best"
+    model = shlex.quote(str(run / f"{learned.named(run)[1]}-chroma-fp32.onnx"))
+    where = f"--runs {shlex.quote(str(run.parent))} --name {shlex.quote(run.name)}"
+    longer = f"train --resume {where} --images {2 * options.images}"
+    if options.decay:  # whose end is at this length
+        longer = f"evaluate {folder} --data {shlex.quote(options.data)} --out {shlex.quote(str(run / 'evaluation'))}"
+    commands = (f"export {folder}{flag}", f"colorize --model {model} PHOTOGRAPHS COLORED", longer)
+    return [*lines, "what you may do next:", *(f"  recolor-fast {command}" for command in commands)]

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,10 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible, write_text
 from recolor_fast.machine.signals import Signals
 from recolor_fast.options import Command, to_json
-from recolor_fast.runs import checkpoint, csv_rows, run_folder, validation
+from recolor_fast.runs import checkpoint, csv_rows, outlook, run_folder, validation
 from recolor_fast.runs.console import Console
 from recolor_fast.runs.progress import SAVED, Clock, Progress
+from recolor_fast.runs.signs import Signs
 from recolor_fast.runs.watch import Watch
 from recolor_fast.step.iteration import Step, learning_rate
 
@@ -68,6 +69,9 @@ def describe(folder: Path, options: Command, photographs: Photographs, seen: int
         print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
 
 
+EARLY = 100  # photographs after which one sees whether anything comes out
+
+
 class Course:
     """A training as each of its ranks follows it: an iteration, then it counts, checks, and waits for the first one.
 
@@ -105,6 +109,11 @@ class Course:
         """Whether the last iteration saw the photograph that completes another `every`."""
         seen = self.progress.images
         return seen // every > max(seen - self.options.batch, 0) // every
+
+    @property
+    def early(self) -> bool:
+        """Whether a first look is due: nothing is trained yet, or EARLY photographs are."""
+        return not self.progress.images or (self.progress.images <= EARLY + self.options.batch and self.crossed(EARLY))
 
     def iterate(self, gray: Tensor, rgb: Tensor) -> None:
         """Train on a batch. Nothing waits for the device."""
@@ -190,6 +199,8 @@ class Session(Course):
         self.listed = False  # until a checkpoint is of these photographs, photographs.json is that of the one before
         self.clock = Clock(self.results.number("time"))
         self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
+        self.pace = outlook.Pace(options.images)
+        self.signs = Signs()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -209,18 +220,25 @@ class Session(Course):
             row |= {f"loss_scale/{name}": float(scale.value) for name, scale in self.step.scales.items()}
             self.results.add(row)
             self.watch.numbers(row)
+            self._warn("results.csv", row)
         self.console.seen(progress.images, row, progress.means if self.on_cpu else None)
+        if line := self.pace.seen(progress.images, self.step.device):
+            self.tell(line)
         if due:
             progress.logged, progress.sums = progress.images, {}
 
+    def _warn(self, file: str, row: Mapping[str, float]) -> None:
+        for reason in self.signs.of(file, row):
+            self.tell(f"warning: {reason}")
+
     def first_look(self) -> None:
         """Paint a sheet of samples unless there is one, long before the first checkpoint: does anything come out?"""
-        if not self.options.samples or self.samples.exists():
+        if not self.options.samples or self._sheet().exists():
             return
         few = (validation.shown(part, self.options.samples) for part in (self.gray, self.rgb))
         validation.grid(self._sheet(), *validation.colored(self.step, *few))
         self.watch.sheet(self._sheet(), self.progress.images)
-        self.console.write(f"a first look: {self._sheet()}")
+        self.console.write(f"a look after {self.progress.images:,} photographs: {self._sheet()}")
 
     def validate(self) -> None:
         """Add a row to validation.csv, and a sheet of samples, unless the run has them from before it was resumed."""
@@ -232,7 +250,9 @@ class Session(Course):
         self.validated.add({"images": seen, **numbers})
         self.watch.numbers({"images": seen, **numbers}, "validation/")
         self.watch.sheet(self._sheet(), seen)
+        self.console.measured(numbers)
         self.console.write(f"{seen:,} photographs: {validation.told(numbers)}")
+        self._warn("validation.csv", {"images": seen, **numbers})
 
     def _sheet(self) -> Path:
         return self.samples / f"{self.progress.images:09d}.png"

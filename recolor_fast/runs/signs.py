@@ -8,6 +8,7 @@ from typing import NamedTuple
 Row = Mapping[str, float]
 PENALTY = 50.0  # mean squared distance of the norms of the critic's gradients from 1: they are about 8 then
 STRONG, WEAK = 2.0, 0.05  # chroma, as a share of the truth's
+LEARNED = 1000  # photographs after which a generator has some color
 PULL = 10.0  # the adversary's, as a multiple of the L1 term's
 L1 = ("gradient/l1", "gradient/smooth_l1")
 
@@ -44,7 +45,7 @@ def _strong(row: Row) -> str:
 
 def _weak(row: Row) -> str:
     chroma = row.get("chroma", math.nan)
-    if not chroma < WEAK:
+    if not chroma < WEAK or row["images"] < LEARNED:  # an untrained generator makes gray
         return ""
     return (
         f"hardly any color comes out (chroma {chroma:.2g} of the truth's): gray photographs among those trained on, a "
