@@ -299,6 +299,20 @@ class TrainStep:
 
 
 @dataclass(frozen=True)
+class Watching:
+    """Measure what loggers and results.png cost a training."""
+
+    size: int = 256
+    """Pixels of the photographs in the sample sheet."""
+    photographs_per_s: float = 125.0
+    """Of the training that they stand beside: an H200's at batch 1, which sees the most of them."""
+    rounds: int = 3
+    """Rounds of 1,000 photographs with them, and as many without, in turns."""
+    save: bool = False
+    """Add the rows to bench/results."""
+
+
+@dataclass(frozen=True)
 class Scaling:
     """Time 1 and 2 ranks, and say what 8 to 1,024 GPUs would do by published figures."""
 

@@ -1,6 +1,7 @@
 """What a training says of itself: before it begins, of its photographs; after its first steps, of time and memory; at
 its end, how it went and what to do next."""
 
+import io
 import math
 import shlex
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from recolor_fast.data import shards
 from recolor_fast.data.chosen import Photographs
 from recolor_fast.machine import bars
 from recolor_fast.machine.environment import device_name, peak_memory
@@ -53,9 +55,9 @@ def sizes(options: Data, paths: Sequence[Path]) -> str:
 def _size(path: Path) -> tuple[int, int] | None:
     """Width and height of the upright photograph; None where its header does not tell."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") if path.is_file() else io.BytesIO(shards.read(path)) as file:
             header = images.header(file)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (header.width, header.height) if header and header.width and header.height else None
 
