@@ -51,7 +51,7 @@ def test_a_run_leaves_a_whole_folder(photographs, tmp_path, capsys):
     assert {"critic/real", "critic/fake", "critic/penalty", "generator/adversary", "generator/l1"} <= set(found[0])
     assert all(np.isfinite([float(v) for v in row.values()]).all() for row in found)
     assert [int(row["images"]) for row in rows(folder, "validation.csv")] == [4, 8, 12]
-    assert [p.name for p in sorted((folder / "samples").iterdir())] == [f"{n:09d}.png" for n in (2, 4, 8, 12)]
+    assert [p.name for p in sorted((folder / "samples").iterdir())] == [f"{n:09d}.png" for n in (0, 4, 8, 12)]
     with Image.open(folder / "samples" / "000000012.png") as sheet:
         assert sheet.size == (3 * 68, 16 + 1 * 68)
     assert [int(p.stem) for p in checkpoint.list_checkpoints(folder / "checkpoints")] == [8, 12]

@@ -80,6 +80,8 @@ def test_a_logger_that_fails_ends_no_training(photographs, tmp_path, capsys, mon
         def scalars(self, values, images) -> None:
             raise OSError("no network")
 
+        picture = scalars
+
     monkeypatch.setitem(loggers.LIBRARIES, "tensorboard", loggers.Library(("os",), Broken))
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", 6)
     warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: --log")]
