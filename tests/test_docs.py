@@ -43,6 +43,7 @@ PROGRAMS: dict[str, Callable[[list[str]], Any]] = {
 MADE = {"tables.md", "unusable.txt"}  # by programs, which write them elsewhere
 # of pytest, of every program, of curl, of http.server, of docker and of tritonserver
 OTHERS = {"dist", "help", "data_binary", "bind", "build_arg", "gpus", "rm", "model_repository"}
+OTHERS |= {"logdir"}  # of tensorboard
 OTHERS |= {"nnodes", "nproc_per_node", "rdzv_backend", "rdzv_endpoint", "max_restarts"}  # of torchrun
 IN_WORDS = {"epochs", "options"}  # of train, which takes them before its options
 
