@@ -92,12 +92,11 @@ def test_a_logger_that_fails_ends_no_training(photographs, tmp_path, capsys, mon
     assert len(rows(tmp_path / "r")) == 3
 
 
-def test_a_logger_that_hangs_is_left(monkeypatch):
-    monkeypatch.setattr(watch, "WAIT", 0.05)
+def test_a_logger_that_hangs_is_left():
     said: list[str] = []
     hangs = threading.Event()
     feed = watch.Feed("wandb", hangs.wait, said.append)
-    feed.close()
+    feed.close(0.05)
     assert said == ["warning: --log wandb is not done 0 s after the end: what it had left is lost"]
     hangs.set()
     feed.thread.join(5)
@@ -141,6 +140,25 @@ def test_each_logger_takes_a_run_and_goes_on_with_it(name, tmp_path, monkeypatch
         logger.close()
     kept = {"tensorboard": "events*", "trackio": "trackio/*.db", "wandb": "wandb/*run-*", "mlflow": "mlflow.db"}
     assert list(tmp_path.glob(kept[name]))
+
+
+def test_a_training_that_is_stopped_waits_neither_for_a_logger_nor_for_the_picture(tmp_path, monkeypatch):
+    hangs = threading.Event()
+    monkeypatch.setitem(
+        loggers.LIBRARIES, "tensorboard", loggers.Library(("os",), lambda *started: hangs.wait() and None)
+    )
+    slow = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, stderr=-1, text=True)
+    monkeypatch.setattr(watch, "draw", lambda folder, *words: slow)
+    monkeypatch.setattr(watch, "HURRY", 0.05)
+    said: list[str] = []
+    watched = watch.Watch(tmp_path, Command(log=("tensorboard",)), 0, said.append)
+    watched.saved()
+    watched.leave()
+    assert len(said) == 1
+    assert slow.poll() is None
+    hangs.set()
+    watched.feeds[0].thread.join(5)
+    slow.communicate("\n")
 
 
 # --- results.png ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,8 +204,14 @@ class Session(Course):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        with self.console.bar, closing(Watch(self.folder, self.options, self.progress.begun, self.tell)) as self.watch:
-            yield
+        self.watch = Watch(self.folder, self.options, self.progress.begun, self.tell)
+        with self.console.bar:
+            try:
+                yield
+            except BaseException:
+                self.watch.leave()
+                raise
+            self.watch.close()
 
     def tell(self, text: str) -> None:
         self.console.write(text)

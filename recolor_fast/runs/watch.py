@@ -14,6 +14,7 @@ from recolor_fast.runs import loggers
 
 Tell = Callable[[str], None]
 WAIT = 20.0  # seconds that the end of a training waits for each of them, at most
+HURRY = 1.0  # where it was stopped, or fails
 
 
 class Feed:
@@ -31,12 +32,12 @@ class Feed:
         if not self.failed:
             self.jobs.put(job)
 
-    def close(self) -> None:
-        """Wait until all is done, for WAIT seconds at most."""
+    def close(self, seconds: float) -> None:
+        """Wait until all is done, for so many seconds at most."""
         self.jobs.put(None)
-        self.thread.join(WAIT)
+        self.thread.join(seconds)
         if self.thread.is_alive():
-            self.tell(f"warning: --log {self.name} is not done {WAIT:.0f} s after the end: what it had left is lost")
+            self.tell(f"warning: --log {self.name} is not done {seconds:.0f} s after the end: what it had left is lost")
 
     def _run(self) -> None:
         try:
@@ -151,7 +152,12 @@ class Watch:
         self.picture.ask()
 
     def close(self) -> None:
-        """The session ends."""
+        """The training is done: wait for what is left, the picture and each logger for WAIT seconds at most."""
         self.picture.close()
         for feed in self.feeds:
-            feed.close()
+            feed.close(WAIT)
+
+    def leave(self) -> None:
+        """The training was stopped, or fails: who stops it does not wait long. A picture at work is finished alone."""
+        for feed in self.feeds:
+            feed.close(HURRY)
