@@ -4,10 +4,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from recolor_fast.doctor.findings import Finding
 from recolor_fast.machine.errors import UserError
+
+
+def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
 
 
 def well(said: str = "well") -> Iterator[Finding]:
