@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,9 +105,46 @@ def store() -> Iterator[str]:
     threaded.start()
     port = threaded.get_host_and_port()[1]
     names = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    reset = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset).close()  # what it holds outlives a server, in this process
     boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", **names).create_bucket(Bucket="photographs")
     yield str(port)
     threaded.stop()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [(["s3:List*", "s3:Get*"], "output {out}: cannot be written ("), ([], "input {input}: cannot be read (")],
+    ids=["what may only be read", "what may not be read"],
+)
+def test_a_bucket_without_permission_is_one_sentence(allowed, said, store, model, tmp_path, monkeypatch, capsys):
+    import boto3
+    from moto import settings
+
+    names = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    names["endpoint_url"] = f"http://127.0.0.1:{store}"
+    access, objects = boto3.client("iam", **names), boto3.client("s3", **names)
+    objects.put_object(Bucket="photographs", Key="in/a.jpg", Body=write_jpegs(tmp_path, 1)[0].read_bytes())
+    access.create_user(UserName="guest")
+    rights = [{"Effect": "Allow", "Action": allowed or ["s3:Nothing"], "Resource": "*"}]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": rights})
+    access.put_user_policy(UserName="guest", PolicyName="rights", PolicyDocument=policy)
+    key = access.create_access_key(UserName="guest")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    input, out = (
+        f"s3://photographs/{name}?scheme=http&endpoint_override=127.0.0.1:{store}&region=us-east-1"
+        for name in ("in", "out")
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks for rights
+        assert run(input, out, "--engine", "ray", model=model) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith(said.format(input=input, out=out))
+    assert "ACCESS_DENIED" in told[-1]
+    assert told[-1].endswith("; check its name and rights")
+    assert [one["Key"] for one in objects.list_objects_v2(Bucket="photographs")["Contents"]] == ["in/a.jpg"]
 
 
 @pytest.mark.parametrize("count", [50, 500])
