@@ -137,8 +137,8 @@ def _run(arguments: Arguments) -> int:
         where = "the list" if arguments.files == "-" else arguments.files
     else:
         inputs, output = parted(paths, settings.in_place)
-        if any(map(request.is_film, inputs)):
-            return _film(arguments, settings, inputs, output)
+        if len(inputs) == 1 and request.is_film(inputs[0]):  # among others it is counted, as in a folder
+            return _film(arguments, settings, inputs[0], output)
         where = ", ".join(inputs)
     where += f", shard {arguments.shard}" if part else ""
     anew = settings.overwrite and arguments.files is None  # a sheet's own file may be one of a list's
@@ -222,19 +222,19 @@ def _run(arguments: Arguments) -> int:
     return FAILED if tally.failed or wanting else OK
 
 
-def _film(arguments: Arguments, settings: Settings, inputs: Sequence[str], output: str | None) -> int:
-    """Color the only input, a film; returns the exit code."""
+def _film(arguments: Arguments, settings: Settings, source: str, output: str | None) -> int:
+    """Color a film; returns the exit code."""
     names = ("hints", "watch", "shard", "sheet")
-    request.check(inputs, settings, {name: getattr(arguments, name) for name in names} | {"-": output == "-"})
+    request.check(source, settings, {name: getattr(arguments, name) for name in names} | {"-": output == "-"})
     if settings.temporal and arguments.no_temporal:
         raise UserError("temporal with no_temporal: give one of the two")
     assert output is not None
-    target = request.target(inputs[0], output)
+    target = request.target(source, output)
     from recolor_fast.films import film
 
     filming = film.Filming(arguments.codec, not arguments.no_temporal)
-    artefact, tally = _model(arguments, 1), Tally(settings, inputs, str(target))
-    record = film.color(artefact, Path(inputs[0]), target, settings, filming, arguments.threads)
+    artefact, tally = _model(arguments, 1), Tally(settings, (source,), str(target))
+    record = film.color(artefact, Path(source), target, settings, filming, arguments.threads)
     tally.add(record)
     tally.tell()
     if arguments.json:

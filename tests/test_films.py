@@ -386,6 +386,11 @@ def test_what_is_no_film_to_color_is_a_sentence(tmp_path, sepia):
     text = tmp_path / "text.mp4"
     text.write_text("no film\n" * 100)
     assert said(text).startswith("it cannot be read as a film (")
+    whole = filming.write(tmp_path / "whole.ts", filming.pan(60), codec="mpeg4")
+    text.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n{whole}\n#EXT-X-ENDLIST\n")  # other files' names
+    assert said(text).startswith("it cannot be read as a film (")
+    text.write_text(f"ffconcat version 1.0\nfile {whole.name}\n")
+    assert said(text).startswith("it cannot be read as a film (")
     with av.open(str(tmp_path / "sound.mp4"), "w") as out:
         speech = out.add_stream("aac", 8000)
         silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
@@ -452,7 +457,6 @@ def test_the_verb_colors_a_film_and_tells(tmp_path, models, capsys):
     [
         (["a.mp4", "out.avi"], "output out.avi: expected a name that ends with one of .mp4, .m4v, .mov, .mkv, .webm"),
         (["a.mp4", "out.mp4", "--codec", "ffv1"], "codec ffv1 with an output called .mp4: expected one of auto, h264"),
-        (["a.mp4", "b.mp4", "out"], "2 inputs, one of them a film: a film is colored alone"),
         (["a.mp4", "out.mp4", "--sheet", "s.jpg"], "sheet with the film a.mp4: that is for photographs"),
         (["a.mp4", "-"], "- with the film a.mp4"),
         (["a.mp4", "--in-place"], "in_place with the film a.mp4: a film is compressed anew"),

@@ -163,7 +163,7 @@ class Colorizer:
         """
         chosen = checked(replace(self.settings, **settings)) if settings else self.settings
         source = os.fspath(input)
-        request.check([source], chosen, {})
+        request.check(source, chosen, {})
         target = request.target(source, meant([source], os.fspath(output)))
         from recolor_fast.films import film
 

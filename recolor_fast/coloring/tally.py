@@ -49,7 +49,8 @@ class Tally:
         if count := self.copied + self.skipped[folder.IN_COLOR]:
             advice = "" if self.settings.in_place else f"; --color recolor colors {'it' if count == 1 else 'them'}"
             say(f"  {count} in color: {became}{advice}")
-        if count := sum(count for reason, count in self.skipped.items() if reason.startswith(folder.FILM)):
+        reasons = [*self.skipped.elements(), *(reason for _, reason in self.failures)]
+        if count := sum(reason.startswith(folder.FILM) for reason in reasons):
             say(f"  {count} {folder.FILM}: each is colored alone, recolor-fast colorize FILM OUT.mp4")
         for path, reason in self.failures:
             say(f"  {path}: {reason}")

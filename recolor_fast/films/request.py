@@ -1,7 +1,7 @@
 """Whether what `colorize` was asked is a film, and whether it can be done. Needs nothing of PyAV."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -51,13 +51,11 @@ def target(source: str, output: str) -> Path:
     return Path(output)
 
 
-def check(inputs: Sequence[str], settings: Settings, refused: Mapping[str, object]) -> None:
-    """Raise UserError for several films, for settings of photographs and for what `refused` says was asked."""
-    if len(inputs) > 1:
-        raise UserError(f"{len(inputs)} inputs, one of them a film: a film is colored alone, give one IN and its OUT")
+def check(source: str, settings: Settings, refused: Mapping[str, object]) -> None:
+    """Raise UserError for settings of photographs and for what `refused` says was asked."""
     default = Settings()
     names = [one.name for one in fields(Settings) if getattr(settings, one.name) != getattr(default, one.name)]
     if bad := next((name for name in names if name in PHOTOGRAPHS), ""):
-        raise UserError(f"{bad} with the film {inputs[0]}: {PHOTOGRAPHS[bad]}")
+        raise UserError(f"{bad} with the film {source}: {PHOTOGRAPHS[bad]}")
     if bad := next((name for name, given in refused.items() if given), ""):
-        raise UserError(f"{bad} with the film {inputs[0]}: that is for photographs")
+        raise UserError(f"{bad} with the film {source}: that is for photographs")

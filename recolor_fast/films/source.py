@@ -16,6 +16,11 @@ from recolor_fast.photographs.tones import judged
 
 SAMPLES = 9  # frames, evenly picked, that say whether a film is in color
 MARGIN = 2  # seconds before a place from which decoding begins: what it shows may depend on frames before it
+READERS = (  # FFmpeg's, of files that hold their own pictures: none that lists other files or addresses
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,asf,flv,live_flv,ogg,mxf,dv,yuv4mpegpipe,rm,ivf,nut,h264,hevc,obu,vc1,"
+    "flic,swf,wtv,gxf,mjpeg,nsv,smk,bink,roq"
+)
+ONLY = {"format_whitelist": READERS, "protocol_whitelist": "file"}
 MICROSECOND = Fraction(1, 1_000_000)  # FFmpeg's unit where no stream's is meant
 DEINTERLACE = "give a deinterlaced copy (ffmpeg -i IN -vf bwdif -c:v ffv1 OUT.mkv)"
 
@@ -67,7 +72,7 @@ class Frame(NamedTuple):
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """A film's container and its stream of moving pictures. Verdict where it has none or cannot be read."""
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(f"file:{path}", options=ONLY, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError) as error:
         raise Verdict("failed", f"it cannot be read as a film ({_said(error)}): is it whole?") from None
     with container:
