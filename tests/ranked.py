@@ -46,7 +46,10 @@ CASES |= {
 }
 
 # Computed otherwise than in plain float32, so not compared as closely.
-ROUNDED: dict[str, dict[str, Any]] = {"amp": {"preset": "wgan-gp", "amp": True}}
+ROUNDED: dict[str, dict[str, Any]] = {
+    "amp": {"preset": "wgan-gp", "amp": True},
+    "winograd": {"preset": "wgan-gp", "winograd": "on", "width": 16, "batch": 8},
+}
 
 
 def chosen(name: str) -> Command:
