@@ -156,7 +156,7 @@ def measure(options: Options, variants: Mapping[str, Mapping[str, Any]], seeds: 
         steps = steps_of(seed)
         trained = train_together(steps, options, photographs.train)
         for name, run in trained.items():
-            validated, _, _ = validation.validate(cast(Step, steps[name]), val_gray, val_rgb)
+            validated, _, _ = validation.validate(validation.planes(cast(Step, steps[name]), val_gray), val_rgb)
             del validated["ab_rmse/gray"]  # says nothing of the system
             runs.setdefault(name, []).append(Run(run.seconds, run.quantities | validated))
             said = ", ".join(f"{quantity} {value:.4g}" for quantity, value in runs[name][-1].quantities.items())

@@ -163,7 +163,7 @@ def _train(course: Course) -> None:
     """`train`, from where the course takes it up."""
     options, progress, signals = course.options, course.progress, course.signals
     signals.together = course.ranks.count > 1
-    with course.shown(), closing(course.batches()) as stream:
+    with course.shown(), course.background, closing(course.batches()) as stream:
         try:
             while True:
                 with course.clock.paused():
@@ -195,7 +195,7 @@ def _train(course: Course) -> None:
             if ours and progress.images > progress.begun:
                 if isinstance(error, Stopped):
                     course.check()
-                course.save()
+                course.save(last=True)
             raise
 
 

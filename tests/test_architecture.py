@@ -152,6 +152,7 @@ doctor.table
 doctor.__main__
 doctor.benchmark
 arguments.completion
+machine.background
 machine.environment
 machine.ranks
 photographs.gray_photographs

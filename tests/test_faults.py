@@ -107,7 +107,9 @@ def test_a_signal_during_a_save_lets_it_end(photographs, whole, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint._Hashing, "write", interrupted)
         assert train.main(arguments(photographs, tmp_path, *words, "r")) == 143
-    assert newest(tmp_path / "r")["images"] == 4
+    seen = [int(path.stem) for path in checkpoint.list_checkpoints(tmp_path / "r" / "checkpoints")]
+    assert seen[0] == 4
+    assert newest(tmp_path / "r")["images"] == seen[-1]
     run(photographs, tmp_path, *words, "r", "--resume")
     assert_same_run(whole, tmp_path / "r")
 

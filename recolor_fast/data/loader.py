@@ -116,7 +116,7 @@ def mirrored(seed: int, count: int, batch: int, images: int = 0) -> Iterator[np.
 
 def mirror(image: Tensor, flip: np.ndarray) -> Tensor:
     """(N,C,H,W) with the images chosen by `flip`, boolean (N,), mirrored left to right."""
-    return torch.where(_on(torch.from_numpy(flip), image.device)[:, None, None, None], image.flip(-1), image)
+    return torch.where(on_device(torch.from_numpy(flip), image.device)[:, None, None, None], image.flip(-1), image)
 
 
 def corners(seed: int, count: int, batch: int, spare: int, images: int = 0) -> Iterator[np.ndarray]:
@@ -158,7 +158,7 @@ def _slices(values: Callable[[int], np.ndarray], count: int, batch: int, images:
 
 def _cached(gray: Tensor, rgb: Tensor, order: Iterable[np.ndarray]) -> Generator[tuple[Tensor, Tensor]]:
     for index in order:
-        chosen = _on(torch.from_numpy(index), gray.device)
+        chosen = on_device(torch.from_numpy(index), gray.device)
         yield gray[chosen], rgb[chosen]
 
 
@@ -179,7 +179,7 @@ def _decoded(
         stream = host.stream(paths, chunks, preparation, batch, size, strict)
     with closing(stream):
         for gray, rgb in stream:
-            yield _on(gray, device), _on(rgb, device)
+            yield on_device(gray, device), on_device(rgb, device)
 
 
 def _device_id(device: torch.device) -> int | None:
@@ -188,7 +188,7 @@ def _device_id(device: torch.device) -> int | None:
     return torch.cuda.current_device() if device.index is None else device.index
 
 
-def _on(tensor: Tensor, device: torch.device) -> Tensor:
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device; from pinned memory, as a plain copy to a GPU waits for all work queued there."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recolor_fast.data import listed, loader
 from recolor_fast.data.chosen import Photographs
+from recolor_fast.machine.background import Background, copied
 from recolor_fast.machine.environment import environment, peak_memory
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import legible, write_text
@@ -87,6 +88,7 @@ class Course:
         self.ranks.broadcast(step.tensors())
         progress.images = progress.begun = self.ranks.told(progress.images)
         self.on_cpu = step.device.type == "cpu"
+        self.background = Background()
         self.parts: dict[str, Tensor] = {}
         self.rate = 0.0
         self.clock = Clock(0.0)
@@ -162,8 +164,11 @@ class Course:
     def validate(self) -> None:
         """Measure what the training is worth by now."""
 
-    def save(self) -> None:
-        """Write a checkpoint: on all ranks, as each of them waits until it is written."""
+    def save(self, last: bool = False) -> None:
+        """Have a checkpoint written, in the background; all ranks wait for the `last` one, and for that of the end.
+
+        Also where it fails: what was done in the background is raised as soon as it is known.
+        """
         self.ranks.wait()
 
 
@@ -218,6 +223,7 @@ class Session(Course):
 
     def log(self) -> None:
         """Show how far the training is, with a row of results.csv after every `log_every` photographs and the last."""
+        self.background.check()
         progress, due = self.progress, self.crossed(self.options.log_every)
         row: dict[str, float] = {}
         if due or self.done:
@@ -241,38 +247,58 @@ class Session(Course):
         """Paint a sheet of samples unless there is one, long before the first checkpoint: does anything come out?"""
         if not self.options.samples or self._sheet().exists():
             return
-        few = (validation.shown(part, self.options.samples) for part in (self.gray, self.rgb))
-        validation.grid(self._sheet(), *validation.colored(self.step, *few))
+        gray, rgb = (validation.shown(part, self.options.samples) for part in (self.gray, self.rgb))
+        validation.grid(self._sheet(), *validation.colored(validation.planes(self.step, gray), rgb))
         self.watch.sheet(self._sheet(), self.progress.images)
         self.console.write(f"a look after {self.progress.images:,} photographs: {self._sheet()}")
 
     def validate(self) -> None:
-        """Add a row to validation.csv, and a sheet of samples, unless the run has them from before it was resumed."""
-        seen, count = self.progress.images, self.options.samples
+        """Add a row to validation.csv, and a sheet of samples, unless the run has them from before it was resumed.
+
+        The device colors the photographs now; the rest is done in the background, once that has nothing else to do.
+        """
+        self.background.settle()  # one at a time: nothing piles up where iterations are faster
+        seen, count, sheet = self.progress.images, self.options.samples, self._sheet()
         if self.validated.last >= seen:
             return
-        numbers, colored, truth = validation.validate(self.step, self.gray, self.rgb)
-        validation.grid(self._sheet(), validation.shown(colored, count), validation.shown(truth, count))
-        self.validated.add({"images": seen, **numbers})
-        self.watch.numbers({"images": seen, **numbers}, "validation/")
-        self.watch.sheet(self._sheet(), seen)
-        self.console.measured(numbers)
-        self.console.write(f"{seen:,} photographs: {validation.told(numbers)}")
-        self._warn("validation.csv", {"images": seen, **numbers})
+        planes, come = copied(validation.planes(self.step, self.gray))
+
+        def measure() -> None:
+            come()
+            numbers, colored, truth = validation.validate(planes, self.rgb)
+            validation.grid(sheet, validation.shown(colored, count), validation.shown(truth, count))
+            row = {"images": seen, **numbers}
+            self.validated.add(row)
+            self.watch.numbers(row, "validation/")
+            self.watch.sheet(sheet, seen)
+            self.console.measured(numbers)
+            self.console.write(f"{seen:,} photographs: {validation.told(numbers)}")
+            self._warn("validation.csv", row)
+
+        self.background.begin(measure)
 
     def _sheet(self) -> Path:
         return self.samples / f"{self.progress.images:09d}.png"
 
-    def save(self) -> None:
-        """Write a checkpoint, and photographs.json with the first; no signal interrupts it. OSError for a full disk."""
-        progress, photographs = self.progress, self.photographs
+    def save(self, last: bool = False) -> None:
+        """Have a checkpoint written, and photographs.json with the first; no signal interrupts it. OSError for a full
+        disk, here or later."""
+        photographs, seen, begun = self.photographs, self.progress.images, self.progress.begun
         state = {"options": to_json(self.options), "files": self.digest, "step": self.step.state_dict()}
-        state |= {name: getattr(progress, name) for name in SAVED}
-        with self.signals.held():
+        state |= {name: getattr(self.progress, name) for name in SAVED}
+
+        def write() -> None:
+            come()
             best = csv_rows.best(self.folder)
-            checkpoint.save(self.folder / "checkpoints", progress.images, state, self.options.keep, best)
-            if not self.listed and progress.images > progress.begun:
+            checkpoint.save(self.folder / "checkpoints", seen, copy, self.options.keep, best)
+            if not self.listed and seen > begun:
                 listed.write(self.folder, photographs.train, photographs.val)
                 self.listed = True
-        self.watch.saved()
+            self.watch.saved()
+
+        with self.signals.held():
+            copy, come = copied(state)
+            self.background.begin(write)
+            if last or self.done:
+                self.background.settle()
         super().save()

@@ -73,6 +73,7 @@ class Picture:
         self.folder, self.tell = folder, tell
         self.process: subprocess.Popen[str] | None = None
         self.due = self.failed = False
+        self.lock = threading.Lock()  # rows are told by the training's thread and by its background's
 
     def ask(self) -> None:
         """Draw it anew, in processor time that nobody else wants."""
@@ -81,9 +82,10 @@ class Picture:
 
     def go_on(self) -> None:
         """Begin what is due, unless one is being drawn."""
-        if self.due and (self.process is None or self.process.poll() is not None):
-            self._end(0)
-            self._begin("idle")
+        with self.lock:
+            if self.due and (self.process is None or self.process.poll() is not None):
+                self._end(0)
+                self._begin("idle")
 
     def close(self) -> None:
         """Draw it for the last time, at once."""
