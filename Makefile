@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo notice test test-all lint audit clean
+.PHONY: demo notice test test-all test-torch-2.11 lint audit clean
 
 demo: notice $(VENV)/.base
 	$(BIN)/python -m recolor_fast.demo --color-only
@@ -18,13 +18,29 @@ notice:
 # A file at a time on each processor, one thread each: threads of two processes would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
-test test-all lint: QUIET = --quiet
+test test-all test-torch-2.11 lint: QUIET = --quiet
 
 test: $(VENV)/.dev lint
 	$(PYTEST)
 
 test-all: $(VENV)/.engines $(VENV)/beam lint
 	$(PYTEST) -m "slow or not slow"
+
+# Training runs on torch 2.11 too, which some machines with a GPU have; what is installed is newer (SECURITY.md). An
+# environment of its own has that torch, and all else from $(VENV).
+test-torch-2.11: $(VENV)/torch-2.11
+	OMP_NUM_THREADS=1 $</bin/python -m pytest -q -n auto --dist loadfile \
+	  $(addprefix tests/test_,$(addsuffix .py,$(TORCH_2_11)))
+
+TORCH_2_11 = background fused golden graphed losses micro_batches networks nonfinite step train winograd
+
+$(VENV)/torch-2.11: $(VENV)/.dev
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  torch==2.11.0 torchvision==0.26.0 triton==3.6.0 || (rm -rf $@; false)
+	cd $@ && echo "import site; print(site.getsitepackages()[0])" > where.py && \
+	  $(abspath $(BIN))/python where.py > "$$(bin/python where.py)/of-$(notdir $(VENV)).pth"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -290,6 +290,8 @@ class TrainStep:
     """Device to time."""
     waterfall: bool = False
     """Also the steps from the paper's way to ours, and parts."""
+    critic: bool = False
+    """Also the critic's update alone: the penalty by double-backward and fused by hand, side by side in a row."""
     peer: Path | None = None
     """Checkout of junyanz/pytorch-CycleGAN-and-pix2pix, timed beside ours."""
     quick: bool = False

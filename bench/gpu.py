@@ -72,7 +72,7 @@ COMPILED = ("[wgan-gp-lpips-inductor]", "[pix2pix-inductor]", "[gorriz-inductor]
 TESTS = {
     "step": ("tests/test_step.py", "-k", "not inductor"),
     "compiled step": ("tests/test_step.py", "-k", " or ".join(COMPILED)),
-    "graphs": [f"tests/test_{name}.py" for name in ("fused", "micro_batches", "nonfinite")],
+    "graphs": [f"tests/test_{name}.py" for name in ("fused", "micro_batches", "nonfinite", "background")],
     "recording": ("tests/test_graphed.py",),  # alone: on torch 2.11 no random number follows one that fails
     "memory": ("tests/test_faults.py",),
     "deterministic": ("tests/test_environment.py",),  # alone: cuBLAS reads a setting when it starts

@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# Everything that needs a CUDA device, in one go: the tests marked gpu, the benchmarks, whose rows go to bench/results, and
-# engines of TensorRT, where it is installed (pip install 'tensorrt-cu13>=10,<11'). bench/gpu.py has the most of it in minutes.
-# In an environment with recolor-fast[train,dev]: bash bench/gpu.sh
-set -euo pipefail
+# What needs a CUDA device, in under 8 minutes: bench/gpu.py (the tests marked gpu first, then how exact and how fast the
+# iteration is, and a short training), then an engine of TensorRT, where that is installed
+# (pip install 'tensorrt-cu13>=10,<11'). In an environment with recolor-fast[train,dev]: bash bench/gpu.sh [FOLDER]
+# `ROWS=1 bash bench/gpu.sh` goes on, for an hour, with the rows that are kept in bench/results.
+set -uo pipefail
 cd "$(dirname "$0")/.."
-python -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device"; print(torch.cuda.get_device_name())'
-python -m pytest -q -m gpu
-python bench/train_step.py --batch 1 16 64 --iterations 10 --runs 7 --waterfall --save
-python bench/loader.py --save
+out=${1:-gpu}
+python -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device"; print(torch.cuda.get_device_name())' || exit 2
+failed=0
+timeout 375 python bench/gpu.py --seconds 360 --out "$out" || failed=1
 
 if python -c 'import tensorrt'; then
-  place=$(mktemp -d)
-  trap 'rm -rf "$place"' EXIT
-  python -m recolor_fast.train --preset pix2pix --data sample --images 20 --samples 1 --lpips off --runs "$place" --name run
-  python export/to_onnx.py "$place/run" --out "$place/model.onnx"
-  python export/to_tensorrt.py "$place/model.onnx" # prints what it differs by, milliseconds and images/s
-  python -m recolor_fast.colorize "$place/run/samples" "$place/colored" --color recolor --model "$place/model.onnx" --provider tensorrt
+  # An engine of the model that comes with the package: what it differs by, milliseconds and images/s.
+  timeout 90 python export/to_tensorrt.py recolor_fast/shipped/colorizer-chroma.onnx --out "$out/chroma.engine" --overwrite || failed=1
 else
-  echo "skipped: to_tensorrt.py and the provider tensorrt (no package tensorrt)"
+  echo "skipped: to_tensorrt.py (no package tensorrt)"
 fi
+
+if [ -n "${ROWS:-}" ]; then
+  python bench/train_step.py --batch 1 16 64 --iterations 10 --runs 7 --waterfall --save || failed=1
+  python bench/loader.py --save || failed=1
+fi
+exit "$failed"

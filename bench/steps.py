@@ -4,6 +4,7 @@ import copy
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,6 +138,29 @@ def operations(row: Row, options: Options) -> int:
         for index in range(cycle):
             step(*batch, index * options.batch)
     return counter.total // cycle
+
+
+def build_update(row: Row, options: Options, threads: int | None) -> Case:
+    """The critic's update of a row alone, Adam's step left out, on a batch of the sample photographs."""
+    if threads:
+        torch.set_num_threads(threads)
+    if row.keep_memory:
+        memory.keep_freed()
+    device = torch.device(options.device)
+    fastest_kernels(device)
+    step = Step(
+        resolve.fastest(replace(options, **(NOTHING if row.changes is None else row.changes)), device), [], device
+    )
+    inputs = critic_inputs(step, sample_batch(options))
+    paper = partial(paper_gradients, dtype=torch.float32)
+    gradients = partial(paper if row.changes is None else our_gradients, step, inputs)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+    def run() -> None:
+        next(iter(gradients().values())).sum().item()  # waits for the device
+
+    return Case(run, lambda: {"peak_mb": peak_mb(device)})
 
 
 class _Counter(TorchDispatchMode):

@@ -18,6 +18,8 @@ here in the row's precision. `critic_error` is the relative error of the critic'
 included, against float64 autograd; `penalty_error` that of the penalty alone (of a gradient with a million times its
 weight). LPIPS backbones have random weights here: structure only, nothing is
 downloaded. Parts of an iteration of `ours` are a case of their own, `... parts`, with their share of the iteration.
+`--critic` adds one row a case, `... critic update`: the critic's gradient alone, penalty included, by `paper` (plain
+double-backward), `ours float32` and `ours` side by side, with what each takes and how wrong it is.
 """
 
 import sys
@@ -41,8 +43,8 @@ from typing import Any, Literal
 import torch
 
 from bench import peer
-from bench.common import report
-from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, critic_errors, sample_batch, timed
+from bench.common import alternate_apart, report
+from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, build_update, critic_errors, sample_batch, timed
 from recolor_fast.machine import memory, starting
 from recolor_fast.machine.environment import device_name
 from recolor_fast.networks.layers import pick
@@ -91,6 +93,8 @@ def main(argv: list[str]) -> int:
                 continue
             options = replace(paper, **scale, batch=batch, **RANDOM)
             rows += measure(options, *times, arguments.waterfall)
+            if arguments.critic and options.gradient_penalty:
+                rows.append(updates(options, arguments.runs, arguments.threads))
     note = (
         f"{arguments.iterations} iterations a run, medians of {arguments.runs} runs in turn; ratio = ms of paper / ms"
     )
@@ -110,6 +114,21 @@ def measure(options: Options, iterations: int, runs: int, threads: int | None, w
     if waterfall:
         rows += parts(options, iterations * runs, threads)
     return rows
+
+
+def updates(options: Options, runs: int, threads: int | None) -> dict[str, Any]:
+    """One row: the critic's update by autograd's double-backward and by ours, their time, memory and errors."""
+    chosen = {"paper": Row()} | OURS
+    timings = alternate_apart(
+        {name: partial(build_update, row, options, threads) for name, row in chosen.items()}, runs
+    )
+    errors = critic_errors(options, chosen)
+    row: dict[str, Any] = {"case": f"{options.preset} {options.size} b{options.batch} critic update"}
+    for name, (seconds, facts) in timings.items():
+        row |= {f"{name} ms": 1000 * seconds / options.batch, f"{name} mb": facts["peak_mb"]}
+        row |= {f"{name} {column}": error for column, error in errors[name].items()}
+        row[f"{name} ratio"] = timings["paper"].seconds / seconds
+    return row
 
 
 def differing(options: Options) -> dict[str, Row]:

@@ -1,8 +1,12 @@
 """bench/gpu.py's own plumbing, on the processor: what it shows of a device, a device alone can show."""
 
 import csv
+import os
+import re
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +62,31 @@ def test_all_parts_on_a_cpu(tmp_path, capsys):
     assert "resumed equals unbroken" in out
     assert " yes" in out
     assert {path.name for path in tmp_path.iterdir()} >= {"table.txt", "log.txt", "training.png", "training.csv"}
+
+
+def test_the_whole_script_checks_first_and_fits_into_eight_minutes(tmp_path):
+    """By a python that notes what it is asked and does nothing, and cannot do the last of it."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text('#!/bin/sh\necho "$@" >> "$0.asked"\nexit $(echo "$@" | grep -c "${FAILS:-nothing}")\n')
+    stand_in.chmod(0o755)
+    script = Path(gpu.__file__).with_name("gpu.sh")
+
+    def asked(**settings: str) -> tuple[int, list[str]]:
+        notes = tmp_path / "python.asked"
+        notes.unlink(missing_ok=True)
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **settings}
+        done = subprocess.run(["bash", script, "out"], env=environment, capture_output=True, timeout=60)
+        return done.returncode, [line.split()[0] for line in notes.read_text().splitlines()]
+
+    whole = ["-c", "bench/gpu.py", "-c", "export/to_tensorrt.py"]
+    assert asked() == (0, whole)
+    assert asked(ROWS="1") == (0, [*whole, "bench/train_step.py", "bench/loader.py"])
+    assert asked(FAILS="gpu.py") == (1, whole)  # the rest is done all the same
+    assert asked(FAILS="import.tensorrt") == (0, whole[:-1])
+    assert asked(FAILS="import.torch") == (2, whole[:1])
+    limits = [int(seconds) for seconds in re.findall(r"timeout (\d+) python", script.read_text())]
+    assert len(limits) == 2
+    assert sum(limits) < 8 * 60
+    names = [part.name for part in gpu._parts(gpu.Arguments())]
+    assert names.index("exact") > max(k for k, name in enumerate(names) if name.startswith("tests"))
+    assert names.index("exact") < min(k for k, name in enumerate(names) if name.startswith("time"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import steps, train_step
+from bench.common import Timed
 from recolor_fast.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,3 +63,23 @@ def test_operations_are_those_of_the_convolutions():
 
     ratio = critic_step(steps.Row()) / critic_step(steps.OURS["ours float32"])
     assert 1.15 < ratio < 1.25
+
+
+def test_double_backward_and_the_fused_update_stand_side_by_side(monkeypatch):
+    """In one row, of one batch and the same weights; here one after the other in this process."""
+
+    def here(cases, runs):
+        built = {name: build() for name, build in cases.items()}
+        return {
+            name: (case.run(), Timed(float(k + 1), case.facts()))[1] for k, (name, case) in enumerate(built.items())
+        }
+
+    monkeypatch.setattr(train_step, "alternate_apart", here)
+    monkeypatch.setattr(steps.memory, "keep_freed", lambda: None)
+    row = train_step.updates(replace(PRESETS["wgan-gp"], size=64, width=4, device="cpu", batch=2), 1, None)
+    assert row["case"] == "wgan-gp 64 b2 critic update"
+    assert [row[f"{name} ratio"] for name in ("paper", "ours float32", "ours")] == [1, 1 / 2, 1 / 3]
+    assert (row["paper ms"], row["ours ms"]) == (500, 1500)
+    assert min(row[f"{name} mb"] for name in ("paper", "ours float32", "ours")) > 100
+    assert 0 < row["paper penalty_error"] < 1e-5
+    assert 0 < row["ours float32 penalty_error"] < 1e-4 < row["ours penalty_error"] < 0.1
