@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from recolor_fast.data import listed
 from recolor_fast.machine.errors import UserError
@@ -19,6 +21,7 @@ from recolor_fast.networks.generators import build_generator
 from recolor_fast.options import Options, to_json
 from recolor_fast.presets import PRESETS
 from recolor_fast.runs import checkpoint, csv_rows, learned, run_folder
+from recolor_fast.runs.progress import Progress
 from tests.faults import file_size_limit
 
 SMALL = replace(PRESETS["pix2pix"], size=64, width=4, device="cpu")
@@ -344,3 +347,35 @@ def test_without_any_run_the_newest_is_an_error_that_says_so(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match=r"no run is given, and .* none with a checkpoint"):
             run_folder.newest(folder)
+
+
+# --- how far it is -------------------------------------------------------------------------------------------------
+
+
+def test_sums_of_losses_are_few_operations_whatever_their_number():
+    """Outside of a recorded iteration each is a launch; and what was left out counts as left out alone."""
+    progress = Progress()
+    for index, left_out in enumerate((0.0, 1.0, 0.0)):
+        parts = {f"generator/{k}": torch.tensor(float(k + index)) for k in range(16)}
+        parts["generator/3"] = torch.tensor(math.nan if left_out else 1.0)
+        with Operations() as operations:
+            progress.add(parts | {"nonfinite": torch.tensor(left_out)}, 2)
+        assert len(operations.launched) <= 9
+    assert progress.images == 6
+    means = progress.means()
+    assert means.pop("nonfinite") == 2
+    assert means == {f"generator/{k}": 1.0 if k == 3 else k + 1.0 for k in range(16)}
+
+
+class Operations(TorchDispatchMode):
+    """Those of a block that compute: views do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.launched = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.launched.append(str(func))
+        return result
