@@ -315,6 +315,18 @@ class Watching:
 
 
 @dataclass(frozen=True)
+class Restore:
+    """Score colors of faded photographs with and without --restore."""
+
+    folders: Folders
+    """Folders of color photographs, each with all below it."""
+    model: Path | None = None
+    """An exported .onnx; none: the colorizer that comes with the package."""
+    limit: int = 200
+    """Photographs of each folder, evenly picked."""
+
+
+@dataclass(frozen=True)
 class Scaling:
     """Time 1 and 2 ranks, and say what 8 to 1,024 GPUs would do by published figures."""
 

@@ -100,7 +100,7 @@ class Arguments(NamedTuple):
     """Write a contact sheet to this file (.jpg, .png): up to 12 photographs of this run as they were and colored."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """A line of JSON on stdout for every file as soon as it is done, images or not: input, output, status (ok, skipped,
-    failed), reason, width, height, notes, seconds, cpu_seconds by stage. On stderr where OUT is -."""
+    failed), reason, width, height, notes, seconds, cpu_seconds by stage, restored. On stderr where OUT is -."""
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ photographs.inventory
 photographs.provenance
 photographs.profiles
 photographs.pictures
+photographs.restoring
 networks.space
 artefact.signatures
 artefact.plain

@@ -52,6 +52,17 @@ def test_raw_bytes_come_back_as_the_package_colors_them(client):
     assert b"colored_by" in answer.content
 
 
+def test_a_faded_negative_is_restored_where_it_is_asked(client):
+    gray = gray_photograph()
+    data = file_of((190 - gray.astype(float) / 2).astype(np.uint8), "PNG")
+    plain, answer = client.post("/color", content=data), client.post("/color?restore=true&negative=true", content=data)
+    assert (answer.status_code, json.loads(answer.headers["Recolor-Fast-Notes"])[0]) == (200, "a negative: inverted")
+    off = [np.abs(images.gray(images.read_rgb(one.content)).astype(int) - gray).mean() for one in (plain, answer)]
+    assert off[1] < 20 < off[0]
+    assert b"restored" in answer.content
+    assert client.post("/color?restore=perhaps", content=data).status_code == 422
+
+
 def test_a_form_gives_what_raw_bytes_give_and_options_may_be_fields_or_query(client):
     wanted = client.post("/color?saturation=2&quality=80", content=GRAY).content
     image = {"image": ("../../etc/passwd", GRAY)}
@@ -341,7 +352,20 @@ def test_openapi_names_what_there_is(client):
     color = described["paths"]["/color"]["post"]
     names = {one["name"] for one in color["parameters"]}
     assert names == {
-        *("saturation", "warmth", "strength", "keep_tone", "hints", "format", "quality", "metadata", "color", "model")
+        *(
+            "saturation",
+            "warmth",
+            "strength",
+            "keep_tone",
+            "restore",
+            "negative",
+            "hints",
+            "format",
+            "quality",
+            "metadata",
+            "color",
+            "model",
+        )
     }
     assert set(color["responses"]) >= {"200", "413", "415", "422", "429"}
     assert "image" in color["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]

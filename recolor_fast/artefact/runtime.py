@@ -91,19 +91,20 @@ class Artefact(NamedTuple):
             name = OPENVINO if self.provider == OPENVINO else "onnxruntime"
             raise RuntimeError(f"{name} failed: {one_line(error)[:200]}") from error
 
-    def chroma(self, gray: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray:
+    def chroma(self, gray: np.ndarray, hints: Sequence[Hint] = (), border: images.Border | None = None) -> np.ndarray:
         """Chroma of uint8 luminance (H,W) of any size: uint8 (2,h,w), JFIF Cb and Cr, 128 neutral.
 
         h, w are options.size for the graph "chroma", and for "image" H, W, but reduced as images.source reduces: its
         chroma has no more detail, and its memory would know no bounds. `hints`, of the graph "hints" alone, have places
-        in pixels of `gray`. Raises what `run` does, and ValueError for hints that lie outside.
+        in pixels of `gray`. `border` is left out where `gray` is equalized (but in the graph "image", which does that
+        itself). Raises what `run` does, and ValueError for hints that lie outside.
         """
         options = self.options
         planes = draw(hints, gray.shape[1], gray.shape[0], options.size)[None] if hints else None
         if self.graph == "image":
             small = images.reduced(gray, images.reduction(gray.shape[1], gray.shape[0], options.size))
             return cbcr(self.run(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)[None], planes)[0])
-        return self.run(images.source(gray, options)[None, None], planes)[0]
+        return self.run(images.source(gray, options, border)[None, None], planes)[0]
 
 
 def shipped(graph: str = "chroma") -> Path:

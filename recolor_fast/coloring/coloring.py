@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,12 +17,13 @@ from recolor_fast.artefact.hints import Given, Hint, draw
 from recolor_fast.coloring import folder, outputs, pipeline
 from recolor_fast.machine import memory, processors
 from recolor_fast.machine.errors import UserError
-from recolor_fast.photographs import chroma, claims, images, pages, pictures, provenance, walk
+from recolor_fast.photographs import chroma, claims, images, pages, pictures, provenance, restoring, walk
 
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
 READS = 3  # of a file that changes meanwhile
 LOOK = chroma.LOOK
+ALTERING = "restore", "negative"  # settings that change the luminance itself
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Settings(folder.Handling, pictures.Writing):
     recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
     skip_color: bool = False
     """The old name of --color skip."""
+    restore: bool = False
+    """Before coloring, stretch the tones of faded prints from black to white: one curve for all pixels, by the picture
+    without the border of its scan. What was done is in --json and in the file."""
+    negative: bool = False
+    """The photographs are negatives: invert them before coloring, with or without --restore."""
     strict: bool = False
     """JPEGs without their end fail. Otherwise one of which nine tenths of the rows are there is colored, with a note,
     unless that is in place."""
@@ -54,12 +60,20 @@ def colorize(
     look: chroma.Look = LOOK,
     tone: np.ndarray | None = None,
     hints: Sequence[Hint] = (),
+    border: images.Border | None = None,
 ) -> np.ndarray:
     """uint8 or uint16 luminance (H,W) of any size, colored: RGB (H,W,3) of its type with that luminance, within 1.
 
-    `tone` is the print's, of which `look` keeps a part (see chroma.merge).
+    `tone` is the print's, of which `look` keeps a part (see chroma.merge). `border`: see Artefact.chroma.
     """
-    return chroma.merge(gray, artefact.chroma(eight(gray), hints), look, tone)
+    return chroma.merge(gray, artefact.chroma(eight(gray), hints, border), look, tone)
+
+
+def restored(picture: pictures.Picture, settings: Settings) -> tuple[pictures.Picture, restoring.Restored]:
+    """The picture to color where a file has this one, and what was done to it."""
+    if not (settings.restore or settings.negative):
+        return picture, restoring.Restored(picture.gray)
+    return restoring.of_picture(picture, settings.restore, settings.negative)
 
 
 def as_image(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
@@ -85,6 +99,8 @@ class _Work(NamedTuple):
     cbcr: np.ndarray = np.empty((2, 0, 0), np.uint8)
     data: bytes = b""
     """The file to write."""
+    restored: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    """What was done to the picture before."""
     notes: tuple[str, ...] = ()
     more: tuple["_Work", ...] = ()
     """The file's further pages, where they are colored too."""
@@ -155,8 +171,9 @@ def plan_of(settings: Settings) -> folder.Plan:
     return folder.Plan(**{one.name: getattr(settings, one.name) for one in fields(folder.Handling)})
 
 
-def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
-    """What makes the outputs, as they will say: the model and the settings that change what is written."""
+def made(artefact: runtime.Artefact, settings: Settings, new: restoring.Restored | None = None) -> provenance.Made:
+    """What makes the outputs, as they will say: the model and the settings that change what is written; of one output
+    also what was done to its picture."""
     every = settings.color == "recolor"
     return {
         "colored_by": provenance.colored_by(),
@@ -164,7 +181,8 @@ def made(artefact: runtime.Artefact, settings: Settings) -> provenance.Made:
         "sha256": artefact.sha256,
         "input": provenance.ANY if every else provenance.GRAY,
         **{one.name: getattr(settings, one.name) for one in fields(chroma.Look)},
-        **{name: getattr(settings, name) for name in ("quality", "lossless_luma", "metadata", "temporal")},
+        **{name: getattr(settings, name) for name in (*ALTERING, "quality", "lossless_luma", "metadata", "temporal")},
+        **({"restored": new.done} if new and new.done else {}),
     }
 
 
@@ -239,21 +257,24 @@ def _stages(
         if work.job.replay:
             verdict = outputs.done(work.job, plan, in_color=partial(outputs.shows_color, plan=plan))
             raise verdict or folder.Verdict("skipped", folder.DONE)
-        made_by, every = outputs.making(work.job, plan), (work, *work.more)
+        every = (work, *work.more)
+        job = work.job._replace(restored=next((one.restored for one in every if one.restored), {}))
+        made_by = outputs.making(job, plan)
         written = [pictures.encode(one.picture, one.cbcr, work.job.format, settings, made_by) for one in every]
         data = pages.joined([one for one, _ in written]) if work.more else written[0][0]
         notes = tuple(dict.fromkeys([*work.notes, *(note for _, more in written for note in more)]))
         losses = [note.removeprefix(pictures.LOSS) for note in notes if note.startswith(pictures.LOSS)]
         if settings.in_place and losses:
             raise folder.Verdict("failed", f"in place there would be a loss: {'; '.join(losses)}: give an output")
-        return work._replace(data=data, notes=notes)
+        return work._replace(job=job, data=data, notes=notes)
 
     def write(work: _Work | _Copy) -> folder.Record:
         more = put(work.job, work.data)
         if isinstance(work, _Copy):
             return _blank(work.job)._replace(status="ok", reason=folder.COPIED, notes=more)
         height, width = work.picture.gray.shape
-        return _blank(work.job)._replace(status="ok", width=width, height=height, notes=(*work.notes, *more))
+        found = {"width": width, "height": height, "notes": (*work.notes, *more), "restored": work.job.restored}
+        return _blank(work.job)._replace(status="ok", **found)
 
     gpu = artefact.provider in runtime.GPUS
     batch = BATCH if gpu and artefact.graph != "image" else 1
@@ -308,16 +329,18 @@ def _page(
         raise folder.Verdict("skipped", folder.IN_COLOR)
     if settings.in_place and (verdict := outputs.colored_in_place(job, data, plan)):
         raise verdict
+    picture, new = restored(picture, settings)
     gray = eight(picture.gray)
     if artefact.graph == "image":
-        return _Work(job, picture, gray, notes=tuple(picture.notes))
+        return _Work(job, picture, gray, restored=new.done, notes=tuple(picture.notes))
     size, planes = artefact.options.size, None
     if hints and plan.hints is not None and (some := plan.hints.of(job.source)):
         try:
             planes = draw(some, gray.shape[1], gray.shape[0], size)
         except ValueError as error:
             raise folder.Verdict("failed", str(error)) from error
-    return _Work(job, picture, images.source(gray, artefact.options), planes, notes=tuple(picture.notes))
+    seen = images.source(gray, artefact.options, new.border)
+    return _Work(job, picture, seen, planes, restored=new.done, notes=tuple(picture.notes))
 
 
 def _predict(artefact: runtime.Artefact, works: Sequence[_Work]) -> Iterable[np.ndarray]:

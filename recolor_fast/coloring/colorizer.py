@@ -17,11 +17,23 @@ from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given, Hint
 from recolor_fast.artefact.hints import checked as checked_hints
 from recolor_fast.coloring import folder, palette
-from recolor_fast.coloring.coloring import LOOK, Settings, as_image, color, colorize, count, eight, made, plan_of
+from recolor_fast.coloring.coloring import (
+    ALTERING,
+    LOOK,
+    Settings,
+    as_image,
+    color,
+    colorize,
+    count,
+    eight,
+    made,
+    plan_of,
+    restored,
+)
 from recolor_fast.coloring.destinations import check, meant, shared_folder
 from recolor_fast.films import codecs, request
 from recolor_fast.machine.errors import UserError
-from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, walk
+from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, restoring, walk
 from recolor_fast.photographs.tones import judged
 
 
@@ -48,12 +60,22 @@ class Colorizer:
         keep_tone: float = LOOK.keep_tone,
         warmth: float = LOOK.warmth,
         strength: float = LOOK.strength,
+        restore: bool = False,
+        negative: bool = False,
     ) -> None:
         """`path`: an exported .onnx file; None: the colorizer that comes with the package. `threads`: processors to
-        use; None: all that this process may use. Raises what `runtime.load` and `runtime.shipped` raise, and
-        UserError, a ValueError, for settings out of range."""
+        use; None: all that this process may use. The others are those of Settings. Raises what `runtime.load` and
+        `runtime.shipped` raise, and UserError, a ValueError, for settings out of range."""
         self.settings = checked(
-            Settings(upsample=upsample, saturation=saturation, keep_tone=keep_tone, warmth=warmth, strength=strength)
+            Settings(
+                upsample=upsample,
+                saturation=saturation,
+                keep_tone=keep_tone,
+                warmth=warmth,
+                strength=strength,
+                restore=restore,
+                negative=negative,
+            )
         )
         self.path = None if path is None else Path(path).absolute()
         self.provider = provider
@@ -65,7 +87,7 @@ class Colorizer:
         self.artefact = self._load(count(threads))
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
-        looked = (getattr(self.settings, one.name) for one in fields(chroma.Look))
+        looked = (getattr(self.settings, name) for name in (*(one.name for one in fields(chroma.Look)), *ALTERING))
         return type(self), (self.path, self.provider, self.threads, *looked)
 
     @overload
@@ -77,7 +99,8 @@ class Colorizer:
     def __call__(
         self, image: np.ndarray | Image.Image | str | Path | bytes, hints: Sequence[Hint] = ()
     ) -> np.ndarray | Image.Image | bytes:
-        """Color one picture, whether or not it is in color already; its luminance (Rec. 601) is kept, within 1 level.
+        """Color one picture, whether or not it is in color already; its luminance (Rec. 601) is kept, within 1 level,
+        but for what `restore` and `negative` do to it first.
 
         An array, uint8 or uint16 (H,W) gray or (H,W,3) RGB, gives RGB (H,W,3) of the same type. A Pillow image of any
         mode gives one of equal size, RGB or, with transparency, RGBA, 8 bits and sRGB, with the same `info`. A path
@@ -97,7 +120,8 @@ class Colorizer:
             return self._file(image, placed)
         if isinstance(image, str | Path):
             picture = self._read(images.read(Path(image)))
-            return as_image(self._colored(picture.gray, picture.tone, placed), picture.alpha)
+            picture, new = restored(picture, self.settings)
+            return as_image(self._colored(new, picture.tone, placed), picture.alpha)
         raise UserError(f"image {type(image).__name__}: expected an array, a Pillow image, a path or a file's bytes")
 
     def palette(self, image: np.ndarray | Image.Image | str | Path, x: float, y: float, count: int = 8) -> list[str]:
@@ -120,12 +144,14 @@ class Colorizer:
             return self.artefact
         return self._load(count(self.threads), "hints")
 
-    def _colored(self, gray: np.ndarray, tone: np.ndarray | None, hints: Sequence[Hint]) -> np.ndarray:
-        return colorize(self._following if hints else self.artefact, gray, self.settings, tone, hints)
+    def _colored(self, new: restoring.Restored, tone: np.ndarray | None, hints: Sequence[Hint]) -> np.ndarray:
+        artefact = self._following if hints else self.artefact
+        return colorize(artefact, new.gray, self.settings, tone, hints, new.border)
 
     def _array(self, image: np.ndarray, hints: Sequence[Hint], alpha: np.ndarray | None = None) -> np.ndarray:
-        gray = _gray(image)
-        return self._colored(gray, judged(image, alpha)[1] if self.settings.takes_tone else None, hints)
+        new = restoring.restored(_gray(image), alpha, self.settings.restore, self.settings.negative)
+        tone = judged(image, alpha)[1] if self.settings.takes_tone else None
+        return self._colored(new, restoring.toned(tone, new), hints)
 
     def _read(self, data: bytes) -> pictures.Picture:
         return pictures.read(data, judge=self.settings.takes_tone)
@@ -141,11 +167,12 @@ class Colorizer:
 
     def _file(self, data: bytes, hints: Sequence[Hint]) -> bytes:
         artefact = self._following if hints else self.artefact
-        picture = self._read(data)
+        picture, new = restored(self._read(data), self.settings)
         format = encoders.own(picture.format)
         settings = replace(self.settings, color="recolor")
-        made_by = provenance.written(made(artefact, settings), format)
-        return pictures.encode(picture, artefact.chroma(eight(picture.gray), hints), format, settings, made_by)[0]
+        cbcr = artefact.chroma(eight(picture.gray), hints, new.border)
+        made_by = provenance.written(made(artefact, settings, new), format)
+        return pictures.encode(picture, cbcr, format, settings, made_by)[0]
 
     def film(
         self,
@@ -209,6 +236,12 @@ def _gray(image: np.ndarray) -> np.ndarray:
     return images.gray(image) if image.ndim == 3 else image
 
 
+UNALTERED = {  # settings that go with none of ALTERING: why
+    "in_place": "the print as it was would be lost; give an output instead",
+    "lossless_luma": "the luminance changes; use one of the two",
+}
+
+
 def globs(settings: Settings) -> walk.Globs:
     """The part of the settings that says which files of a folder are meant."""
     return walk.globs(settings.include, settings.exclude)
@@ -237,6 +270,13 @@ def checked(settings: Settings) -> Settings:
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
         raise UserError(f"in_place with {which}: expected one of the two; give an output instead")
+    altering = next((name for name in ALTERING if getattr(settings, name)), "")
+    if altering and (bad := next((name for name in UNALTERED if getattr(settings, name)), "")):
+        raise UserError(f"{altering} with {bad}: {UNALTERED[bad]}")
+    if settings.restore and settings.temporal:
+        raise UserError(
+            "restore with temporal: each frame would be stretched for itself, and flicker; use one of the two"
+        )
     if settings.skip_color and settings.color != "skip":
         raise UserError(f"skip_color with color {settings.color}: skip_color means color skip; give one of the two")
     if settings.in_place and settings.color != "skip":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequen
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from recolor_fast.artefact.hints import Given
 from recolor_fast.machine import files
@@ -58,6 +58,8 @@ class Record(NamedTuple):
     """Wall time it was worked on."""
     cpu_seconds: dict[str, float] = {}  # noqa: RUF012 - replaced, never changed
     """Processor time by stage."""
+    restored: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    """What was done to the picture before it was colored: restoring.Restored.done, of the first page it was done to."""
 
 
 def to_json(record: Record) -> str:
@@ -99,6 +101,8 @@ class Job(NamedTuple):
     """Of the source, a TIFF."""
     whole: Path | None = None
     """Where the file itself goes if it is copied; None where it cannot."""
+    restored: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    """What was done to its picture, see Record."""
     claim: str = ""
     """Name by which several runs into one folder claim it, or its sequence."""
 

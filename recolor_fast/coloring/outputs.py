@@ -72,11 +72,12 @@ def done(
 
 def making(job: Job, plan: Plan) -> provenance.Made:
     """What makes a job's output: but in place, where it is gone, also the size of its input, which tells of another,
-    and of a TIFF of several pages whether all are in it."""
+    of a TIFF of several pages whether all are in it, and what was done to the picture where that is known."""
     size = {"input_bytes": job.size} if job.size and not plan.in_place else {}
     several = {"pages": plan.pages} if job.pages > 1 else {}
     hinted = {} if plan.hints is None else {"hints": plan.hints.digest(job.source)}
-    return {**provenance.written(plan.made, job.format), **size, **several, **hinted}
+    restored = {"restored": job.restored} if job.restored else {}
+    return {**provenance.written(plan.made, job.format), **size, **several, **hinted, **restored}
 
 
 def replaced(job: Job, plan: Plan) -> bool:

@@ -137,7 +137,12 @@ def _made(
     artefact: runtime.Artefact, film: source.Film, settings: Settings, filming: Filming, coding: encoding.Coding
 ) -> Made:
     """What makes the film, as it will say."""
-    unused = {"lossless_luma", "keep_tone", *(("quality",) if not CODECS[coding.codec].scale else ())}
+    unused = {
+        "lossless_luma",
+        "keep_tone",
+        *coloring.ALTERING,
+        *(("quality",) if not CODECS[coding.codec].scale else ()),
+    }
     made = {name: value for name, value in coloring.made(artefact, settings).items() if name not in unused}
     return made | {"temporal": filming.temporal, "codec": coding.codec, "input_bytes": film.path.stat().st_size}
 

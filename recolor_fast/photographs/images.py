@@ -284,11 +284,33 @@ def gray(rgb: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
 
 
+class Border(NamedTuple):
+    """What a scan shows around the photograph: shares of the width (left, right) and height (top, bottom)."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def inside(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (H,W,...) without the border."""
+        height, width = pixels.shape[:2]
+        rows = slice(round(self.top * height), height - round(self.bottom * height))
+        return pixels[rows, round(self.left * width) : width - round(self.right * width)]
+
+
 def equalize(image: np.ndarray) -> np.ndarray:
     """Histogram equalization (OpenCV's, up to 38 levels from PIL's) of uint8 (H,W), or each channel of (H,W,3)."""
     if image.ndim == 2:
         return cv2.equalizeHist(image)
     return cv2.merge([cv2.equalizeHist(np.ascontiguousarray(image[..., channel])) for channel in range(3)])
+
+
+def equalized_as(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """uint8 (H,W) by the curve that equalizes another's histogram, a part of it say."""
+    levels, first = np.unique(inside, return_index=True)
+    curve = np.interp(np.arange(256), levels, equalize(inside).ravel()[first])
+    return cv2.LUT(gray, np.rint(curve).astype(np.uint8))
 
 
 def blur(image: np.ndarray) -> np.ndarray:
@@ -313,16 +335,18 @@ def reduced(image: np.ndarray, by: int) -> np.ndarray:
     return cv2.resize(image, (-(-width // by), -(-height // by)), interpolation=cv2.INTER_AREA) if by > 1 else image
 
 
-def source(gray: np.ndarray, preparation: Preparation) -> np.ndarray:
+def source(gray: np.ndarray, preparation: Preparation, border: Border | None = None) -> np.ndarray:
     """What a generator sees of uint8 gray (H,W): equalized, then blurred, then resized to uint8 (size, size).
 
     The order matters: another one differs by three levels and more. A gray far larger than `size` is reduced before all
-    that (`reduction`), as `read_rgb` reduces what is trained on, so that both see the same of a large photograph.
+    that (`reduction`), as `read_rgb` reduces what is trained on, so that both see the same of a large photograph. The
+    histogram is that of what is inside the `border`.
     """
     size = preparation.size
     gray = reduced(gray, reduction(gray.shape[1], gray.shape[0], size))
     if preparation.equalize != "none":
-        gray = equalize(gray)
+        inside = gray if border is None else np.ascontiguousarray(border.inside(gray))
+        gray = equalized_as(gray, inside) if 0 < inside.size < gray.size else equalize(gray)
     if preparation.blur != "none":
         gray = blur(gray)
     return resize(gray, size, size)

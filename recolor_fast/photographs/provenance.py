@@ -30,7 +30,12 @@ LOSSY = frozenset({"JPEG", "WEBP", "AVIF", "HEIF", "JXL"})  # formats that `qual
 Made = Mapping[str, Any]
 """By "colored_by", the package and its version, and what changes the written picture: model, settings, format."""
 ANY, GRAY = "any", "gray"  # "input": whether pictures in color were colored as well
-UNSAID = {"warmth": 0.0, "strength": 1.0}  # of pictures that were colored before there was a choice
+UNSAID = {
+    "warmth": 0.0,
+    "strength": 1.0,
+    "restore": False,
+    "negative": False,
+}  # of pictures that were colored before there was a choice
 UNCOMPARED = ("colored_by", "model", "input")  # a new version is no reason to color anew; a model is its SHA-256
 
 _packet = (

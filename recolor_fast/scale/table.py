@@ -21,6 +21,7 @@ SCHEMA = pyarrow.schema(
         **dict.fromkeys(("width", "height"), pyarrow.int32()),
         "notes": pyarrow.list_(pyarrow.string()),
         "seconds": pyarrow.float64(),
+        "restored": pyarrow.string(),
         **dict.fromkeys(("colored_by", "model", "sha256", "settings"), pyarrow.string()),
     }
 )
@@ -56,7 +57,12 @@ def _row(record: Record, made: Made) -> dict[str, object]:
     named = ("colored_by", "model", "sha256")
     rest = {name: value for name, value in made.items() if name not in named}
     row = {name: value for name, value in record._asdict().items() if name != "cpu_seconds"}
-    row |= {"notes": list(record.notes), **{name: made[name] for name in named}, "settings": json.dumps(rest)}
+    row |= {
+        "notes": list(record.notes),
+        "restored": json.dumps(record.restored),
+        **{name: made[name] for name in named},
+        "settings": json.dumps(rest),
+    }
     return {name: _text(value) if isinstance(value, str) else value for name, value in row.items()}
 
 

@@ -49,6 +49,8 @@ class Options(BaseModel):
     warmth: float = Field(0.0, ge=-1, le=1, description="Cooler to warmer light.")
     strength: float = Field(1.0, ge=0, le=1, description="From the photograph as it was to the colored one.")
     keep_tone: float = Field(LOOK.keep_tone, ge=0, le=1, description="Share of a toned print's own tone that stays.")
+    restore: bool = Field(False, description="Stretch the tones of a faded print from black to white first.")
+    negative: bool = Field(False, description="The photograph is a negative: invert it first.")
     hints: str = Field(
         "",
         description="Colors at places of the upright photograph, in pixels, as JSON: "

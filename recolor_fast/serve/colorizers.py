@@ -66,14 +66,14 @@ def models(
     return found
 
 
-def see(model: Model, gray: np.ndarray, hints: Sequence[Hint] = ()) -> Seen:
+def see(model: Model, gray: np.ndarray, hints: Sequence[Hint] = (), border: images.Border | None = None) -> Seen:
     """What a model is given of uint8 luminance (H,W). ValueError for hints outside, or of a model without them."""
     artefact = model.following if hints else model.plain
     if artefact is None:
         raise ValueError(f"hints with model {model.plain.name}: it follows none; choose another one")
     size = artefact.options.size
     planes = draw(hints, gray.shape[1], gray.shape[0], size) if hints else None
-    return Seen(artefact, images.source(gray, artefact.options), planes)
+    return Seen(artefact, images.source(gray, artefact.options, border), planes)
 
 
 def predicted(artefact: runtime.Artefact, batch: Sequence[Seen]) -> list[np.ndarray | Exception]:

@@ -18,9 +18,9 @@ import numpy as np
 
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Hint
-from recolor_fast.coloring.coloring import Settings, count, eight, made
+from recolor_fast.coloring.coloring import Settings, count, eight, made, restored
 from recolor_fast.machine import memory
-from recolor_fast.photographs import encoders, images, opening, pictures, provenance
+from recolor_fast.photographs import encoders, images, opening, pictures, provenance, restoring
 from recolor_fast.serve import colorizers
 from recolor_fast.serve.colorizers import Model, Seen
 
@@ -222,13 +222,13 @@ class Work:
         width, height = (header.width, header.height) if header else (0, 0)
         opening.check_size(width, height, self.limits.pixels)
         async with self._held(width * height + size / 4):
-            picture, data = await self._threaded(pool, _read, file, settings, self.limits.pixels)
+            picture, new, data = await self._threaded(pool, _read, file, settings, self.limits.pixels)
             if settings.color == "skip" and picture.is_color:
                 return Done(data, picture.format, (IN_COLOR,), False)
             del data
-            seen = await self._threaded(pool, colorizers.see, model, eight(picture.gray), hints)
+            seen = await self._threaded(pool, colorizers.see, model, eight(picture.gray), hints, new.border)
             cbcr = await self._infer(seen)
-            return await self._threaded(pool, encoded, picture, cbcr, seen.artefact, settings)
+            return await self._threaded(pool, encoded, picture, cbcr, seen.artefact, settings, new)
 
     # --- room, threads, the model ---
 
@@ -312,13 +312,19 @@ class Work:
 # --- what threads do -----------------------------------------------------------------------------------------------
 
 
-def encoded(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artefact, settings: Settings) -> Done:
+def encoded(
+    picture: pictures.Picture,
+    cbcr: np.ndarray,
+    artefact: runtime.Artefact,
+    settings: Settings,
+    new: restoring.Restored | None = None,
+) -> Done:
     """A picture with chroma as a file, which says what made it, in the format of the settings, else its own.
 
     ValueError for a format that cannot hold it.
     """
     format = settings.format or encoders.own(picture.format)
-    by = provenance.written(made(artefact, settings), format)
+    by = provenance.written(made(artefact, settings, new), format)
     data, notes = pictures.encode(picture, cbcr, format, settings, by)
     return Done(data, format, (*picture.notes, *notes))
 
@@ -343,12 +349,12 @@ class _Open:
         pass
 
 
-def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, bytes]:
-    """A file's picture, and its bytes. Raises images.UnreadableImage."""
+def _read(file: File, settings: Settings, most: int) -> tuple[pictures.Picture, restoring.Restored, bytes]:
+    """A file's picture to color, what was done to it, and the file's bytes. Raises images.UnreadableImage."""
     if isinstance(file, bytes):
         data = file
     else:
         file.seek(0)
         data = file.read()
     judge = settings.color == "skip" or settings.takes_tone
-    return pictures.read(data, most, judge=judge, strict=settings.strict), data
+    return *restored(pictures.read(data, most, judge=judge, strict=settings.strict), settings), data
