@@ -370,6 +370,8 @@ def test_kept_luma_says_what_made_it_and_goes_on(photos: Path, model: Path, tmp_
         "keep_tone": 0.7,
         "warmth": 0.0,
         "strength": 1.0,
+        "restore": False,
+        "negative": False,
         "upsample": "guided",
         "quality": 95,
         "lossless_luma": True,

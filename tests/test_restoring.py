@@ -238,7 +238,7 @@ def test_what_does_not_go_together_is_said(name: str) -> None:
         with pytest.raises(ValueError, match=f"{name} with {other}: "):
             checked(Settings(**{name: True, other: True}))
     with pytest.raises(ValueError, match=f"{name} with the film a.mp4"):
-        request.check(["a.mp4"], Settings(**{name: True}), {})
+        request.check("a.mp4", Settings(**{name: True}), {})
 
 
 def test_frames_are_not_stretched_one_by_one() -> None:
