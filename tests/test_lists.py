@@ -2,15 +2,19 @@
 
 import itertools
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from recolor_fast.photographs import lists, walk
 from tests import artefacts
-from tests.commands import run, verb
+from tests.commands import ROOT, run, verb
 from tests.photographs import write_jpegs
 
 
@@ -72,6 +76,39 @@ def test_a_long_list_takes_little_memory(tmp_path):
 def _read(path: Path):
     with open(path, "rb") as file:
         yield from iter(lambda: file.read(lists.BLOCK), b"")
+
+
+PEAK = """
+import sys
+from recolor_fast import colorize
+from recolor_fast.machine import memory
+code = colorize.main(sys.argv[1:])
+print(memory.peak(), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_photographs_take_little_more_memory_than_a_thousand(tmp_path, model):
+    photo = tmp_path / "one.jpg"
+    Image.linear_gradient("L").resize((16, 16)).save(photo)
+    peaks = {}
+    for count in (1_000, 100_000):
+        names = [tmp_path / "in" / str(number // 1000) / f"{number}.jpg" for number in range(count)]
+        for name in names:
+            name.parent.mkdir(parents=True, exist_ok=True)
+            if not name.exists():
+                shutil.copyfile(photo, name)
+        (tmp_path / "list").write_text("".join(f"{name}\n" for name in names))
+        out = tmp_path / f"out{count}"
+        words = ["--files", tmp_path / "list", out, "--model", model, "--provider", "cpu"]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *map(str, words)], capture_output=True, text=True, cwd=ROOT, timeout=3600
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert sum(1 for _ in out.rglob("*.jpg")) == count
+        peaks[count] = float(done.stderr.split()[-1])
+    assert peaks[100_000] - peaks[1_000] < 100, peaks  # MiB
 
 
 def test_a_list_is_mirrored_below_out(photos, model, tmp_path, capsys):

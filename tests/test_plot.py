@@ -118,3 +118,20 @@ def test_results_png_is_drawn_by_a_process_of_its_own_without_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True, cwd=root)
     assert opens(folder / curves.NAME)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_picture_drawn_meanwhile_is_not_overtaken(tmp_path, monkeypatch):
+    folder = run_folder(tmp_path / "a")
+    draw = curves.draw
+
+    def slowly(path: Path, *rest: object) -> None:
+        draw(path, *rest)
+        (folder / curves.NAME).write_bytes(b"newer")
+
+    monkeypatch.setattr(curves, "draw", slowly)
+    assert curves.main([str(folder)]) == 0
+    assert [path.name for path in folder.glob("*.p*")] == [curves.NAME]
+    assert (folder / curves.NAME).read_bytes() == b"newer"
+    monkeypatch.undo()
+    assert curves.main([str(folder)]) == 0
+    assert opens(folder / curves.NAME)

@@ -6,6 +6,8 @@
 import math
 import os
 import sys
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -132,8 +134,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     elif idle and hasattr(os, "nice"):
         os.nice(19)
-    run = Path(folder)
-    draw(run / NAME, {run.name: read(run)}, "photographs", SMOOTHING, f"{run.name}: thin as logged, thick smoothed")
+    run, begun = Path(folder), time.time_ns()
+    picture = run / NAME
+    part = run / f".{uuid.uuid4().hex}.part"
+    try:
+        draw(part, {run.name: read(run)}, "photographs", SMOOTHING, f"{run.name}: thin as logged, thick smoothed")
+        # Whoever started this may be gone, and a session that went on since may have drawn more rows.
+        if not (picture.exists() and picture.stat().st_mtime_ns > begun):
+            os.replace(part, picture)
+    finally:
+        part.unlink(missing_ok=True)
     return 0
 
 
