@@ -85,5 +85,5 @@ $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 EXTRAS_train = train
-EXTRAS_dev = train,serve,formats,video,dev
+EXTRAS_dev = train,serve,formats,video,hub,dev
 EXTRAS_engines = $(EXTRAS_dev),scale,engines

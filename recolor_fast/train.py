@@ -41,6 +41,8 @@ from recolor_fast.runs.progress import Progress
 from recolor_fast.runs.session import Course, Session
 from recolor_fast.step.iteration import Step
 
+__all__ = ["train"]
+
 KEPT = "the checkpoints before it stay"
 HALVINGS, FIRST = 3, 10  # how often a batch is halved for lack of memory, and in which iterations
 
@@ -63,7 +65,32 @@ def parse(argv: list[str], ranks: int = 1) -> tuple[Command, Path | None]:
     return words.options(early, replace(default, ranks=0)), folder
 
 
-def train(
+def train(options: Command, resume: str | Path | None = None, epochs: float = 0) -> Path:
+    """Train to `options.images` photographs seen, in this process and on one device; returns the run folder.
+
+    >>> from dataclasses import replace
+    >>> from recolor_fast.presets import PRESETS
+    >>> run = train(replace(PRESETS["wgan-gp-lpips"], data="photographs", images=2000, amp=True))
+
+    `options`: a preset, or Command, with what you change; each field is explained where it is defined, as
+    `recolor-fast train --help` shows it. What is "auto" in it is decided here, as the verb does. `resume`: a run folder
+    to continue; the options that define it must be its own (`run_folder.stored_options(folder)`). `epochs`: to so many
+    times the photographs there are, instead of `options.images`. In the main thread Ctrl-C ends it with all that is
+    good saved.
+
+    Raises UserError, a ValueError, for options, data or weights that cannot be used; FloatingPointError for losses that
+    stay not finite, and Stopped, a BaseException, for a signal, both once all that is good is saved; OSError for a full
+    disk, torch.OutOfMemoryError and MemoryError: the checkpoints before it stay. Warnings and progress go to stderr.
+    """
+    resumed = None if resume is None else Path(resume)
+    options = _decided(options, resumed, ALONE)
+    with stoppable() as signals:
+        folder = train_decided(options, resumed, signals, epochs)
+    assert folder  # other ranks have none
+    return folder
+
+
+def train_decided(
     options: Command,
     resumed: Path | None,
     signals: Signals,
@@ -207,13 +234,19 @@ def main(argv: list[str] | None = None) -> int:
         return _run(argv)
 
 
-def _planned(argv: list[str], epochs: float, ranks: Ranks) -> tuple[Command, Path | None]:
-    """The resolved options of a command line, and the run folder to resume; shown where they ask for no more."""
-    options, resumed = parse(argv, ranks.count)
+def _decided(options: Command, resumed: Path | None, ranks: Ranks) -> Command:
+    """The options with every "auto" decided, and those of the run `resumed`. UserError where they are of another."""
     options = resolve(for_loggers(for_ranks(options, ranks.count)), resumed, ranks.beside)
     if resumed:
         options = in_stored_pieces(options, run_folder.stored_options(resumed))
         run_folder.check_same(resumed, options)
+    return options
+
+
+def _planned(argv: list[str], epochs: float, ranks: Ranks) -> tuple[Command, Path | None]:
+    """The resolved options of a command line, and the run folder to resume; shown where they ask for no more."""
+    options, resumed = parse(argv, ranks.count)
+    options = _decided(options, resumed, ranks)
     if options.dry_run:
         shown = options
         if options.data != "imagenette" or sources.cached():  # a dry run downloads nothing
@@ -247,7 +280,7 @@ def _run(argv: list[str]) -> int:
                 return 0
             if options.device == "cuda" and ranks.count > 1:
                 _take_gpu(ranks)
-            folder = train(options, resumed, signals, epochs, words.public(argv), ranks)
+            folder = train_decided(options, resumed, signals, epochs, words.public(argv), ranks)
             if folder:
                 print(*summary(folder, options), sep="\n", file=sys.stderr)
                 print_path(folder)

@@ -98,6 +98,7 @@ coloring.destinations
 coloring.tally
 evaluation.plots
 runs.read_rows
+artefact.card
 runs.curves
 plot
 coloring.sheet
@@ -110,6 +111,7 @@ films.segments
 films.encoding
 films.joining
 films.film
+coloring.hub
 coloring.colorizer
 scale.asked
 scale.places

@@ -68,7 +68,7 @@ def test_kernels_are_chosen_by_time_on_a_gpu_unless_numbers_must_repeat(restored
     torch.backends.cudnn.benchmark = not repeatable and device == "cpu"
     options = replace(Command(), device=device, deterministic=repeatable, threads=1)
     with pytest.raises(UserError, match=f"{device == 'cuda' and not repeatable} {repeatable}"):
-        train.train(options, None, None)
+        train.train_decided(options, None, None)
 
 
 def test_a_workspace_that_the_user_chose_stays(restored, monkeypatch):

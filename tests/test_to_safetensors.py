@@ -60,6 +60,9 @@ def test_metadata_say_what_it_is_and_nothing_of_the_machine(run, tmp_path, capsy
     assert metadata["images"] == "20"
     assert json.loads(metadata["validation"]) == {"images": "20", "psnr": "20", "ab_rmse": "1"}
     assert b"/home" not in path.read_bytes()
+    told = path.with_name("a.safetensors.md").read_text()
+    assert "`photographs`: 20 photographs seen" in told
+    assert "ab error 1, PSNR 20 dB" in told
 
 
 def test_a_file_that_exists_is_replaced_only_when_asked(run, tmp_path, capsys):
@@ -153,6 +156,8 @@ def test_it_is_exported_in_the_place_of_the_run(run, tmp_path, capsys):
 def test_the_best_checkpoint_or_the_file_is_exported_where_asked(run, tmp_path, monkeypatch, capsys):
     file = released(run, "--best", "--out", str(tmp_path / "a.safetensors"), capsys=capsys)
     taken = []
+    monkeypatch.setattr(to_onnx.card, "text", lambda *_: "")
+    monkeypatch.setattr(to_onnx.card, "write", lambda *_: None)
     monkeypatch.setattr(to_onnx, "write", lambda arguments, trained, out: taken.append((trained.images, out)))
     assert to_onnx.main([str(run)]) == 0
     assert to_onnx.main([str(run), "--best"]) == 0

@@ -336,10 +336,10 @@ def test_an_engine_is_written_only_within_the_bound_of_its_precision(
     path = artefacts.change(artefacts.echo(tmp_path / "a.onnx"), mark)
     whole = {"pictures": 1, "mean": 0.0, "psnr": 50.0} | found
     monkeypatch.setattr(to_tensorrt, "modules", stand_in)
-    monkeypatch.setattr(to_tensorrt, "prove", lambda *_: ({"difference": whole}, b"engine"))
+    monkeypatch.setattr(to_tensorrt, "prove", lambda *_: ({"difference": whole, "gpu": "a GPU"}, b"engine"))
     assert to_tensorrt.main([str(path)]) == code
     written = {file.name for file in tmp_path.iterdir()} - {"a.onnx"}
-    assert written == (set() if code else {"a.engine", "a.engine.json"})
+    assert written == (set() if code else {"a.engine", "a.engine.json", "a.engine.md"})
     if not code:
         assert (tmp_path / "a.engine").read_bytes() == b"engine"
         assert json.loads((tmp_path / "a.engine.json").read_text())["difference"] == whole

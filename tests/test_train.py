@@ -17,13 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from recolor_fast import train
+from recolor_fast import load_run, train
 from recolor_fast.data import loader
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import from_dict, to_json
 from recolor_fast.presets import PRESETS
 from recolor_fast.runs import checkpoint
 from tests.photographs import write_jpegs
-from tests.trainings import SMALL, arguments, newest, rows, run
+from tests.trainings import SMALL, arguments, assert_same_run, newest, rows, run
 
 NEW = ("time", "learning_rate", "memory")  # columns that older runs have not
 
@@ -338,6 +339,24 @@ def test_rows_hold_time_rate_and_memory_and_go_on_where_the_run_was(photographs,
         last = list(csv.DictReader(file))[-1]
     assert (last["images"], float(last["learning_rate"])) == ("14", 2e-4)
     assert float(last["time"]) > times[-1]
+
+
+def test_from_python_a_preset_is_trained_resumed_and_loaded(photographs, tmp_path):
+    """What is "auto" is decided as the verb does it: both runs are the same, and may resume each other."""
+    run(photographs, tmp_path, "--preset", "pix2pix", "--name", "verb")
+    few = {"size": 64, "width": 4, "images": 8, "save_every": 4, "log_every": 2, "samples": 2, "threads": 1}
+    options = replace(
+        PRESETS["pix2pix"], **few, data=str(photographs), runs=str(tmp_path), name="call", lpips="off", device="cpu"
+    )
+    folder = train.train(options)
+    assert folder == tmp_path / "call"
+    assert train.train(replace(options, images=12), resume=str(folder)) == folder
+    assert_same_run(tmp_path / "verb", folder)
+    loaded = load_run(str(folder))
+    assert (loaded.images, loaded.options.preset) == (12, "pix2pix")
+    assert loaded.generator(torch.zeros(1, 1, 64, 64)).shape == (1, 3, 64, 64)
+    with pytest.raises(UserError, match="seed 0, not 1"):
+        train.train(replace(options, seed=1), resume=folder)
 
 
 def test_a_run_with_the_old_columns_goes_on_in_one_table(photographs, tmp_path):

@@ -122,7 +122,7 @@ def test_an_export_is_a_model_of_the_repository_and_never_over_another(export, t
     assert export("--triton", tmp_path / "models") == 0
     model = tmp_path / "models" / "r-chroma-fp32"
     assert capsys.readouterr().out.splitlines()[-1] == str(model / "1" / "model.onnx")
-    assert sorted(path.name for path in model.rglob("*")) == ["1", "config.pbtxt", "model.onnx"]
+    assert sorted(path.name for path in model.rglob("*")) == ["1", "README.md", "config.pbtxt", "model.onnx"]
     artefact = runtime.load(model / "1" / "model.onnx", "cpu")
     found = parsed((model / "config.pbtxt").read_text())
     assert found.name == model.name

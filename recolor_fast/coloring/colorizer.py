@@ -13,10 +13,10 @@ from typing import Any, Literal, overload
 import numpy as np
 from PIL import Image
 
-from recolor_fast.artefact import runtime
+from recolor_fast.artefact import card, runtime
 from recolor_fast.artefact.hints import Given, Hint
 from recolor_fast.artefact.hints import checked as checked_hints
-from recolor_fast.coloring import folder, palette
+from recolor_fast.coloring import folder, hub, palette
 from recolor_fast.coloring.coloring import (
     ALTERING,
     LOOK,
@@ -33,6 +33,7 @@ from recolor_fast.coloring.coloring import (
 from recolor_fast.coloring.destinations import check, meant, shared_folder
 from recolor_fast.films import codecs, request
 from recolor_fast.machine.errors import UserError
+from recolor_fast.machine.files import say
 from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, restoring, walk
 from recolor_fast.photographs.tones import judged
 
@@ -78,6 +79,7 @@ class Colorizer:
             )
         )
         self.path = None if path is None else Path(path).absolute()
+        self.revision = ""  # the commit that from_pretrained has taken it from
         self.provider = provider
         self.threads = threads
         # by threads an inference, and the graph of the package's own
@@ -85,6 +87,45 @@ class Colorizer:
             lambda count, graph="chroma": runtime.load(self.path or runtime.shipped(graph), provider, count)
         )
         self.artefact = self._load(count(threads))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, file: str | None = None, **settings: Any
+    ) -> "Colorizer":
+        """The colorizer of a folder, or of a repository owner/name of the Hugging Face Hub (extra `hub`).
+
+        A folder that is there is taken as one. `file`: which .onnx file in it; needed where there are several.
+        `revision`: of a repository, a branch, a tag or a commit; only a commit, which is `Colorizer.revision`, stays
+        what it is. `settings` are those of `Colorizer`. The file is of the size and hash that the hub tells, and an
+        artefact: no code runs. Raises UserError, a ValueError, and what `Colorizer` raises.
+        """
+        if (folder := Path(source)).is_dir():
+            if revision is not None:
+                raise UserError(f"revision {revision}: {folder} is a folder, which has none")
+            return cls(folder / hub.chosen([path.name for path in folder.iterdir()], file, folder), **settings)
+        path, commit = hub.download(str(source), revision, file)
+        colorizer = cls(path, **settings)
+        colorizer.revision = commit
+        return colorizer
+
+    def push(self, repo: str, revision: str | None = None, private: bool | None = None) -> str:
+        """Send the model and its card to a repository owner/name of the Hugging Face Hub (extra `hub`); the commit.
+
+        The repository, and its branch `revision`, are made where they are missing; `private`: for you alone. The card
+        is FILE.onnx.md beside the model, or is made; it becomes README.md. One that somebody has edited there stays,
+        unless yours is edited too. Raises UserError, a ValueError; nothing is sent then.
+        """
+        if self.path is None:
+            raise UserError("push: the colorizer of the package is in every install; give a FILE.onnx of your own")
+        data, beside = self.path.read_bytes(), card.path_of(self.path)
+        own = beside.read_text() if beside.is_file() else card.text(self.path.name, self.artefact.metadata)
+        files = {self.path.name: data}
+        there = hub.card(repo, revision)
+        if there is None or card.unedited(there) or not card.unedited(own):
+            files[hub.CARD] = own.encode()
+        else:
+            say(f"push: the card of {repo} has been edited and stays as it is")
+        return hub.upload(repo, files, revision, private, f"{self.path.name} (sha256 {self.artefact.sha256})")
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
         looked = (getattr(self.settings, name) for name in (*(one.name for one in fields(chroma.Look)), *ALTERING))

@@ -29,7 +29,7 @@ import torch
 
 from recolor_fast import resolve
 from recolor_fast.arguments.to_onnx import Arguments, parse
-from recolor_fast.artefact import proof, runtime
+from recolor_fast.artefact import card, proof, runtime
 from recolor_fast.artefact.graphs import GRAPHS, Half, deployed
 from recolor_fast.coloring import palette
 from recolor_fast.data import index, loader, shards, sources
@@ -238,8 +238,8 @@ def painted(paths: Sequence[Path], preparation: Preparation, run: proof.Run) -> 
 PALETTE = 400  # photographs that graph hints learns from which colors are plausible
 
 
-def write(arguments: Arguments, trained: learned.Trained, out: Path) -> None:
-    """Export, prove and write. Raises Differs, UserError and OSError; then nothing is written."""
+def write(arguments: Arguments, trained: learned.Trained, out: Path) -> dict[str, str]:
+    """Export, prove and write; the file's metadata. Raises Differs, UserError and OSError; then nothing is written."""
     options, generator, graph = trained.options, trained.generator, arguments.graph
     if graph == "hints" and not options.hints:
         raise UserError("graph hints: this run has not learned to follow hints; train one with --hints 30")
@@ -275,7 +275,9 @@ def write(arguments: Arguments, trained: learned.Trained, out: Path) -> None:
             )
         file.seek(0)
         file.truncate()
-        file.write(finish(model, metadata | {"proof": proven.to_json()}))
+        metadata["proof"] = proven.to_json()
+        file.write(finish(model, metadata))
+    return metadata
 
 
 _ADVICE = {
@@ -372,12 +374,15 @@ def main(argv: list[str]) -> int:
     out = arguments.out or folder / f"{name}-{arguments.graph}-{arguments.precision}{stronger}.onnx"
     if out.suffix != ".onnx":
         raise UserError(f"out {out}: expected a name that ends in .onnx")
+    known = card.measured(run, to_json(learned.public(trained.options)), trained.images)
     if arguments.triton is None:
-        write(arguments, trained, out)
+        metadata = write(arguments, trained, out)
+        card.write(card.path_of(out), card.text(out.name, metadata, known))
     else:
         text = triton.config(out.stem, arguments.graph, trained.options.size, arguments.precision)
         with triton.model(arguments.triton, out.stem, text) as part:
-            write(arguments, trained, part)
+            metadata = write(arguments, trained, part)
+            card.write(triton.card(part), card.text(part.name, metadata, known))
         out = arguments.triton / out.stem / triton.MODEL
     print_path(out)
     return 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from recolor_fast.arguments.to_safetensors import parse
+from recolor_fast.artefact import card
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import print_path, replacing
@@ -54,8 +55,11 @@ def main(argv: list[str]) -> int:
             f"out {out}: expected a name that ends in .safetensors, of no file that exists (or --overwrite)"
         )
     trained = learned.trained(run, arguments.best)
+    told = metadata(run, trained)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file:
-        file.write(save(trained.generator.state_dict(), metadata(run, trained)))
+        file.write(save(trained.generator.state_dict(), told))
+    plain = {key.removeprefix(learned.PREFIX): value for key, value in told.items()}
+    card.write(card.path_of(out), card.text(out.name, plain, card.measured(run, plain["options"], trained.images)))
     print_path(out)
     return 0

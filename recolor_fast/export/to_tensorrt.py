@@ -25,7 +25,7 @@ from torch import Tensor
 
 from recolor_fast import resolve
 from recolor_fast.arguments.to_tensorrt import Arguments, parse
-from recolor_fast.artefact import engines, proof, runtime, signatures
+from recolor_fast.artefact import card, engines, proof, runtime, signatures
 from recolor_fast.data import loader
 from recolor_fast.machine import starting
 from recolor_fast.machine.errors import Failed, UserError
@@ -171,6 +171,7 @@ def main(argv: list[str]) -> int:
     with replacing(out) as file, replacing(out.with_name(out.name + ".json")) as note:
         note.write(json.dumps(told, indent=2).encode())
         file.write(plan)
+    card.write(card.path_of(out), card.text(out.name, artefact.metadata, engine=told))
     print_path(out)
     return 0
 

@@ -1,6 +1,7 @@
 """A Triton model repository: a folder of an artefact and the config.pbtxt that Triton's onnxruntime backend reads.
 
-DIR/NAME/config.pbtxt and DIR/NAME/1/model.onnx. The fields are those of ModelConfig in Triton's model_config.proto.
+DIR/NAME/config.pbtxt, DIR/NAME/1/model.onnx and its card, DIR/NAME/README.md. The fields of the
+config are those of ModelConfig in Triton's model_config.proto.
 """
 
 import json
@@ -16,6 +17,7 @@ from recolor_fast.machine import files
 from recolor_fast.machine.errors import UserError
 
 MODEL = Path("1", "model.onnx")  # version 1 of a model, where the backend looks for it
+CARD = "README.md"  # in the folder of a model, which Triton looks for nothing else in
 TYPES = {"uint8": "TYPE_UINT8", "float": "TYPE_FP32"}
 MOST = {"chroma": 32, "hints": 8, "image": 1}  # of a batch; the photographs of "image" have sizes of their own
 DELAY = 2000  # microseconds that a request may wait for others to be computed with
@@ -44,6 +46,11 @@ def check(repository: Path, name: str) -> None:
     """Raise UserError where a repository has a model of this name: it may be one that a server has loaded."""
     if os.path.lexists(repository / name):
         raise UserError(f"{repository / name} is there already: remove it, or give --triton another folder")
+
+
+def card(file: Path) -> Path:
+    """Where the card of a model is whose file is this MODEL."""
+    return file.parents[len(MODEL.parts) - 1] / CARD
 
 
 @contextmanager

@@ -15,6 +15,7 @@ MODULES = {  # of each extra, by the names they are imported by
     "cpu": "onnxruntime",
     "scale": "ray pyarrow pandas",
     "video": "av",
+    "hub": "huggingface_hub",
 }
 
 

@@ -115,6 +115,16 @@ def trained(path: Path, best: bool = False) -> Trained:
         return Trained(options, generator.eval(), critic, weights.images)
 
 
+def load_run(run: str | Path, best: bool = False) -> Trained:
+    """The networks of a run, on the CPU, the generator in eval mode; with its options and the photographs it has seen.
+
+    `run`: a run folder, or a .safetensors file that export/to_safetensors.py wrote. `best`: of the checkpoint with the
+    lowest ab error in validation.csv, not of the newest. The generator takes gray float32 (N,1,S,S), -1 to 1, and gives
+    color in the space of `options.space`; `Colorizer` is what colors photographs. Raises UserError, a ValueError.
+    """
+    return trained(Path(run), best)
+
+
 def start(options: Options, own: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """The weights that a run of these options starts from: of the generator that `options.start` has trained.
 
