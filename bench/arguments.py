@@ -264,6 +264,8 @@ class Reproduce:
     """Systems trained at once, each with its share of the processors."""
     full: Literal["none", "padova", "tarres"] = "none"
     """The papers' own scale instead: every preset of that paper as it stands, with --amp, on --data."""
+    sweep: Literal["none", "lpips"] = "none"
+    """One system at several weights of a loss term instead: lpips, Padova's final system (bench/sweep.py)."""
     dry_run: bool = False
     """Print the commands and stop."""
 

@@ -2,6 +2,7 @@
 
     python bench/reproduce.py --data IMAGENETTE [--weights DIR]     all presets, small; bench/results/papers-<device>.md
     python bench/reproduce.py --full padova --dry-run               the exact commands of a paper's own runs
+    python bench/reproduce.py --sweep lpips --data IMAGENETTE       weights of LPIPS; bench/results/sweep-lpips-cpu.md
 
 A second call resumes where the first one stopped: runs are resumed, finished ones are kept.
 """
@@ -23,9 +24,11 @@ import shlex
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from PIL import Image
 
+from bench import sweep
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.machine.files import replacing
 from recolor_fast.options import Options, from_dict
@@ -79,6 +82,26 @@ def commands(arguments: Arguments) -> dict[str, list[str]]:
             flags += ["--val-per-class", str(options.val_per_class or 15)]
         place = ["--data", arguments.data, "--runs", str(arguments.out / "runs"), "--name", name, "--resume"]
         result[name] = ["-m", "recolor_fast.train", "--preset", name, *place, *flags]
+    return result
+
+
+def swept(arguments: Arguments) -> dict[str, list[str]]:
+    """Name of a run -> the command that trains it, one for each weight of the sweep's term."""
+    preset, term, weights = sweep.SWEEPS[arguments.sweep]
+    options = PAPERS[preset]
+    network, scale = term, 1.0
+    flags = plain = small(options, replace(arguments, weights=None))
+    if arguments.weights:
+        file, network, most = STAND_INS[term]
+        scale = most / dict(options.terms)[term]
+        flags = [*plain, "--feature-weights", str(arguments.weights.resolve() / file), "--lpips", network]
+    others = [str(word) for pair in options.terms if pair[0] != term for word in pair]
+    result = {}
+    for weight in weights:
+        name = sweep.name(arguments.sweep, weight)
+        place = ["--data", arguments.data, "--runs", str(arguments.out / "runs"), "--name", name, "--resume"]
+        terms = ["--terms", *others, *([network, f"{weight * scale:g}"] if weight else [])]
+        result[name] = ["-m", "recolor_fast.train", "--preset", preset, *place, *(flags if weight else plain), *terms]
     return result
 
 
@@ -155,6 +178,9 @@ def _terms(run: Path) -> tuple[tuple[str, float], ...]:
 def main(argv: list[str] | None = None) -> int:
     """Run the script; returns the exit code: 1 where a system failed to train, the others are reported."""
     arguments = parse(Arguments, argv)
+    if arguments.sweep != "none" and (arguments.only or arguments.full != "none"):
+        print("error: sweep with only or full: a sweep has its own system and scale; give one of them", file=sys.stderr)
+        return 2
     if arguments.full != "none" and arguments.weights:
         print(
             "error: weights: stand-in loss networks are for small runs; --full takes the papers' own", file=sys.stderr
@@ -164,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         print(f"error: only {', '.join(unknown)}: expected presets, {', '.join(PAPERS)}", file=sys.stderr)
         return 2
-    todo = commands(arguments)
+    todo = commands(arguments) if arguments.sweep == "none" else swept(arguments)
     if arguments.dry_run:
         for command in (*todo.values(), evaluation(arguments, list(todo))):
             print("python", shlex.join(command))
@@ -187,7 +213,10 @@ def main(argv: list[str] | None = None) -> int:
     if not trained or run(evaluation(arguments, trained), len(os.sched_getaffinity(0)), log):
         print(f"error: the evaluation failed, see {log}", file=sys.stderr)
         return 1
-    print(report(arguments, trained, failed, hours))
+    if arguments.sweep == "none":
+        print(report(arguments, trained, failed, hours))
+    else:
+        print(sweep.report(arguments.sweep, arguments.out, trained, failed, RESULTS, hours))
     return 1 if failed else 0
 
 

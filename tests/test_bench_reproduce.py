@@ -2,12 +2,15 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from bench import reproduce
+from bench import reproduce, sweep
 from recolor_fast import train
+from recolor_fast.options import to_json
 from recolor_fast.presets import PAPERS
 from tests.photographs import write_jpegs
 
@@ -48,6 +51,42 @@ def test_full_is_the_papers_own_runs(capsys):
     assert "--size 256" in evaluation
     assert reproduce.main(["--full", "padova", "--dry-run"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 13
+
+
+@pytest.mark.parametrize(
+    ("weights", "network", "most"), [(None, "lpips_alex", 50), (Path("x"), "lpips_style_squeeze", 5)]
+)
+def test_a_sweep_is_one_system_at_several_weights(weights, network, most):
+    commands = reproduce.swept(reproduce.Arguments(sweep="lpips", weights=weights))
+    found = {name: parsed(command) for name, command in commands.items()}
+    assert list(found) == ["lpips-0", "lpips-1", "lpips-5", "lpips-10", "lpips-25", "lpips-50"]
+    assert found["lpips-0"].terms == (("l1", 100),)
+    assert found["lpips-50"].terms == (("l1", 100), (network, most))
+    assert found["lpips-5"].terms == (("l1", 100), (network, most / 10))
+    assert {(one.preset, one.size, one.adversary_weight) for one in found.values()} == {("wgan-gp-lpips", 64, 0.32)}
+
+
+def test_a_sweep_is_reported_as_a_table_and_a_plot(tmp_path):
+    interval = {"mean": 14.0, "low": 13.0, "high": 15.0}
+    systems = {name: {"ab_rmse": interval, "psnr_rgb": {"missing": "-"}} for name in ("gray", "lpips-0", "lpips-5")}
+    (tmp_path / "evaluation").mkdir()
+    told = {"protocol": {"photographs": 9}, "systems": systems}
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(told))
+    for name in ("lpips-0", "lpips-5"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        options = replace(PAPERS["wgan-gp-lpips"], device="cpu")
+        (tmp_path / "runs" / name / "options.json").write_text(to_json(options))
+    path = sweep.report("lpips", tmp_path, ["lpips-0", "lpips-5"], ["lpips-50"], tmp_path / "results", 0.5)
+    text = path.read_text()
+    assert "| 5 | l1 100, lpips_alex 50 | 14 [13, 15] | - | - | - |" in text
+    assert "Failed: lpips-50" in text
+    with Image.open(path.with_suffix(".png")) as image:
+        assert image.size[1] == 320
+
+
+def test_a_sweep_goes_with_no_other_choice(capsys):
+    assert reproduce.main(["--sweep", "lpips", "--only", "pix2pix"]) == 2
+    assert "sweep with only or full" in capsys.readouterr().err
 
 
 def test_unknown_presets_are_named(capsys):
