@@ -51,6 +51,10 @@ def test_a_card_says_what_the_file_and_its_run_say(run):
     ):
         assert words in text
     assert "/home" not in text
+    sample = METADATA | {"options": OPTIONS.replace("family photographs", "sample")}
+    assert "photographs, which are those it was trained on: ab error 12.5" in card.text(
+        "r.onnx", sample, card.measured(run, OPTIONS, 20)
+    )
 
 
 @pytest.mark.parametrize("images", [10, 20])

@@ -30,6 +30,7 @@ METRICS = {  # of metrics.json: name -> words
     "lpips": "LPIPS (AlexNet)",
     "fid": "FID",
 }
+SEEN = ", which are those it was trained on"  # of the data "sample", whose photographs are both
 LIMITS = """\
 - **It guesses colors; it does not restore them.** A gray value does not say what color it was. Where several are
   plausible it takes one of them, or a dull one in between. It does not say how sure it is.
@@ -170,7 +171,7 @@ def _recipe(options: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
         f"- batch {options['batch']}, learning rate {options['learning_rate']:g}, seed {options['seed']}",
     ]
     versions = metadata.get("version") or ", ".join(f"{k} {v}" for k, v in _json(metadata.get("versions")).items())
-    lines += [f"- exported by {'recolor-fast ' if 'version' in metadata else ''}{versions}"] if versions else []
+    lines += [f"- exported with {'recolor-fast ' if 'version' in metadata else ''}{versions}"] if versions else []
     return "\n".join(lines)
 
 
@@ -200,8 +201,8 @@ def _evaluation(
     if row.get("ab_rmse"):
         gray = f" (gray: {row['ab_rmse/gray']})" if row.get("ab_rmse/gray") else ""
         parts.append(
-            f"On the run's own validation photographs: ab error {row['ab_rmse']}{gray}, PSNR "
-            f"{row.get('psnr') or '-'} dB, chroma {row.get('chroma') or '-'} of the truth's. No intervals."
+            f"On the run's own validation photographs{SEEN if options['data'] == 'sample' else ''}: "
+            f"ab error {row['ab_rmse']}{gray}, PSNR {row.get('psnr') or '-'} dB, chroma {row.get('chroma') or '-'} of the truth's. No intervals."
         )
     return "\n\n".join([*parts, _intervals(file, kind, known)])
 
