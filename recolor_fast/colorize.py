@@ -33,8 +33,16 @@ from recolor_fast.artefact.hints import Given
 from recolor_fast.artefact.hints import read as read_hints
 from recolor_fast.coloring import folder, outputs, sheet
 from recolor_fast.coloring.coloring import Settings, color, colorize, count, require_hints
-from recolor_fast.coloring.colorizer import Colorizer, checked, globs, jobs_of
-from recolor_fast.coloring.destinations import check, check_named, check_parts, parted, parted_list, shared_folder
+from recolor_fast.coloring.colorizer import Colorizer, checked, find, jobs_of
+from recolor_fast.coloring.destinations import (
+    beside,
+    check,
+    check_named,
+    check_parts,
+    parted,
+    parted_list,
+    shared_folder,
+)
 from recolor_fast.coloring.tally import Tally
 from recolor_fast.films import codecs, request
 from recolor_fast.machine import starting
@@ -126,17 +134,17 @@ def _run(arguments: Arguments) -> int:
     settings, threads, paths = checked(arguments.settings), count(arguments.threads), arguments.paths
     by_name = None if arguments.hints is None else Given(read_hints(arguments.hints))
     ray, urls = arguments.engine == "ray", any("://" in path for path in paths)
-    refused = {"watch": arguments.watch, "temporal": settings.temporal, "in_place": settings.in_place}
+    refused = {"watch": arguments.watch, "temporal": settings.temporal, settings.no_out: bool(settings.no_out)}
     asked.check(paths, arguments.engine, arguments.cluster, refused | {"sheet": bool(arguments.sheet and urls)})
     check_parts(settings, arguments.watch, arguments.files, arguments.shard, "-" in paths)
     part = None if arguments.shard is None else lists.shard(arguments.shard)
     inputs: Sequence[str] = ()
     if arguments.files is not None:
-        output = parted_list(paths, settings.in_place, arguments.files)
+        output = parted_list(paths, settings.no_out, arguments.files)
         lists.check(arguments.files)
         where = "the list" if arguments.files == "-" else arguments.files
     else:
-        inputs, output = parted(paths, settings.in_place)
+        inputs, output = parted(paths, settings.no_out)
         if len(inputs) == 1 and request.is_film(inputs[0]):  # among others it is counted, as in a folder
             return _film(arguments, settings, inputs[0], output)
         where = ", ".join(inputs)
@@ -161,6 +169,7 @@ def _run(arguments: Arguments) -> int:
     elif arguments.files is not None:
         begun = claims.Claims(shared_folder(inputs, output), enough)
         files = lists.find(arguments.files, output, enough)
+        files = beside(files) if settings.beside else files
         files = (one for one in files if part is None or part.has(lists.below(one, (), output)))
         jobs = jobs_of(files, output, settings, protected, begun, most=REMEMBERED)
     elif "-" in paths:
@@ -174,14 +183,14 @@ def _run(arguments: Arguments) -> int:
         if arguments.watch:
 
             def glance() -> list[walk.Found]:
-                files = list(walk.find(inputs, output, globs(settings)))
+                files = list(find(inputs, output, settings))
                 protected.clear()
                 protected.update(walk.identities(files))
                 return files
 
             files = walk.watch(glance, enough, again=begun.missed)
         else:
-            files = list(walk.find(inputs, output, globs(settings)))
+            files = list(find(inputs, output, settings))
             protected = walk.identities(files)  # of all shards
             files = [one for one in files if part is None or part.has(lists.below(one, tuple(inputs), output))]
             total = len(files)

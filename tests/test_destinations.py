@@ -30,13 +30,13 @@ def photos(tmp_path, monkeypatch) -> Path:
 )
 def test_without_out_it_is_proposed(words, said, photos):
     with pytest.raises(ValueError, match="missing") as error:
-        destinations.parted(words, in_place=False)
+        destinations.parted(words, no_out="")
     assert str(error.value).endswith(said.removeprefix("... ").format("python -m recolor_fast.colorize"))
 
 
 def test_the_last_word_is_the_output_but_in_place(photos):
-    assert destinations.parted(("a", "b", "c"), in_place=False) == (("a", "b"), "c")
-    assert destinations.parted(("a", "b"), in_place=True) == (("a", "b"), None)
+    assert destinations.parted(("a", "b", "c"), no_out="") == (("a", "b"), "c")
+    assert destinations.parted(("a", "b"), no_out="in_place") == (("a", "b"), None)
 
 
 @pytest.mark.parametrize(

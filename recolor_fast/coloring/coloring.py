@@ -35,6 +35,8 @@ class Settings(folder.Handling, pictures.Writing):
     recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
     skip_color: bool = False
     """The old name of --color skip."""
+    beside: bool = False
+    """Give no OUT: what becomes of a.jpg is a.colored.jpg beside it. What is so called is never colored itself."""
     restore: bool = False
     """Before coloring, stretch the tones of faded prints from black to white: one curve for all pixels, by the picture
     without the border of its scan. What was done is in --json and in the file."""
@@ -49,6 +51,11 @@ class Settings(folder.Handling, pictures.Writing):
     where a pattern says their name: --include .picasaoriginals."""
     exclude: tuple[str, ...] = ()
     """Leave out files and folders that match this pattern: --exclude 'scans/raw' --exclude '*.gif'. Repeatable."""
+
+    @property
+    def no_out(self) -> str:
+        """The setting with which there is no OUT to give, empty where there is none."""
+        return "in_place" if self.in_place else "beside" if self.beside else ""
 
 
 # --- one picture ---------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from recolor_fast.coloring.coloring import (
     plan_of,
     restored,
 )
-from recolor_fast.coloring.destinations import check, meant, shared_folder
+from recolor_fast.coloring.destinations import beside, check, meant, shared_folder
 from recolor_fast.films import codecs, request
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
@@ -256,7 +256,7 @@ class Colorizer:
         inputs = [os.fspath(one) for one in several]
         target = None if output is None else meant(inputs, os.fspath(output))
         check(inputs, target, chosen, watch=False)
-        files = list(walk.find(inputs, target, globs(chosen)))
+        files = list(find(inputs, target, chosen))
         by_name = None if hints is None else Given({name: checked_hints(each) for name, each in hints.items()})
         graph = "chroma" if by_name is None else "hints"
         artefact = self._load(count(self.threads) if len(files) < 2 else 1, graph)
@@ -275,6 +275,12 @@ def _gray(image: np.ndarray) -> np.ndarray:
     if not right or not image.size:
         raise UserError(f"image {image.dtype} {image.shape}: expected uint8 or uint16, (H,W) or (H,W,3), not empty")
     return images.gray(image) if image.ndim == 3 else image
+
+
+def find(inputs: Sequence[str], output: str | None, settings: Settings) -> Iterator[walk.Found]:
+    """What there is to look at, see walk.find, and where it would go by the settings."""
+    found = walk.find(inputs, output, globs(settings))
+    return beside(found) if settings.beside else found
 
 
 UNALTERED = {  # settings that go with none of ALTERING: why
@@ -311,6 +317,12 @@ def checked(settings: Settings) -> Settings:
     if settings.in_place and (format or settings.temporal):
         which = "format" if format else "temporal"
         raise UserError(f"in_place with {which}: expected one of the two; give an output instead")
+    if settings.in_place and settings.beside:
+        raise UserError(
+            "in_place with beside: a photograph is replaced or has another one beside it; give one of the two"
+        )
+    if settings.beside and settings.color == "copy":
+        raise UserError("beside with color copy: a copy would lie beside the same photograph; give one of the two")
     altering = next((name for name in ALTERING if getattr(settings, name)), "")
     if altering and (bad := next((name for name in UNALTERED if getattr(settings, name)), "")):
         raise UserError(f"{altering} with {bad}: {UNALTERED[bad]}")

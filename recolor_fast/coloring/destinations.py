@@ -1,22 +1,27 @@
 """What the words IN... OUT of colorize mean, and whether they can be used together. Nothing is read here."""
 
 import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recolor_fast.coloring import folder
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.machine.errors import UserError
-from recolor_fast.photographs import images
+from recolor_fast.photographs import claims, images, provenance
+from recolor_fast.photographs.walk import Found
+
+BESIDE = ".colored"  # before the suffix of what --beside makes
+_beside = re.compile(rf"\{BESIDE}(\.[^.]*){{0,2}}$", re.I)  # a.gif becomes a.colored.gif.png
 
 
-def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | None]:
-    """The inputs and the output of a command line; no output where every input is replaced.
+def parted(paths: Sequence[str], no_out: str) -> tuple[Sequence[str], str | None]:
+    """The inputs and the output of a command line; no output with the setting `no_out`, if it has a name.
 
     Raises UserError, with what to type instead, where OUT is missing.
     """
-    if in_place:
+    if no_out:
         return paths, None
     if len(paths) > 1:
         return paths[:-1], meant(paths[:-1], paths[-1])
@@ -28,16 +33,17 @@ def parted(paths: Sequence[str], in_place: bool) -> tuple[Sequence[str], str | N
     raise UserError(f"{what}; for example: python -m recolor_fast.colorize {words}")
 
 
-def parted_list(paths: Sequence[str], in_place: bool, name: str) -> str | None:
-    """The output of a command line whose photographs a list names; None where they are replaced. Raises UserError."""
+def parted_list(paths: Sequence[str], no_out: str, name: str) -> str | None:
+    """The output of a command line whose photographs a list names; None with the setting `no_out`. Raises UserError."""
     if "-" in paths:
         raise UserError(f"paths {' '.join(paths)!r} with files {name}: expected OUT alone, a folder to write to")
-    if in_place and paths:
-        raise UserError(f"in_place with files {name} and paths {' '.join(paths)!r}: the list names what is replaced")
-    if not in_place and len(paths) != 1:
+    if no_out and paths:
+        what = "replaced" if no_out == "in_place" else "colored"
+        raise UserError(f"{no_out} with files {name} and paths {' '.join(paths)!r}: the list names what is {what}")
+    if not no_out and len(paths) != 1:
         given = f"paths {' '.join(paths)!r}" if paths else "no path"
         raise UserError(f"files {name} with {given}: expected OUT alone, the folder to write to")
-    if in_place:
+    if no_out:
         return None
     if os.path.lexists(paths[0]) and not os.path.isdir(paths[0]):
         raise UserError(f"output {paths[0]} is a file and files {name} a list: give a folder to write to")
@@ -68,6 +74,18 @@ def meant(inputs: Sequence[str], output: str) -> str:
     return os.path.join(output, "") if alone and not suffix and not os.path.lexists(output) else output
 
 
+def beside(found: Iterable[Found]) -> Iterator[Found]:
+    """What is found, to be written beside itself; without what was, by its name, and the run's own notes."""
+    for one in found:
+        if one.source.name not in (claims.FILE, provenance.LIST) and not is_beside(str(one.source)):
+            yield one._replace(target=one.source.with_name(f"{one.source.stem}{BESIDE}{one.source.suffix}"))
+
+
+def is_beside(path: str) -> bool:
+    """Whether a file's name is one that --beside gives; a folder may be called as it likes."""
+    return bool(_beside.search(os.path.basename(path))) and not os.path.isdir(path)
+
+
 def into(inputs: Sequence[str], output: str) -> bool:
     """Whether the output is a folder that exists or will."""
     several = len(inputs) != 1 or os.path.isdir(inputs[0])
@@ -76,11 +94,16 @@ def into(inputs: Sequence[str], output: str) -> bool:
 
 def check(inputs: Sequence[str], output: str | None, settings: Settings, watch: bool) -> None:
     """Raise UserError where paths and settings cannot be used together."""
-    if settings.in_place and output is not None:
-        raise UserError(f"in_place with output {output}: give inputs alone, they are replaced")
-    if not inputs or (output is None and not settings.in_place):
+    if settings.no_out and output is not None:
+        what = "they are replaced" if settings.in_place else "the colored ones are put beside them"
+        raise UserError(f"{settings.no_out} with output {output}: give inputs alone, {what}")
+    if not inputs or (output is None and not settings.no_out):
         raise UserError(f"paths {' '.join(inputs)!r}: expected one or more inputs, and where to write to")
     folder.check(inputs, output)
+    if settings.beside and all(map(is_beside, inputs)):
+        raise UserError(
+            f"beside with {' '.join(inputs)!r}: so is called what it makes; give the photographs themselves"
+        )
     if watch and settings.temporal:
         raise UserError("temporal with watch: frames that come late would be out of order; use one of the two")
     if watch and not any(map(os.path.isdir, inputs)):

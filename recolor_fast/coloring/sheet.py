@@ -61,7 +61,7 @@ class Sheet:
 def check(path: Path, inputs: tuple[str, ...], output: str | None, overwrite: bool, watch: bool) -> None:
     """Raise UserError for a sheet that cannot be written, before anything is colored."""
     if watch or output in (None, "-") or "-" in inputs:
-        which = "watch" if watch else "in_place" if output is None else "-"
+        which = "watch" if watch else "in_place or beside" if output is None else "-"
         raise UserError(f"sheet {path} with {which}: expected IN and OUT that are files or folders, and an end")
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"sheet {path}: expected a name that ends in {', '.join(SUFFIXES)}")

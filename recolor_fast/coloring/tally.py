@@ -19,7 +19,7 @@ class Tally:
         self.where = where or ", ".join(inputs)
         self.settings, self.inputs, self.to_stdout = settings, inputs, output == "-"
         self.images = False  # whether there was any
-        self.alone = output is not None and len(inputs) == 1 and not os.path.isdir(inputs[0])
+        self.alone = not settings.in_place and len(inputs) == 1 and not os.path.isdir(inputs[0])
         self.colored = 0
         self.copied = 0
         self.skipped: Counter[str] = Counter()

@@ -23,6 +23,7 @@ PHOTOGRAPHS = {
     "pages": "a film has no pages",
     "lossless_luma": "--codec ffv1 loses nothing",
     "keep_tone": "a film's own tint is not kept",
+    "beside": "name the film to write, as OUT",
     "restore": "each frame would be stretched for itself, and flicker",
     "negative": "a film's luma stays as it is",
     "include": "a film is one file",
