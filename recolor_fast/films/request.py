@@ -36,11 +36,19 @@ def is_film(path: str) -> bool:
     if not os.path.isfile(path):
         return False
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_unnoticed) as file:
             kind = formats.kind(file)
     except OSError:
         kind = None
     return kind.name.startswith(KINDS) if kind else Path(path).suffix.lower() in SUFFIXES
+
+
+def _unnoticed(path: str, flags: int) -> int:
+    """Open a file so that the time it was last read stays, which --keep-times gives to its output."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # of another user's file
+        return os.open(path, flags)
 
 
 def target(source: str, output: str) -> Path:
