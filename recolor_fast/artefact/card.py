@@ -202,7 +202,8 @@ def _evaluation(
         gray = f" (gray: {row['ab_rmse/gray']})" if row.get("ab_rmse/gray") else ""
         parts.append(
             f"On the run's own validation photographs{SEEN if options['data'] == 'sample' else ''}: "
-            f"ab error {row['ab_rmse']}{gray}, PSNR {row.get('psnr') or '-'} dB, chroma {row.get('chroma') or '-'} of the truth's. No intervals."
+            f"ab error {row['ab_rmse']}{gray}, PSNR {row.get('psnr') or '-'} dB, "
+            f"chroma {row.get('chroma') or '-'} of the truth's. No intervals."
         )
     return "\n\n".join([*parts, _intervals(file, kind, known)])
 
