@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import BackendCompilerFailed
 
 from recolor_fast.arguments import train as words
 from recolor_fast.data import sources
@@ -269,6 +268,12 @@ def _take_gpu(ranks: Ranks) -> None:
     torch.cuda.set_device(ranks.local)
 
 
+def _of_the_compiler() -> type[Exception] | tuple[()]:
+    """What torch.compile raises where it fails, which is not imported to find out: none where nothing was compiled."""
+    compiler = sys.modules.get("torch._dynamo.exc")
+    return compiler.BackendCompilerFailed if compiler else ()
+
+
 @starting.verb(stopped="stopped by {signal}; --resume continues from here", told={OSError: 1})
 def _run(argv: list[str]) -> int:
     try:
@@ -289,7 +294,7 @@ def _run(argv: list[str]) -> int:
         if launched.rank():  # the first one says it
             return Failed.exit_code
         raise Failed(f"{error}: all before is saved; lower --learning-rate, or --skip-nonfinite") from error
-    except BackendCompilerFailed as error:
+    except _of_the_compiler() as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"torch.compile failed ({reason}); use --compile off, or install what it names") from error
     except (MemoryError, RuntimeError) as error:

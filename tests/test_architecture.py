@@ -185,11 +185,13 @@ losses.weights
 losses.features
 networks.published
 losses.terms
+step.slopes
 step.updates
 step.convolutions
 step.fused
 step.graphed
 step.micro_batches
+step.adam
 step.guard
 step.shared
 step.iteration

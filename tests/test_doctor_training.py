@@ -10,7 +10,6 @@ from recolor_fast.doctor import loading, training
 from recolor_fast.losses import weights
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.machine import extras
-from recolor_fast.machine.download import Pinned
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="looks at a machine without a CUDA device")
 
@@ -106,16 +105,16 @@ def test_weights_are_found_missed_or_damaged(monkeypatch, tmp_path):
     place = tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth"
     assert first.facts["place"] == str(place)
     assert first.mend == f"curl --create-dirs -fLo {place} https://download.pytorch.org/models/{place.name}"
-    url = LPIPS["lpips_alex"].weights.url
+    name = LPIPS["lpips_alex"].weights
     place.parent.mkdir()
     place.write_bytes(b"weights")
     (damaged,) = (one for one in loading.weights() if one.name == "weights lpips_alex")
     assert (damaged.state, damaged.mend) == ("fault", f"rm {place}")
-    known = weights.PRETRAINED | {url: Pinned(url, "5d48a1d2", 7)}
+    known = weights.PRETRAINED | {name: weights.PRETRAINED[name]._replace(size=7)}
     monkeypatch.setattr(loading, "PRETRAINED", known)
     import hashlib
 
-    known[url] = Pinned(url, hashlib.sha256(b"weights").hexdigest(), 7)
+    known[name] = known[name]._replace(sha256=hashlib.sha256(b"weights").hexdigest())
     (right,) = (one for one in loading.weights() if one.name == "weights lpips_alex")
     assert right.state == "ok"
 

@@ -296,13 +296,13 @@ def test_weights_that_are_no_weights_are_an_error(tmp_path):
 def test_a_damaged_cached_backbone_is_an_error_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).write_bytes(b"junk")
+    (tmp_path / "checkpoints" / weights.PRETRAINED[LPIPS["lpips_alex"].weights].name).write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"alexnet.*its SHA-256 is .*damaged: delete it"):
         build_lpips("lpips_alex", "")
 
 
 def test_weights_are_downloaded_once_into_a_private_folder_and_checked_each_time(tmp_path, monkeypatch):
-    what = weights.PRETRAINED[LPIPS["lpips_style_squeeze"].weights.url]
+    what = weights.PRETRAINED[LPIPS["lpips_style_squeeze"].weights]
     content = b"weights"
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "cache"))
@@ -316,13 +316,16 @@ def test_weights_are_downloaded_once_into_a_private_folder_and_checked_each_time
 
 
 def test_every_networks_weights_are_pinned_and_named_by_their_sha():
+    from torchvision.models import get_weight
+
     for row in (*LPIPS.values(), *FEATURES.values()):
         if row == LPIPS["lpips_mini"]:
             continue  # in the package
-        what = weights.PRETRAINED[row.weights.url]
+        what, theirs = weights.PRETRAINED[row.weights], get_weight(row.weights)
+        assert what.url == theirs.url
         assert what.url.startswith("https://")
         assert what.name.removesuffix(".pth").endswith(f"-{what.sha256[:8]}")
-        assert what.size / 2**20 == pytest.approx(row.weights.meta["_file_size"], rel=0.02)
+        assert what.size / 2**20 == pytest.approx(theirs.meta["_file_size"], rel=0.02)
 
 
 OPTIONS = PRESETS["wgan-gp-lpips"]
@@ -381,7 +384,7 @@ def test_cached_weights_are_found_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert "does not answer" in features.missing("lpips_alex", "")
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / LPIPS["lpips_alex"].weights.url.rsplit("/", 1)[1]).touch()
+    (tmp_path / "checkpoints" / weights.PRETRAINED[LPIPS["lpips_alex"].weights].name).touch()
     assert features.missing("lpips_alex", "") == ""
 
 
@@ -466,7 +469,9 @@ def test_smooth_l1_takes_its_beta():
 def test_a_loss_network_without_weights_is_an_error_that_says_where_to_put_them():
     options = PRESETS["features-vgg16"]
     with pytest.raises(ValueError, match=r"vgg16_keras.*amdegroot.*--feature-weights FILE"):
-        resolve.check_features(options, lambda term, file: f"https://x/{FEATURES[term].weights.url} does not answer")
+        resolve.check_features(
+            options, lambda term, file: f"https://x/{weights.PRETRAINED[FEATURES[term].weights].name} does not answer"
+        )
     with pytest.raises(ValueError, match="no loss network takes it"):
         resolve.check_features(replace(PRESETS["pix2pix"], feature_weights="random", lpips="off"))
 

@@ -1,4 +1,4 @@
-"""Decoding on the processor: libjpeg-turbo, OpenCV and torchvision's uint8 resize, by threads (they drop the GIL).
+"""Decoding on the processor: libjpeg-turbo, OpenCV and torch's uint8 resize, by threads (they drop the GIL).
 
 Faster than DALI's CPU backend, which does the same: bench/loader.py, rows in bench/results.
 """
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import resize
+from torch.nn import functional
 
 from recolor_fast.data import shards
 from recolor_fast.data.index import in_order, naming, reader
@@ -40,14 +40,22 @@ def square(rgb: np.ndarray, size: int, equalize: str, blur: str) -> tuple[Tensor
     for value, function in ((equalize, images.equalize), (blur, images.blur)):
         gray = gray if value == "none" else function(gray)
         rgb = function(rgb) if value == "both" else rgb
-    # All four planes at once, interleaved: torchvision has a vectorized path for 4 uint8 channels in this layout,
-    # four times as fast as planes, which the result is then split into.
+    # All four planes at once, interleaved: torch has a vectorized path for 4 uint8 channels in this layout, four times
+    # as fast as planes, which the result is then split into.
     stacked = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
     stacked[..., 3] = gray
-    small = resize(torch.from_numpy(stacked).permute(2, 0, 1), [size, size], antialias=True).permute(1, 2, 0)
     planes = np.empty((4, size, size), np.uint8)
-    cv2.split(small.numpy(), list(planes))
+    cv2.split(_resized(stacked, size), list(planes))
     return torch.from_numpy(planes[3:]), torch.from_numpy(planes[:3])
+
+
+def _resized(image: np.ndarray, size: int) -> np.ndarray:
+    """Interleaved uint8 (H,W,C) as a square: bilinear, antialiased; what torchvision's resize asks torch for."""
+    if image.shape[:2] == (size, size):
+        return image
+    whole = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+    small = functional.interpolate(whole, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return small[0].permute(1, 2, 0).numpy()
 
 
 def stream(

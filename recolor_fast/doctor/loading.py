@@ -56,13 +56,13 @@ def weights() -> Iterator[Finding]:
     users: dict[str, list[str]] = {}
     for name, kind in networks.items():
         if not isinstance(kind, Path):
-            users.setdefault(kind.url, []).append(name)
-    for url, what in PRETRAINED.items():
-        name = f"weights {', '.join(users[url])}"
+            users.setdefault(kind, []).append(name)
+    for pretrained, what in PRETRAINED.items():
+        name = f"weights {', '.join(users[pretrained])}"
         path = cached(what)
         if path is None:
             place = torch_cache(what)
-            mend = f"curl --create-dirs -fLo {place} {url}"
+            mend = f"curl --create-dirs -fLo {place} {what.url}"
             found = f"{what.name}: not here; training downloads it; it belongs in {place.parent}"
             yield Finding(name, "absent", found, mend, {"place": str(place)})
             continue

@@ -95,7 +95,7 @@ def classifier_judge(file: Path | None, device: torch.device) -> Judged:
         return Judged(None, f"{reason}; --classifier-weights FILE takes a state_dict of torchvision's squeezenet1_1")
     else:
         try:
-            network.load_state_dict(read_weights(pretrained(PRETRAINED[CLASSIFIER.url])))
+            network.load_state_dict(read_weights(pretrained(PRETRAINED[str(CLASSIFIER)])))
         except (OSError, ValueError) as error:
             return Judged(None, f"{CLASSIFIER.url} could not be loaded ({error})")
     network, prepare = network.eval().to(device), CLASSIFIER.transforms()

@@ -1,4 +1,7 @@
-"""Frozen loss networks for perceptual terms: LPIPS and feature reconstruction, each with its weights."""
+"""Frozen loss networks for perceptual terms: LPIPS and feature reconstruction, each with its weights.
+
+torchvision is imported where a network of its own is built: it takes a second, of each training that needs none.
+"""
 
 import re
 import sys
@@ -12,9 +15,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import feature_extraction
 
 from recolor_fast.losses.weights import PRETRAINED, cached, pretrained, read_weights, torch_cache
 from recolor_fast.machine.download import Pinned, reachable
@@ -36,8 +37,8 @@ class Backbone(NamedTuple):
     """An LPIPS network, untrained, and where the weights of its backbone are."""
 
     build: Callable[[], Slices]
-    weights: torchvision.models.WeightsEnum | Path
-    """torchvision's, or a file of this package, which holds the heads too."""
+    weights: str | Path
+    """A name in PRETRAINED, or a file of this package, which holds the heads too."""
 
 
 def _of_lpips(net: str, heads: bool) -> Slices:
@@ -71,11 +72,9 @@ def mini() -> Slices:
 
 
 LPIPS = {
-    "lpips_alex": Backbone(partial(_of_lpips, "alex", True), torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
-    "lpips_vgg": Backbone(partial(_of_lpips, "vgg", True), torchvision.models.VGG16_Weights.IMAGENET1K_V1),
-    "lpips_style_squeeze": Backbone(
-        partial(_of_lpips, "squeeze", False), torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
-    ),
+    "lpips_alex": Backbone(partial(_of_lpips, "alex", True), "AlexNet_Weights.IMAGENET1K_V1"),
+    "lpips_vgg": Backbone(partial(_of_lpips, "vgg", True), "VGG16_Weights.IMAGENET1K_V1"),
+    "lpips_style_squeeze": Backbone(partial(_of_lpips, "squeeze", False), "SqueezeNet1_1_Weights.IMAGENET1K_V1"),
     "lpips_mini": Backbone(mini, SHIPPED / "lpips_mini.safetensors"),
 }
 
@@ -144,7 +143,8 @@ class Network(NamedTuple):
     """The whole network, parameters named as in the weights' state_dict."""
     layer: str
     """Node whose output is compared: of stride 4, as VGG16's block3_conv3 (the paper names no layer of the others)."""
-    weights: torchvision.models.WeightsEnum
+    weights: str
+    """A name in PRETRAINED."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in [0, 1] ..."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -161,12 +161,20 @@ def _segmentation_unet() -> nn.Module:
         return segmentation_models_pytorch.Unet("resnet50", encoder_weights=None)
 
 
+def _resnet50() -> nn.Module:
+    from torchvision.models import resnet50
+
+    return resnet50(weights=None)
+
+
 class _Vgg(nn.Module):
     """The convolutions of VGG16 (cfg "D") or VGG19 ("E"), without the classifier's 124 M parameters."""
 
     def __init__(self, cfg: str) -> None:
+        from torchvision.models import vgg
+
         super().__init__()
-        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[cfg])
+        self.features = vgg.make_layers(vgg.cfgs[cfg])
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features(image)
@@ -176,10 +184,10 @@ class _Fpn(nn.Module):
     """The feature pyramid of torchvision's detector; its level of stride 4."""
 
     def __init__(self) -> None:
+        from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
         super().__init__()
-        self.backbone = torchvision.models.detection.fasterrcnn_resnet50_fpn(
-            weights=None, weights_backbone=None
-        ).backbone
+        self.backbone = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).backbone
 
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -189,30 +197,30 @@ class _Fpn(nn.Module):
         return self.backbone(image)["0"]
 
 
-_RESNET50_WEIGHTS = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+_RESNET50_WEIGHTS = "ResNet50_Weights.IMAGENET1K_V1"
 FEATURES = {
-    "vgg16": Network(partial(_Vgg, "D"), "features.15", torchvision.models.VGG16_Weights.IMAGENET1K_V1),
+    "vgg16": Network(partial(_Vgg, "D"), "features.15", "VGG16_Weights.IMAGENET1K_V1"),
     # Caffe's weights in torchvision's port, the nearest to those that Keras ships, and their preprocessing: 0..255
     # minus the mean, no division. Activations are some 57 times those of torchvision's own weights, their squares some
     # 3,000 times.
     "vgg16_keras": Network(
         partial(_Vgg, "D"),
         "features.15",
-        torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES,
+        "VGG16_Weights.IMAGENET1K_FEATURES",
         (0.48235, 0.45882, 0.40784),
         (1 / 255,) * 3,
     ),
     "vgg19": Network(
         partial(_Vgg, "E"),
         "features.15",
-        torchvision.models.VGG19_Weights.IMAGENET1K_V1,
+        "VGG19_Weights.IMAGENET1K_V1",
     ),
-    "resnet50": Network(partial(torchvision.models.resnet50, weights=None), "layer1", _RESNET50_WEIGHTS),
+    "resnet50": Network(_resnet50, "layer1", _RESNET50_WEIGHTS),
     "unet": Network(_segmentation_unet, "decoder.blocks.2", _RESNET50_WEIGHTS),
     "fpn": Network(
         _Fpn,
         "getitem",
-        torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
+        "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
     ),
 }
 
@@ -224,6 +232,8 @@ class FeatureLoss(nn.Module):
     std: Tensor
 
     def __init__(self, network: Network) -> None:
+        from torchvision.models import feature_extraction
+
         super().__init__()
         self.layers = feature_extraction.create_feature_extractor(network.build().eval(), {network.layer: "features"})
         self.register_buffer("mean", torch.tensor(network.mean)[:, None, None])
@@ -304,7 +314,7 @@ def _weights(term: str, file: str) -> tuple[dict[str, Tensor], str]:
 
 def _source(term: str) -> Pinned | Path:
     weights = (LPIPS[term] if term in LPIPS else FEATURES[term]).weights
-    return weights if isinstance(weights, Path) else PRETRAINED[weights.url]
+    return weights if isinstance(weights, Path) else PRETRAINED[weights]
 
 
 def missing(term: str, file: str) -> str:

@@ -13,43 +13,42 @@ from recolor_fast.machine.files import cache_folder, holds_program, private_fold
 WEIGHTS = "weights"  # the folder of the cache
 _TORCHVISION = "https://download.pytorch.org/models"
 PRETRAINED = {
-    what.url: what
-    for what in (
-        Pinned(
-            f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
-            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-            244_408_911,
-        ),
-        Pinned(
-            f"{_TORCHVISION}/vgg16-397923af.pth",
-            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-            553_433_881,
-        ),
-        Pinned(
-            f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth",
-            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-            4_958_839,
-        ),
-        Pinned(
-            f"{_TORCHVISION}/vgg19-dcbb9e9d.pth",
-            "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
-            574_673_361,
-        ),
-        Pinned(
-            f"{_TORCHVISION}/resnet50-0676ba61.pth",
-            "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-            102_530_333,
-        ),
-        Pinned(
-            f"{_TORCHVISION}/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
-            "258fb6c638b15964ddcdd1ae0748c5eef1be9e732750120cc857feed3faac384",
-            167_502_836,
-        ),
-        # Of this one torchvision's name for it is all that is published: 8 digits, and no size.
-        Pinned(f"{_TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "88682ab5", 560_000_000),
-    )
+    "AlexNet_Weights.IMAGENET1K_V1": Pinned(
+        f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        244_408_911,
+    ),
+    "VGG16_Weights.IMAGENET1K_V1": Pinned(
+        f"{_TORCHVISION}/vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        553_433_881,
+    ),
+    "SqueezeNet1_1_Weights.IMAGENET1K_V1": Pinned(
+        f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        4_958_839,
+    ),
+    "VGG19_Weights.IMAGENET1K_V1": Pinned(
+        f"{_TORCHVISION}/vgg19-dcbb9e9d.pth",
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        574_673_361,
+    ),
+    "ResNet50_Weights.IMAGENET1K_V1": Pinned(
+        f"{_TORCHVISION}/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        102_530_333,
+    ),
+    "FasterRCNN_ResNet50_FPN_Weights.COCO_V1": Pinned(
+        f"{_TORCHVISION}/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        "258fb6c638b15964ddcdd1ae0748c5eef1be9e732750120cc857feed3faac384",
+        167_502_836,
+    ),
+    # Of this one torchvision's name for it is all that is published: 8 digits, and no size.
+    "VGG16_Weights.IMAGENET1K_FEATURES": Pinned(
+        f"{_TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "88682ab5", 560_000_000
+    ),
 }
-"""Pretrained weights by the address that torchvision has them at, which holds the first 8 digits of the SHA-256."""
+"""By torchvision's name for them; its address holds the first 8 digits of the SHA-256."""
 
 
 def cached(what: Pinned) -> Path | None:

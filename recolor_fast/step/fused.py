@@ -45,7 +45,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import grad, grad_and_value
 from torch.nn.utils import parametrize
 
 from recolor_fast.losses.adversaries import ADVERSARIES
@@ -58,6 +57,7 @@ from recolor_fast.networks.winograd import Shape
 from recolor_fast.options import Options, System
 from recolor_fast.step import convolutions
 from recolor_fast.step.convolutions import Convolution, Direct
+from recolor_fast.step.slopes import grad, grad_and_value
 from recolor_fast.step.updates import Parameters
 
 

@@ -37,6 +37,7 @@ from recolor_fast.networks.layers import at_least_float32, encoder, power_iterat
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options, Training
 from recolor_fast.step import fused, guard, shared
+from recolor_fast.step.adam import Adam
 from recolor_fast.step.graphed import Graphed
 from recolor_fast.step.micro_batches import end_to_end, forward_in_pieces, in_pieces, mean
 from recolor_fast.step.updates import Parts, critic_update, generator_update
@@ -85,7 +86,7 @@ class Step:
                 f"freeze_encoder {options.freeze_encoder}: generator {options.generator} has no pretrained encoder"
             )
         self.optimizers = {
-            name: torch.optim.Adam(
+            name: Adam(
                 self._groups(network),
                 betas=(options.beta1, options.beta2),
                 weight_decay=options.weight_decay,
