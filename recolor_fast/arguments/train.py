@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -129,7 +130,12 @@ def _fits(name: str, value: Any, like: Any) -> bool:
 
 def options(early: argparse.Namespace, default: Command) -> Command:
     """The options of a command line. SystemExit for --help and unknown words, UserError for values of no use."""
-    answers: Any = tyro.cli(_grouped(default), args=early.rest, prog=starting.usage(PROG), description=HELP)
+    return _answered(tuple(early.rest), default)
+
+
+@cache  # asked before what takes seconds is imported, and again after it
+def _answered(rest: tuple[str, ...], default: Command) -> Command:
+    answers: Any = tyro.cli(_grouped(default), args=rest, prog=starting.usage(PROG), description=HELP)
     return Command(**{name: value for group in vars(answers).values() for name, value in vars(group).items()})
 
 

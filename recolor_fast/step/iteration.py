@@ -233,7 +233,8 @@ class Step:
         at_fake = at_fake if loss_scale is None else at_fake * loss_scale
         known = {*self._encoder} if frozen else set()
         learned = [parameter for parameter in self.generator.parameters() if parameter not in known]
-        gradients = torch.autograd.grad(fake, learned, at_fake)
+        # As of `fake` with `at_fake` beside it, for which torch imports sympy.
+        gradients = torch.autograd.grad((fake * at_fake).sum(), learned)
         if loss_scale is not None:
             torch._foreach_div_(gradients, loss_scale)
         losses, gradients = self._average(losses, gradients)
