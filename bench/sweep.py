@@ -33,7 +33,7 @@ def report(sweep: str, out: Path, trained: list[str], failed: list[str], results
     target = results / f"sweep-{sweep}-{first.device}.md"
     results.mkdir(parents=True, exist_ok=True)
     lines = [
-        f"# Preset {first.preset} at several weights of {SWEEPS[sweep][1]}, by bench/reproduce.py --sweep {sweep}",
+        f"# Preset {first.preset} at several weights of its {sweep} term, by bench/reproduce.py --sweep {sweep}",
         "",
         f"{first.size} pixels, width {first.width}, {first.images} photographs seen, batch {first.batch}; evaluated on "
         f"{told['protocol']['photographs']} photographs, in brackets 95 % intervals over them. One training for each "
@@ -73,6 +73,7 @@ def _draw(path: Path, systems: dict[str, Any], weights: dict[str, float]) -> Non
             axes.axhline(systems["gray"][metric]["mean"], color="gray", linestyle="--", label="gray")
             axes.legend()
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(-0.3, 1.3 * max(weights.values()))
         axes.set_xticks([*weights.values()], [f"{weight:g}" for weight in weights.values()])
         axes.set_xlabel("weight")
         axes.set_title(METRICS[metric], fontsize=9)
