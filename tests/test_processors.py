@@ -112,3 +112,19 @@ def test_waiting_for_a_processor_is_counted():
     assert after is not None
     assert after[0] - before[0] > 0.005
     assert after[1] >= before[1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "avx2 fma", True),
+        ("x86_64", "avx2 avx512f avx512bw", True),
+        ("x86_64", "avx512f avx512_vnni", False),
+        ("x86_64", "avx2 avx_vnni", False),
+        ("aarch64", "asimd", False),
+    ],
+)
+def test_sums_of_bytes_saturate_on_x86_without_vnni(monkeypatch, machine, flags, expected):
+    monkeypatch.setattr(processors.platform, "machine", lambda: machine)
+    monkeypatch.setattr(processors.Path, "read_text", lambda path: f"flags\t\t: {flags} sse\n")
+    assert processors.saturates() == expected

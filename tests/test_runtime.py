@@ -585,6 +585,14 @@ def test_threads_are_those_asked_for(tmp_path: Path) -> None:
         assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+def test_int8_has_kernels_whose_sums_fit_where_others_saturate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = artefacts.constant(tmp_path / "a.onnx")
+    for found in (False, True):
+        monkeypatch.setattr(processors, "saturates", lambda found=found: found)
+        settings = runtime.load(path, "cpu", 1).session.get_session_options()
+        assert settings.get_session_config_entry("session.x64quantprecision") == str(int(found))
+
+
 # --- chroma of a picture -------------------------------------------------------------------------------------------
 
 

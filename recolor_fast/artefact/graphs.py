@@ -121,8 +121,10 @@ class Image(nn.Module):
 
 def luminance(rgb: Tensor) -> Tensor:
     """uint8 RGB (N,H,W,3) -> float32 Rec. 601 gray (N,1,H,W) in whole levels, as OpenCV rounds it."""
-    red, green, blue = rgb.permute(0, 3, 1, 2).float().split(1, 1)
-    return ((9798 * red + 19235 * green + 3735 * blue + 16384) / 32768).floor()  # 2^15 in all: exact in float32
+    # Planes picked, not permuted: onnxruntime would put the permutation off, and work along a last dimension of 1.
+    red, green, blue = (rgb.select(3, channel).float() for channel in range(3))
+    gray = ((9798 * red + 19235 * green + 3735 * blue + 16384) / 32768).floor()  # 2^15 in all: exact in float32
+    return gray[:, None]
 
 
 def equalized(gray: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,19 @@ def matrix_units() -> bool:
     """Whether the processor multiplies matrices of bfloat16 in units of their own (AMX), many times as fast."""
     try:
         return " amx_bf16 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def saturates() -> bool:
+    """Whether products of unsigned and signed bytes are summed in 16 bits, where two large ones do not fit.
+
+    That is an x86 processor without VNNI (AVX2, or the AVX-512 before it).
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        return "vnni" not in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
 
