@@ -455,3 +455,21 @@ class TrainShipped:
     """Train on so many times the photographs of the recipe; other than 1 to try something out."""
     flags: str = ""
     """More flags of train, for all stages, as one string; to try something out."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How time and memory grow with batch, size, width and the number of photographs."""
+
+    quick: bool = False
+    """Small networks and few rows: minutes become seconds."""
+    runs: int = 3
+    """Iterations of each row."""
+    most: int = 32
+    """The largest batch."""
+    photographs: int = 100_000
+    """The largest number of files, a power of ten."""
+    plot: Path | None = None
+    """Also draw it, as a PNG or SVG file."""
+    save: bool = False
+    """Keep the rows in bench/results."""
