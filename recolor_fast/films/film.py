@@ -240,14 +240,16 @@ def _segments(
         luma = planes.deepened(work.frame.luma, film.samples, coding.bits)
         return work._replace(picture=planes.frame(coding.format, luma, cb, cr))
 
-    numbers = iter(range(2**62))
+    count = 0  # of frames that the encoder took
 
     def encode(work: _Work) -> None:
-        if work.number != next(numbers):
+        nonlocal count
+        if work.number != count:
             raise RuntimeError("a frame before this one failed")  # which says why
         if work.begins and work.number:
             encoder.cut(work.frame.at, work.state)
         encoder.put(work.picture, work.frame.at, work.frame.lasts)
+        count += 1
 
     stages = [
         pipeline.Stage("see", see),
