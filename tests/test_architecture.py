@@ -381,3 +381,22 @@ def test_constraints_pin_every_dependency_and_name_no_host():
         name = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert name is not None
         assert name.group().lower() in names, requirement
+
+
+def test_an_eager_training_imports_no_compiler():
+    """Each takes a second of its start: torch's compiler, sympy, and torchvision, which imports both."""
+    program = """
+import sys, torch, recolor_fast.train
+from dataclasses import replace
+from recolor_fast.presets import PRESETS
+from recolor_fast.resolve import fastest
+from recolor_fast.step.iteration import Step
+options = replace(PRESETS["wgan-gp"], size=64, width=8, terms=(("l1", 100.0),), lpips="off", device="cpu")
+step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
+step(torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), 0)
+step.state_dict()
+print(*sys.modules)
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "recolor_fast.step.adam" in loaded
+    assert not {"torch._dynamo", "sympy", "torchvision"} & set(loaded)
