@@ -148,6 +148,8 @@ def _run(arguments: Arguments) -> int:
         if len(inputs) == 1 and request.is_film(inputs[0]):  # among others it is counted, as in a folder
             return _film(arguments, settings, inputs[0], output)
         where = ", ".join(inputs)
+    if arguments.codec != "auto" or arguments.no_temporal:
+        raise UserError(f"codec and no_temporal are for a film, one file, and {where} is none")
     where += f", shard {arguments.shard}" if part else ""
     anew = settings.overwrite and arguments.files is None  # a sheet's own file may be one of a list's
     if arguments.sheet:
@@ -234,7 +236,12 @@ def _run(arguments: Arguments) -> int:
 def _film(arguments: Arguments, settings: Settings, source: str, output: str | None) -> int:
     """Color a film; returns the exit code."""
     names = ("hints", "watch", "shard", "sheet")
-    request.check(source, settings, {name: getattr(arguments, name) for name in names} | {"-": output == "-"})
+    request.check(
+        source,
+        settings,
+        {name: getattr(arguments, name) for name in names}
+        | {"-": output == "-", "engine ray": arguments.engine == "ray"},
+    )
     if settings.temporal and arguments.no_temporal:
         raise UserError("temporal with no_temporal: give one of the two")
     assert output is not None

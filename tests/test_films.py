@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from recolor_fast import colorize
 from recolor_fast.artefact import runtime
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.coloring.colorizer import Colorizer
+from recolor_fast.coloring.folder import Verdict
 from recolor_fast.films import codecs, encoding, film, planes, request, segments, source
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
@@ -127,6 +129,24 @@ def test_other_weights_of_luma_keep_the_luma_and_the_hue():
         assert abs(both[1][0].astype(float) / 1023 - both[0][0] / 255.0).max() < 0.004
     limited = chroma.subsampled(gray, cbcr, samples=chroma.Samples(limited=True))[1]
     assert limited[0, 0] == 128 + round(20 * 224 / 255)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no policies to look at")
+def test_no_encoder_takes_the_machine(tmp_path, sepia, monkeypatch):
+    """SVT-AV1 asks for real-time priority, which root is given, and all that a thread starts inherits it."""
+    before, seen, put = os.sched_getscheduler(0), set(), encoding.Encoder.put
+
+    def watched(*words):
+        put(*words)
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(OSError):
+                seen.add(os.sched_getscheduler(int(thread)))
+
+    monkeypatch.setattr(encoding.Encoder, "put", watched)
+    path = filming.write(tmp_path / "gray.mkv", filming.pan(3, 64, 64))
+    assert colored(sepia, path, tmp_path / "out.mp4", "av1").status == "ok"
+    assert seen == {before}
+    assert os.sched_getscheduler(0) == before
 
 
 @pytest.mark.parametrize("name", ["h264", "h265", "av1"])
@@ -348,6 +368,9 @@ def test_frames_without_times_are_counted_on(tmp_path):
         patch.setattr(source, "_decoded", lambda *rest: (Frame(pts) for pts in (None, None, 90, 90, 200)))
         patch.setattr(planes, "luma", lambda frame, samples: frame)
         assert [one.at for one in source.frames(told, found)] == [0, 40, 90, 91, 200]
+        patch.setattr(source, "_decoded", lambda *rest: (Frame(pts) for pts in (0, 5000, 40)))
+        with pytest.raises(Verdict, match=r"its clock goes back at 5.0 s: cut it there"):
+            list(source.frames(told, Counter()))
     assert sum(found.values()) == 3
 
 
@@ -416,7 +439,8 @@ def test_what_is_no_film_to_color_is_a_sentence(tmp_path, sepia):
     assert "more than the 100 of --max-pixels" in said(whole, max_pixels=100)
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2] + bytes(500) + whole.read_bytes()[-9000:])
-    assert "damaged places of the film" in said(cut, strict=True)
+    for _ in range(2):  # the second time nothing of it is taken for whole
+        assert "damaged places of the film" in said(cut, strict=True)
     record = colored(sepia, cut, tmp_path / "cut.mp4")
     assert record.status == "ok"
     assert any("damaged places" in note for note in record.notes)
@@ -434,6 +458,7 @@ def test_a_film_in_color_is_left_alone(tmp_path, sepia):
     assert colored(sepia, path, target)[2:4] == ("skipped", "in color")
     assert colored(sepia, path, target, color="copy").reason == "in color, copied"
     assert target.read_bytes() == path.read_bytes()
+    assert "cannot be copied to" in colored(sepia, path, tmp_path / "out.mp4", color="copy").reason
     assert colored(sepia, path, target, color="recolor", overwrite=True).status == "ok"
     assert target.read_bytes() != path.read_bytes()
 
@@ -466,6 +491,15 @@ def test_the_verb_colors_a_film_and_tells(tmp_path, models, capsys):
         (["a.mp4", "--in-place"], "in_place with the film a.mp4: a film is compressed anew"),
         (["a.mp4", "out.mp4", "--lossless-luma"], "lossless_luma with the film a.mp4: --codec ffv1 loses nothing"),
         (["a.mp4", "a.mp4"], "input and output are both a.mp4"),
+        (
+            ["a.mp4", ".", "--overwrite"],
+            "input and output are both a.mp4: give another output, as the old film is kept",
+        ),
+        (["a.mp4", "out.mp4", "--engine", "ray"], "engine ray with the film a.mp4: that is for photographs"),
+        (
+            ["a.mp4", "b.mp4", "out", "--codec", "h264"],
+            "codec and no_temporal are for a film, one file, and a.mp4, b.mp4",
+        ),
         (["a.mp4"], "OUT is missing, the folder or file to write to; for example: "),
     ],
 )

@@ -110,7 +110,9 @@ def _expanded(text: str) -> list[str]:
         first, last = int(numbers[1]), int(numbers[2])
         if not first <= last < first + MOST:
             raise ValueError(f"{found[0]}: expected a first and a last number, {MOST:,} at most")
-        width = max(map(len, numbers.groups())) if "0" in (numbers[1][0], numbers[2][0]) else 0
+        width = (
+            max(map(len, numbers.groups())) if any(len(one) > 1 and one[0] == "0" for one in numbers.groups()) else 0
+        )
         words = [f"{number:0{width}}" for number in range(first, last + 1)]
     elif len(words) < 2:
         raise ValueError(f"{found[0]}: expected numbers, as in {{000000..000009}}, or words, {{a,b}}")

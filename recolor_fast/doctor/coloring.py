@@ -155,10 +155,14 @@ def films() -> Iterator[Finding]:
 
 def _film(av: Any, encoder: str) -> int:
     """How many of two frames that an encoder writes are read again."""
+    from recolor_fast.films.encoding import at_own_priority  # needs PyAV
+
     file = io.BytesIO()
     with av.open(file, "w", "matroska") as written:
         stream = written.add_stream(encoder, 25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        with at_own_priority():
+            written.start_encoding()
         for _ in range(2):
             written.mux(stream.encode(av.VideoFrame.from_ndarray(picture(64, 64), "rgb24")))
         written.mux(stream.encode(None))

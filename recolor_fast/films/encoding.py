@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import av
@@ -74,6 +75,23 @@ def configure(context: Any, film: Film, coding: Coding, threads: int) -> None:
 PLACE = {"chroma_sample_location": "center"}
 
 
+@contextmanager
+def at_own_priority() -> Iterator[None]:
+    """Around the opening of an encoder: SVT-AV1 gives its threads, and the one that opens it, real-time priority where
+    it may, as root may: nothing else on the machine would run, and what is started later would inherit it."""
+    if not hasattr(os, "sched_getscheduler"):  # Linux alone
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(OSError):  # it has ended meanwhile
+                if os.sched_getscheduler(int(thread)) in (os.SCHED_FIFO, os.SCHED_RR):
+                    os.sched_setscheduler(int(thread), policy, parameter)
+
+
 class Encoder:
     """A film's frames, in order, to segments in a store. One thread."""
 
@@ -118,6 +136,8 @@ class Encoder:
         configure(context, self.film, self.coding, self.threads)
         context.flags |= int(av.codec.context.Flags.global_header)
         context.options = self.coding.options | PLACE
+        with at_own_priority():
+            context.open()
         self._context, self._writer = context, segments.Writer(self.store.path(self.number))
 
     def _finish(self, ends: int, final: bool) -> None:

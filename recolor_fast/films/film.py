@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import cv2
 import numpy as np
 
@@ -71,17 +72,23 @@ def color(
     """
     begun = time.perf_counter()
     record = Record(str(path), str(target), "failed")
+    status = path.stat()
+    times = (status.st_atime_ns, status.st_mtime_ns) if settings.keep_times else None
     try:
         film = source.look(path, settings.max_pixels)
         across = film.orientation > 4
         width, height = (film.height, film.width) if across else (film.width, film.height)
         record = record._replace(width=width, height=height)
-        notes = _color(artefact, film, target, settings, filming, coloring.count(threads), show)
+        notes = _color(artefact, film, target, settings, filming, coloring.count(threads), show, times)
         record = record._replace(status="ok", notes=notes)
     except _Copied:
         record = record._replace(status="ok", reason=folder.COPIED)
     except Verdict as verdict:
         record = record._replace(status=verdict.status, reason=str(verdict), notes=verdict.notes)
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError | MemoryError):
+            raise
+        record = record._replace(reason=f"FFmpeg cannot do it ({source.said(error)})")
     return record._replace(seconds=round(time.perf_counter() - begun, 6))
 
 
@@ -97,6 +104,7 @@ def _color(
     filming: Filming,
     threads: int,
     show: bool,
+    times: tuple[int, int] | None,
 ) -> tuple[str, ...]:
     """Notes on the film that was written. Raises Verdict, _Copied, UserError and OSError."""
     container = CONTAINERS[target.suffix.lower()]
@@ -105,7 +113,7 @@ def _color(
     _done(film, target, made, settings)
     joining.check(film, container)
     target.parent.mkdir(parents=True, exist_ok=True)
-    notes = list(_judge(film, target, settings))
+    notes = list(_judge(film, target, settings, times))
     if coding.bits < film.samples.bits:
         notes.append(f"luma of {film.samples.bits} bits is rounded to {coding.bits}, the most that the codec has")
     store, found = segments.Store(target), Counter[str]()
@@ -115,15 +123,12 @@ def _color(
         begun = {"input_time": film.path.stat().st_mtime_ns, "av": encoding.version()}
         _resume(store, {**made, **begun}, settings)
         _segments(artefact, film, coding, store, settings, filming, threads, found, show)
-        if found[source.DAMAGED] and settings.strict:
-            raise Verdict("failed", f"{found[source.DAMAGED]} {source.DAMAGED}; without --strict it is colored")
         try:
             with files.replacing(target, exclusive=not settings.overwrite) as file:
                 told = made if settings.metadata == "keep" else None
                 found += joining.join(film, coding, threads, store, Path(file.name), container, told)
-                if settings.keep_times:
-                    status = film.path.stat()
-                    os.utime(file.name, ns=(status.st_atime_ns, status.st_mtime_ns))
+                if times:
+                    os.utime(file.name, ns=times)
         except FileExistsError:
             raise Verdict("failed", f"its output {target} has come meanwhile; --overwrite replaces it") from None
         store.remove()
@@ -164,7 +169,7 @@ def _done(film: source.Film, target: Path, made: Made, settings: Settings) -> No
     raise Verdict("skipped", folder.DONE)
 
 
-def _judge(film: source.Film, target: Path, settings: Settings) -> Iterable[str]:
+def _judge(film: source.Film, target: Path, settings: Settings, times: tuple[int, int] | None) -> Iterable[str]:
     """Notes on a film to be colored. Verdict or _Copied for one that is in color and is not to be."""
     if settings.color == "recolor" or film.samples.format.startswith("gray"):
         return ()
@@ -173,8 +178,14 @@ def _judge(film: source.Film, target: Path, settings: Settings) -> Iterable[str]
         return [f"{colored} of {count} frames looked at are in color, and get new colors"] if colored else []
     if settings.color == "skip":
         raise Verdict("skipped", folder.IN_COLOR)
+    if target.suffix.lower() != film.path.suffix.lower():
+        why = f"in color, and cannot be copied to {target}, as the suffix is not its own"
+        raise Verdict("failed", f"{why}: give another output, or --color recolor")
     with files.replacing(target, exclusive=not settings.overwrite) as file, open(film.path, "rb") as original:
         shutil.copyfileobj(original, file)
+        if times:
+            file.flush()
+            os.utime(file.name, ns=times)
     raise _Copied
 
 
@@ -240,12 +251,17 @@ def _segments(
         luma = planes.deepened(work.frame.luma, film.samples, coding.bits)
         return work._replace(picture=planes.frame(coding.format, luma, cb, cr))
 
+    def heed() -> None:
+        if found[source.DAMAGED] and settings.strict:  # before a segment with the damage is whole
+            raise Verdict("failed", f"{found[source.DAMAGED]} {source.DAMAGED}; without --strict it is colored")
+
     count = 0  # of frames that the encoder took
 
     def encode(work: _Work) -> None:
         nonlocal count
         if work.number != count:
             raise RuntimeError("a frame before this one failed")  # which says why
+        heed()
         if work.begins and work.number:
             encoder.cut(work.frame.at, work.state)
         encoder.put(work.picture, work.frame.at, work.frame.lasts)
@@ -275,6 +291,7 @@ def _segments(
             if result.error is not None:
                 raise result.error
             bar.update()
+        heed()
         if not encoder.end():
             raise Verdict("failed", "frames that were there when it was begun cannot be decoded any more")
 

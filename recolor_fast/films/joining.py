@@ -42,7 +42,10 @@ def join(
     notes: Counter[str] = Counter()
     count = store.whole()
     delay = max(store.index(number).delay for number in range(count))
-    with opened(film.path) as (source, pictures), av.open(str(part), "w", container.format, container.options) as out:
+    with (
+        opened(film.path) as (source, pictures),
+        av.open(f"file:{part}", "w", container.format, container.options) as out,
+    ):
         codec = CODECS[coding.codec]
         stream: Any = out.add_stream(
             codec.encoder, film.rate, coding.options | encoding.PLACE, time_base=film.time_base
@@ -57,7 +60,8 @@ def join(
         if chapters := source.chapters():
             out.set_chapters([one if made is not None else one | {"metadata": {}} for one in chapters])
         others = _others(film, source, pictures, out, container, made is not None, notes)
-        out.start_encoding()
+        with encoding.at_own_priority():
+            out.start_encoding()
         header = bytes(stream.codec_context.extradata or b"").hex()
         if any(store.index(number).header != header for number in range(count)):
             raise Verdict("failed", f"its segments were compressed by other encoders: remove {store.folder}")

@@ -52,11 +52,14 @@ def _unnoticed(path: str, flags: int) -> int:
 
 
 def target(source: str, output: str) -> Path:
-    """The file to write. UserError for one that is no film's."""
+    """The file to write. UserError for one that is no film's, or is the source itself."""
     folder.check([source], output)
     name = Path(source).name
     if os.path.isdir(output) or output.endswith(("/", os.sep)):
-        return Path(output, name if Path(name).suffix.lower() in CONTAINERS else name + ANY)
+        place = Path(output, name if Path(name).suffix.lower() in CONTAINERS else name + ANY)
+        if place.exists() and place.samefile(source):
+            raise UserError(f"input and output are both {place}: give another output, as the old film is kept")
+        return place
     if Path(output).suffix.lower() not in CONTAINERS:
         raise UserError(f"output {output}: expected a name that ends with one of {', '.join(CONTAINERS)}")
     return Path(output)

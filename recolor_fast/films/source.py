@@ -74,7 +74,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         container = av.open(f"file:{path}", options=ONLY, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError) as error:
-        raise Verdict("failed", f"it cannot be read as a film ({_said(error)}): is it whole?") from None
+        raise Verdict("failed", f"it cannot be read as a film ({said(error)}): is it whole?") from None
     with container:
         stream = moving(container)
         if stream is None:
@@ -206,6 +206,9 @@ def _timed(film: Film, container: Any, stream: Any, found: Counter[str], last: i
             at = 0 if last is None else last + step
             found["frames without a time, counted on by the film's rate"] += 1
         elif last is not None and at <= last:
+            if (last - at) * film.time_base > BACK:
+                where = f"{float(last * film.time_base):.1f} s"
+                raise Verdict("failed", f"its clock goes back at {where}: cut it there, color each part")
             at = last + 1
             found["frames shown no later than the one before, moved on by a tick"] += 1
         if (frame.width, frame.height) != (film.width, film.height) or frame.format.name != film.samples.format:
@@ -227,13 +230,19 @@ def _decoded(container: Any, stream: Any, found: Counter[str]) -> Iterator[Any]:
             packet = next(packets)
         except StopIteration:
             return
+        except av.error.MemoryError:
+            raise
         except av.error.FFmpegError:
             found[DAMAGED] += 1
+            with suppress(av.error.FFmpegError):
+                yield from stream.codec_context.decode(None)  # what the decoder holds back
             return
         if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
             raise Verdict("failed", "it is encrypted: give a copy without protection")
         try:
             decoded = packet.decode()
+        except av.error.MemoryError:
+            raise
         except av.error.FFmpegError:
             found[DAMAGED] += 1
             continue
@@ -242,6 +251,7 @@ def _decoded(container: Any, stream: Any, found: Counter[str]) -> Iterator[Any]:
             yield frame
 
 
+BACK = 1  # second; more is no disorder: films were put one behind the other
 DAMAGED = "damaged places of the film, where frames may be missing or wrong"
 
 
@@ -261,5 +271,5 @@ def in_color(film: Film) -> tuple[int, int]:
     return sum(seen), len(seen)
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     return getattr(error, "strerror", "") or type(error).__name__
