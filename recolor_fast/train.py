@@ -12,6 +12,7 @@ if __name__ == "__main__":
     starting.run("recolor_fast.train", arguments="train")
 
 import gc
+import math
 import sys
 from contextlib import closing, redirect_stderr
 from dataclasses import asdict, replace
@@ -74,13 +75,17 @@ def train(options: Command, resume: str | Path | None = None, epochs: float = 0)
     `options`: a preset, or Command, with what you change; each field is explained where it is defined, as
     `recolor-fast train --help` shows it. What is "auto" in it is decided here, as the verb does. `resume`: a run folder
     to continue; the options that define it must be its own (`run_folder.stored_options(folder)`). `epochs`: to so many
-    times the photographs there are, instead of `options.images`. In the main thread Ctrl-C ends it with all that is
-    good saved.
+    times the photographs there are, instead of `options.images`. `options.quiet` is the verb's alone. In the main
+    thread Ctrl-C ends it with all that is good saved.
 
     Raises UserError, a ValueError, for options, data or weights that cannot be used; FloatingPointError for losses that
     stay not finite, and Stopped, a BaseException, for a signal, both once all that is good is saved; OSError for a full
     disk, torch.OutOfMemoryError and MemoryError: the checkpoints before it stay. Warnings and progress go to stderr.
     """
+    if options.dry_run:
+        raise UserError("dry_run: train() trains; recolor-fast train --dry-run shows the options")
+    if not (math.isfinite(epochs) and epochs >= 0):
+        raise UserError(f"epochs {epochs:g}: expected more than 0, or 0 for options.images")
     resumed = None if resume is None else Path(resume)
     options = _decided(options, resumed, ALONE)
     with stoppable() as signals:
@@ -287,7 +292,7 @@ def _run(argv: list[str]) -> int:
                 _take_gpu(ranks)
             folder = train_decided(options, resumed, signals, epochs, words.public(argv), ranks)
             if folder:
-                print(*summary(folder, options), sep="\n", file=sys.stderr)
+                print(*summary(folder, run_folder.stored_options(folder)), sep="\n", file=sys.stderr)
                 print_path(folder)
             return 0
     except FloatingPointError as error:

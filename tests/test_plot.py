@@ -120,6 +120,13 @@ def test_results_png_is_drawn_by_a_process_of_its_own_without_torch(tmp_path):
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_run_that_has_logged_nothing_yet_has_no_picture(tmp_path):
+    folder = run_folder(tmp_path / "a")
+    (folder / "results.csv").write_text("images,time\n")
+    assert curves.main([str(folder)]) == 0
+    assert not (folder / curves.NAME).exists()
+
+
 def test_a_picture_drawn_meanwhile_is_not_overtaken(tmp_path, monkeypatch):
     folder = run_folder(tmp_path / "a")
     draw = curves.draw

@@ -128,3 +128,9 @@ def test_sums_of_bytes_saturate_on_x86_without_vnni(monkeypatch, machine, flags,
     monkeypatch.setattr(processors.platform, "machine", lambda: machine)
     monkeypatch.setattr(processors.Path, "read_text", lambda path: f"flags\t\t: {flags} sse\n")
     assert processors.saturates() == expected
+
+    def raising(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(processors.Path, "read_text", raising)
+    assert processors.saturates() == (machine == "x86_64")

@@ -19,7 +19,7 @@ from recolor_fast.artefact import runtime
 from recolor_fast.artefact.signatures import GPUS
 from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.doctor.findings import Finding
-from recolor_fast.machine import memory, processors
+from recolor_fast.machine import extras, memory, processors
 from recolor_fast.photographs import encoders
 
 FILES, BATCH = 32, 16  # photographs in a folder, and loaded at a time
@@ -140,8 +140,9 @@ def load(backend: str, seconds: float, quick: bool) -> Iterator[Finding]:
     from recolor_fast.data import dali, loader
     from recolor_fast.presets import PRESETS
 
-    if backend == "dali":
-        dali.require()
+    if backend == "dali" and not dali.available():
+        yield Finding("load dali", "absent", "DALI is not installed", extras.advice("train"))
+        return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as place:
         paths = folder(Path(place, "in"), False, quick)

@@ -135,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif idle and hasattr(os, "nice"):
         os.nice(19)
     run, begun = Path(folder), time.time_ns()
+    if not complete(run / "results.csv")[1]:
+        return 0  # nothing is logged yet
     picture = run / NAME
     part = run / f".{uuid.uuid4().hex}.part"
     try:

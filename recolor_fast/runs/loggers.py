@@ -45,7 +45,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         # What an earlier session logged past its last checkpoint comes again.
-        self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
+        self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else 0)
         lines = to_json(options).splitlines()
         self.writer.add_text("options", "\n".join(f"    {line}" for line in lines), begun)
 
