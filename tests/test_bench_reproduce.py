@@ -20,7 +20,7 @@ def parsed(command: list[str]):
     return train.parse([word for word in command[2:] if word != "--resume"])[0]
 
 
-@pytest.mark.parametrize("weights", [None, Path("somewhere")])
+@pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), Path("somewhere")])
 def test_every_preset_has_a_small_command_that_train_accepts(weights):
     arguments = reproduce.Arguments(weights=weights)
     commands = reproduce.commands(arguments)

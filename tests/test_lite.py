@@ -147,7 +147,10 @@ def batch() -> tuple[Tensor, Tensor]:
     return rgb[:, :1], rgb
 
 
-@pytest.mark.parametrize("compiled", [{}, {"compile": "on", "compile_backend": "aot_eager"}])
+COMPILED = {"compile": "on", "compile_backend": "aot_eager"}
+
+
+@pytest.mark.parametrize("compiled", [{}, pytest.param(COMPILED, marks=pytest.mark.slow)])
 def test_a_frozen_encoder_stays_until_its_share_of_the_run_is_over(compiled):
     learner = step(freeze_encoder=0.5, images=8, batch=2, **compiled)
     known = [p.detach().clone() for p in encoder(learner.generator).parameters()]

@@ -382,10 +382,11 @@ def test_braces_of_no_use_are_one_sentence(tmp_path, text, message):
 
 
 def test_braces_stand_for_numbers_and_words(tmp_path):
-    names = ["{1..3}", "{08..11}", "{train,val}-{0,1}", "{a,b{1..2}}"]
+    names = ["{1..3}", "{08..11}", "{0..10}", "{train,val}-{0,1}", "{a,b{1..2}}"]
     assert [list(dict.fromkeys(shards._expanded(name))) for name in names] == [
         ["1", "2", "3"],
         ["08", "09", "10", "11"],
+        [str(number) for number in range(11)],
         ["train-0", "train-1", "val-0", "val-1"],
         ["a", "b1", "b2"],
     ]
