@@ -310,8 +310,7 @@ class Command(Options):
     samples: int = 8
     """Validation photographs in the sample grid."""
     log: tuple[Log, ...] = ("auto",)
-    """Where numbers and samples go besides the run's own files, one or several; auto: tensorboard where it is
-    installed. Their events lie in the run folder."""
+    """Loggers of numbers and samples, one or several, in the run folder; auto: tensorboard where it is installed."""
     ranks: int = field(default=0, metadata=PASSING)
     """Processes that train together, each a part of every batch; 0: as many as torchrun started, 1 without it. Batch
     norm's statistics are of the whole batch, whichever rank has its photographs."""
@@ -383,14 +382,10 @@ def from_dict(values: Mapping[str, Any]) -> Command:
     A key that is missing has its default, or what was done before there was one (BEFORE). Raises UserError naming any
     key that is no option.
     """
-    unknown = sorted(set(values) - {field.name for field in fields(Command)})
-    if unknown:
-        raise UserError(
-            f"unknown options {', '.join(unknown)}: the file was written by another version of recolor_fast"
-        )
+    if unknown := sorted(set(values) - {field.name for field in fields(Command)}):
+        raise UserError(f"unknown options {', '.join(unknown)}: another version of recolor_fast wrote the file")
     terms = tuple((name, float(weight)) for name, weight in values.get("terms", ()))
-    log = tuple(values.get("log", Command.log))
-    return Command(**BEFORE | dict(values) | {"terms": terms, "log": log})
+    return Command(**BEFORE | dict(values) | {"terms": terms, "log": tuple(values.get("log", Command.log))})
 
 
 def from_metadata(text: str) -> Options:

@@ -9,6 +9,7 @@ import pytest
 
 from bench import arguments, gpu
 from bench.records import train_shipped
+from bench.records.arguments import TrainShipped
 
 BENCH = Path(arguments.__file__).parent
 SCRIPTS = sorted(path for path in BENCH.rglob("*.py") if 'if __name__ == "__main__"' in path.read_text())
@@ -41,5 +42,5 @@ def test_options_are_words_several_values_and_flags():
 
 
 def test_defaults_that_are_told_elsewhere_too_are_the_same():
-    assert arguments.TrainShipped(Path()).stages == tuple(train_shipped.STAGES)
+    assert TrainShipped(Path()).stages == tuple(train_shipped.STAGES)
     assert gpu.Arguments is arguments.Gpu

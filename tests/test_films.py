@@ -1,4 +1,4 @@
-"""Films: colored with their own luma and times, everything else kept, killed and gone on with, refused by name."""
+"""Films: colored with their own luma and times, everything else kept, killed and resumed, refused by name."""
 
 import io
 import json
@@ -275,7 +275,7 @@ def test_what_a_container_does_not_hold_is_said(tmp_path, sepia):
     assert colored(sepia, silent, tmp_path / "out.mp4").notes == ("texts that the container does not hold: inventory",)
 
 
-# --- killed and gone on with ---------------------------------------------------------------------------------------
+# --- killed and resumed --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", ["h264", "ffv1"])

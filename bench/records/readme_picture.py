@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, only this folder is there
-from bench.arguments import ReadmePicture as Arguments
 from bench.arguments import parse
+from bench.records.arguments import ReadmePicture as Arguments
 
 if __name__ == "__main__":
     parse(Arguments)  # --help and wrong options end here, before what takes seconds is imported

@@ -39,7 +39,7 @@ def download(repo: str, revision: str | None, file: str | None) -> tuple[Path, s
     """A model of a repository, in huggingface_hub's cache, and the commit it is of.
 
     `revision`: a branch, a tag or, which nobody can change, a commit. Its size and hash are those that the hub tells.
-    UserError where it cannot be had or is another file.
+    UserError where it is missing or is another file.
     """
     client = api()
     with _answered(repo):
@@ -66,7 +66,7 @@ def _differs(data: bytes, told: Any) -> str:
 
 
 def card(repo: str, revision: str | None) -> str | None:
-    """The card of a repository; None where it has none, or does not exist yet. UserError where it cannot be had."""
+    """The card of a repository; None where it has none, or does not exist yet. UserError where it cannot be fetched."""
     client = api()
     with _answered(repo):
         if not client.repo_exists(repo) or not client.file_exists(repo, CARD, revision=revision):

@@ -66,7 +66,7 @@ def color(
 ) -> Record:
     """Color a film into `target`, whose suffix is one of CONTAINERS; what became of it.
 
-    What was begun before with the same film, model and settings is gone on with. The artefact is one of one thread; on
+    A run that was begun before with the same film, model and settings is resumed. The artefact is one of one thread; on
     a GPU it takes several frames at a time. `show`: progress on stderr. UserError for a codec or sides that the file
     cannot have, OSError where the disk fails.
     """
