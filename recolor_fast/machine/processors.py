@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from pathlib import Path
 WATCHED = 0.5  # seconds that `taken` looks at the machine
 SPINS = "3000"  # a hundredth of the default; fewer make small networks slower on a quiet machine
 FREE = 0.8  # how idle a processor must be for a thread of its own: its barriers wait for the slowest one
+
+# Held for what is made of many operations of microseconds, on small pictures: threads would hand Python's interpreter
+# lock to and fro between any two of them, and then two take as long as one, or longer, and delay all others.
+one_by_one = threading.Lock()
 
 _limit = 0  # threads that `limited` allows; 0: no limit
 

@@ -5,7 +5,6 @@ T.871, section 7: Rec. 601 weights, full range). The work is done in bands of ro
 stays bounded, and a band is too small for OpenCV's own threads: callers may run one picture on each of their threads.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+
+from recolor_fast.machine import processors
 
 BAND = 2**16  # pixels worked on at a time; more would also make cv2.resize start threads
 RADIUS = 1  # of the guided fit's window, in chroma pixels: 3x3. Wider ones find slopes that hold nowhere
@@ -24,10 +25,7 @@ WIDE = 0.05  # of a side, standard deviation: how smoothly a print's tone gives 
 LEVELS = np.arange(256)
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
 
-# Pixels: smaller pictures wait for each other in `subsampled`. Its operations then take microseconds, and threads would
-# hand Python's interpreter lock to and fro between any two of them: two take as long as one and delay all others.
-SMALL = 2**18
-_one_by_one = threading.Lock()
+SMALL = 2**18  # pixels: smaller pictures wait for each other in `subsampled`, see processors.one_by_one
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def subsampled(
     if gray.dtype != np.uint8:
         raise ValueError(f"subsampled got gray of {gray.dtype}: expected uint8")
     step = samples.step
-    with _one_by_one if gray.size < SMALL else nullcontext():
+    with processors.one_by_one if gray.size < SMALL else nullcontext():
         coarse = _coarse(gray, cbcr, look, tone, step)
         height, width = (-(-side // step) for side in gray.shape)
         if gray.shape != (step * height, step * width):

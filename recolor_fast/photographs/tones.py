@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from recolor_fast.machine import processors
 from recolor_fast.photographs import images
 from recolor_fast.photographs.in_color import by_lightness, in_color, reduced
 
@@ -21,6 +22,11 @@ def judged(pixels: np.ndarray, alpha: np.ndarray | None = None) -> tuple[bool, n
     if alpha is not None:
         pixels = np.where((alpha == 0)[..., None], images.gray(pixels)[..., None], pixels)
     small = reduced(pixels)
+    with processors.one_by_one:
+        return _judged(small)
+
+
+def _judged(small: np.ndarray) -> tuple[bool, np.ndarray | None]:
     if in_color(small):
         return True, None
     planes = 255 * cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
