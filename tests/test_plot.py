@@ -75,6 +75,13 @@ def test_by_time_a_validation_stands_at_the_time_of_its_photographs(tmp_path, dr
     assert panel(drawn[0], "photographs/s")["a"][0] == [1.0, 2.0, 3.0]
 
 
+def test_grays_error_is_seen_after_the_first_validation(tmp_path, drawn):
+    assert plot.main([str(run_folder(tmp_path / "a")), "--out", str(tmp_path / "drawn.png")]) == 0
+    (axis,) = (axis for axis in drawn[0].axes if axis.get_title().startswith("validation: ab error"))
+    (gray,) = (line for line in axis.lines if line.get_label() == "_gray")
+    assert gray.get_marker() == "_"  # a line of one point is not drawn
+
+
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, old = run_folder(tmp_path / "a"), run_folder(tmp_path / "old", time=False)

@@ -78,7 +78,8 @@ def draw(path: Path, runs: Mapping[str, Run], by: By, smoothing: float, caption:
 
 def _draw_line(axis, x: np.ndarray, line: Line, color: str, dashes: str, name: str, smoothing: float) -> None:
     if line.style == "reference":
-        axis.plot(x, line.y, color=color, linewidth=1, linestyle=":", label="_gray")
+        alone = "_" if len(x) == 1 else ""  # of the first validation: one point makes no line
+        axis.plot(x, line.y, color=color, linewidth=1, linestyle=":", marker=alone, markersize=12, label="_gray")
     elif line.style == "points":
         axis.plot(x, line.y, color=color, linewidth=2, linestyle=dashes, marker="o", markersize=4, label=name)
     else:
