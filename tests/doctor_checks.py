@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from recolor_fast.doctor.findings import Finding
 from recolor_fast.machine.errors import UserError
@@ -41,6 +43,19 @@ def leaves() -> Iterator[Finding]:
 def hangs() -> Iterator[Finding]:
     time.sleep(60)
     yield Finding("hangs", "ok", "never said")
+
+
+def tidy(folder: str) -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory(dir=folder):
+        time.sleep(60)
+    yield Finding("tidy", "ok", "never said")
+
+
+def stubborn(file: str) -> Iterator[Finding]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(60)
+    yield Finding("stubborn", "ok", "never said")
 
 
 def raises() -> Iterator[Finding]:

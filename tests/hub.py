@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 
 class Hub:
-    """Repositories of one branch, main, by name: a list of commits, each the files by name."""
+    """Repositories by name, "owner/name" for the branch main and "owner/name@branch" for others: a list of commits,
+    each the files by name."""
 
     def __init__(self) -> None:
         self.commits: dict[str, list[dict[str, bytes]]] = {}
@@ -22,14 +23,17 @@ class Hub:
         """What it says of each file instead of the truth."""
 
     @staticmethod
-    def oid(number: int) -> str:
-        return hashlib.sha1(b"commit %d" % number).hexdigest()
+    def oid(number: int, files: dict[str, bytes]) -> str:
+        return hashlib.sha1(repr((number, sorted(files.items()))).encode()).hexdigest()
+
+    def branch(self, repo: str, revision: str) -> str:
+        return repo if revision == "main" else f"{repo}@{revision}"
 
     def files(self, repo: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
-        commits = self.commits.get(repo, [])
-        numbers = {self.oid(number): number for number in range(len(commits))} | {"main": len(commits) - 1}
-        number = numbers.get(revision)
-        return None if number is None or number < 0 else (self.oid(number), commits[number])
+        named = {self.oid(number, files): files for number, files in enumerate(self.commits.get(repo, []))}
+        if commits := self.commits.get(self.branch(repo, revision)):
+            return self.oid(len(commits) - 1, commits[-1]), commits[-1]
+        return (revision, named[revision]) if revision in named else None
 
 
 def described(name: str, data: bytes) -> dict[str, Any]:
@@ -114,7 +118,10 @@ class Handler(BaseHTTPRequestHandler):
                 for one in json.loads(body)["objects"]
             ]
             return self.answer({"transfer": "basic", "objects": objects})
-        repo, verb = "/".join(path.split("/")[2:4]), path.split("/")[4]
+        repo, verb, revision = "/".join(path.split("/")[2:4]), *path.split("/")[4:6]
+        if verb == "branch":
+            self.hub.commits.setdefault(self.hub.branch(repo, revision), list(self.hub.commits[repo]))
+            return self.answer({})
         if verb == "preupload":
             modes = [
                 {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(".onnx") else "regular"}
@@ -122,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
             ]
             return self.answer({"files": [one | {"shouldIgnore": False} for one in modes]})
         assert verb == "commit"
-        commits = self.hub.commits[repo]
+        commits = self.hub.commits[self.hub.branch(repo, revision)]
         files = dict(commits[-1]) if commits else {}
         for line in body.splitlines():
             one = json.loads(line)
@@ -132,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             if one["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
         commits.append(files)
-        oid = self.hub.oid(len(commits) - 1)
+        oid = self.hub.oid(len(commits) - 1, files)
         return self.answer({"success": True, "commitOid": oid, "commitUrl": f"{self.hub.address}/{repo}/commit/{oid}"})
 
 

@@ -202,6 +202,7 @@ runs.run_folder
 runs.learned
 runs.runs
 runs.loggers
+runs.beside
 runs.watch
 resolve
 evaluation.metrics

@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 import tomllib
 from collections import namedtuple
 from pathlib import Path
@@ -54,7 +57,7 @@ def test_what_crashes_or_hangs_is_a_finding_and_the_others_go_on():
         ("hangs", "fault"),
         ("raises", "fault"),
         ("refuses", "fault"),
-        ("lacks", "absent"),
+        ("lacks", "fault"),
         ("well", "ok"),
     ]
     _, aborts, second, leaves, hangs, raises, refuses, lacks, last = found
@@ -66,7 +69,8 @@ def test_what_crashes_or_hangs_is_a_finding_and_the_others_go_on():
     assert hangs.found.startswith("it did not end in 0.3 seconds")
     assert re.fullmatch(r"RuntimeError: two lines \(doctor_checks.py, line \d+\)", raises.found)
     assert refuses.found == "no such weights"
-    assert lacks.found == "torch_that_is_not_there is not installed"
+    assert lacks.found == "torch_that_is_not_there is not installed, which torch needs"
+    assert lacks.mend == "pip install torch"
     assert all(one.mend for one in found if one.state != "ok")
     assert raises.facts["seconds"] >= 0
     assert second.facts["pid"] != found[0].facts["pid"]  # another process after the first was brought down
@@ -98,6 +102,34 @@ def test_a_module_that_an_extra_brings_is_absent_with_that_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)  # as if it were not installed
     (finding,) = made(Check("torch", "lpips.anything", package="torch"))
     assert (finding.state, finding.found, finding.mend) == ("absent", "lpips is not installed", extras.advice("train"))
+
+
+def test_a_package_that_lost_a_part_of_its_own_is_a_fault():
+    (finding,) = made(Check("torch", "torch.no_such_part.anything", package="torch"))
+    assert (finding.state, finding.found) == ("fault", "torch is damaged, it lacks torch.no_such_part")
+    assert finding.mend == reinstall("torch")
+
+
+def test_a_signal_ends_the_checks_at_once_and_what_they_began(tmp_path):
+    """Two groups: one process leaves a folder if it is killed too soon, one ignores what asks it to end."""
+    ready = tmp_path / "stubborn"
+    groups = [[check("tidy", arguments=(str(tmp_path),))], [check("stubborn", arguments=(str(ready),))]]
+    program = (
+        "import sys; from recolor_fast.doctor import report; from recolor_fast.doctor.findings import Check\n"
+        "from recolor_fast.machine import starting\n"
+        f"groups = [[Check(*one) for one in group] for group in {[[tuple(one) for one in some] for some in groups]}]\n"
+        "sys.exit(starting.ended(lambda: report.looked(groups, 'looking', at_once=2)))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        while process.poll() is None and not (any(tmp_path.glob("tmp*")) and ready.exists() and ready.read_text()):
+            time.sleep(0.01)
+        child = int(ready.read_text())
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted\n")
+    assert not list(tmp_path.glob("tmp*"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_what_colors_is_looked_at_without_torch():

@@ -71,6 +71,16 @@ def test_a_card_that_somebody_has_edited_stays(there, model, capsys):
     assert there.commits["me/sepia"][-1]["README.md"] == b"my own"
 
 
+def test_a_new_branch_keeps_the_edited_card_of_the_one_it_begins_with(there, model, capsys):
+    colorizer = Colorizer(model, provider="cpu")
+    colorizer.push("me/sepia")
+    there.commits["me/sepia"][-1]["README.md"] += b"trained on my photographs\n"
+    assert colorizer.push("me/sepia", revision="v2") != colorizer.push("me/sepia", revision="v2")
+    assert len(there.commits["me/sepia"]) == 1
+    assert there.commits["me/sepia@v2"][-1]["README.md"].endswith(b"my photographs\n")
+    assert capsys.readouterr().err.count("the card of me/sepia has been edited") == 2
+
+
 @pytest.mark.parametrize(
     ("told", "reason"),
     [

@@ -14,7 +14,7 @@ from recolor_fast.arguments import to_onnx
 from recolor_fast.arguments import train as words
 from recolor_fast.data.chosen import Photographs
 from recolor_fast.options import Command
-from recolor_fast.runs import outlook
+from recolor_fast.runs import outlook, progress
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, run
 
@@ -53,12 +53,14 @@ def test_sizes_say_what_is_enlarged_and_what_is_cut_off(folder, monkeypatch):
 
 
 def test_the_pace_of_the_first_steps_says_how_long_it_takes(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(outlook.time, "monotonic", lambda: now[0])
-    pace, said = outlook.Pace(5000), []
+    now = 100.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    clock, pace, said = progress.Clock(0.0), outlook.Pace(5000), []
     for images in range(1, 40):
-        now[0] += 60.0 if images == 1 else 0.5  # the first compiles
-        said.append(pace.seen(images, torch.device("cpu")))
+        now += 60.0 if images == 1 else 0.5  # the first compiles
+        said.append(pace.seen(images, clock.working(), torch.device("cpu")))
+        with clock.paused():  # for a sheet of samples, say
+            now += 3.0
     assert [bool(line) for line in said].index(True) == 10  # 5 seconds after the first
     assert sum(map(bool, said)) == 1
     assert said[10].startswith(
@@ -67,13 +69,10 @@ def test_the_pace_of_the_first_steps_says_how_long_it_takes(monkeypatch):
     assert "MiB of memory (" in said[10] or "GiB of memory (" in said[10]
 
 
-def test_a_training_that_is_over_soon_says_nothing_of_its_pace(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(outlook.time, "monotonic", lambda: now[0])
+def test_a_training_that_is_over_soon_says_nothing_of_its_pace():
     pace = outlook.Pace(3)
     for images in (1, 2, 3):
-        assert pace.seen(images, torch.device("cpu")) == ""
-        now[0] += 4
+        assert pace.seen(images, 4.0 * images, torch.device("cpu")) == ""
 
 
 @pytest.fixture(scope="module")

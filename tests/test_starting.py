@@ -94,7 +94,7 @@ def test_without_its_extra_a_verb_names_it_in_one_line(name):
 
 def test_without_a_checkout_an_extra_is_installed_by_the_packages_name(monkeypatch, tmp_path):
     monkeypatch.setattr(extras, "CHECKOUT", tmp_path / "constraints.txt")
-    assert extras.lacking("torch.nn") == "torch is not installed; pip install 'recolor-fast[train]'"
+    assert extras.lacking("torch") == "torch is not installed; pip install 'recolor-fast[train]'"
 
 
 def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):

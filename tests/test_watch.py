@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from recolor_fast import train
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Command
 from recolor_fast.runs import curves, loggers, watch
+from recolor_fast.runs.beside import Beside
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, rows, run
 
@@ -73,6 +75,8 @@ def test_the_loss_scales_of_float16_are_logged(photographs, tmp_path):
 @pytest.mark.parametrize("fails", ["start", "scalars"])
 def test_a_logger_that_fails_ends_no_training(photographs, tmp_path, capsys, monkeypatch, fails):
     class Broken:
+        where = ""
+
         def __init__(self, *started) -> None:
             if fails == "start":
                 sys.exit("no network")
@@ -97,7 +101,8 @@ def test_a_logger_that_hangs_is_left():
     hangs = threading.Event()
     feed = watch.Feed("wandb", hangs.wait, said.append)
     feed.close(0.05)
-    assert said == ["warning: --log wandb is not done 0 s after the end: what it had left is lost"]
+    assert len(said) == 1
+    assert said[0].startswith("warning: --log wandb is not done 0 s after the end and is waited for no longer")
     hangs.set()
     feed.thread.join(5)
 
@@ -134,12 +139,66 @@ def test_each_logger_takes_a_run_and_goes_on_with_it(name, tmp_path, monkeypatch
         monkeypatch.delenv(variable, raising=False)
     Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
     for begun in (0, 2):
-        logger = loggers.LIBRARIES[name].start(tmp_path, Command(), begun)
+        start = partial(Beside, name) if loggers.LIBRARIES[name].apart else loggers.LIBRARIES[name].start
+        logger = start(tmp_path, Command(), begun)
         logger.scalars({"generator/l1": 0.5}, begun + 2)
         logger.picture(tmp_path / "sheet.png", begun + 2)
         logger.close()
     kept = {"tensorboard": "events*", "trackio": "trackio/*.db", "wandb": "wandb/*run-*", "mlflow": "mlflow.db"}
     assert list(tmp_path.glob(kept[name]))
+
+
+TRACKIO = """
+import os, pathlib, signal
+PLACE = pathlib.Path(os.environ["TRACKIO_DIR"])  # once a process, as the real one
+class Image(str):
+    pass
+class Run:
+    def log(self, values, step):
+        print("a library's chatter")
+        if "raises" in values:
+            raise OSError("no network")
+        if "dies" in values:
+            os.kill(os.getpid(), signal.SIGKILL)
+        with open(PLACE / "log", "a") as file:
+            print(step, *values, file=file)
+    def finish(self):
+        print("a library's chatter")
+def init(project, name, config, **how):
+    if config["seed"] == 9:
+        raise SystemExit("not with this seed")
+    PLACE.mkdir()
+    return Run()
+"""
+
+
+def test_a_logger_in_a_process_of_its_own_writes_to_each_run_and_its_failures_are_warnings(
+    tmp_path, monkeypatch, capfd
+):
+    (tmp_path / "trackio.py").write_text(TRACKIO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    said: dict[str, list[str]] = {name: [] for name in ("well", "raises", "dies", "begins")}
+    watched = {}
+    for name, lines in said.items():
+        (tmp_path / name).mkdir()
+        options = Command(log=("trackio",), seed=9 if name == "begins" else 0)
+        watched[name] = watch.Watch(tmp_path / name, options, 0, lines.append)
+    Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
+    for name, one in watched.items():
+        one.numbers({"images": 2, "time": 1, name: 0.5})
+        one.sheet(tmp_path / "sheet.png", 2)
+    for one in watched.values():
+        one.close()
+    assert (tmp_path / "well" / "trackio" / "log").read_text() == "2 well\n2 samples\n"
+    assert not list(tmp_path.glob("[rdb]*/trackio/*"))
+    failed = "warning: --log trackio failed, nothing more goes there, the training goes on"
+    shown = {name: f"--log trackio: TRACKIO_DIR={tmp_path / name / 'trackio'} trackio show" for name in said}
+    assert [line.startswith(shown["well"]) for line in said["well"]] == [True]
+    assert said["raises"][1:] == [f"{failed} (OSError: no network)"]
+    assert said["dies"][1:] == [f"{failed} (its process was ended by SIGKILL)"]
+    assert said["begins"] == [f"{failed} (SystemExit: not with this seed)"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_training_that_is_stopped_waits_neither_for_a_logger_nor_for_the_picture(tmp_path, monkeypatch):

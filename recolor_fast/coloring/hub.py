@@ -20,7 +20,8 @@ def api() -> Any:
     try:
         hub = importlib.import_module("huggingface_hub")
     except ModuleNotFoundError as error:
-        raise UserError(f"huggingface_hub is not installed; {extras.advice('hub')}") from error
+        needed = "" if error.name == "huggingface_hub" else ", which huggingface_hub needs,"
+        raise UserError(f"{error.name}{needed} is not installed; {extras.advice('hub')}") from error
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 
@@ -66,10 +67,17 @@ def _differs(data: bytes, told: Any) -> str:
 
 
 def card(repo: str, revision: str | None) -> str | None:
-    """The card of a repository; None where it has none, or does not exist yet. UserError where it cannot be fetched."""
+    """The card that `upload` would replace; None where there is none yet. UserError where it cannot be fetched.
+
+    A branch `revision` that is still to be made begins with what the main one holds, and so with its card.
+    """
     client = api()
     with _answered(repo):
-        if not client.repo_exists(repo) or not client.file_exists(repo, CARD, revision=revision):
+        if not client.repo_exists(repo):
+            return None
+        if revision is not None and not client.revision_exists(repo, revision):
+            revision = None
+        if not client.file_exists(repo, CARD, revision=revision):
             return None
         path = client.hf_hub_download(repo, CARD, revision=revision)
         return Path(path).read_text(errors="replace")

@@ -23,13 +23,67 @@ from recolor_fast.machine import extras
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from recolor_fast.doctor.child import main; main()"
 
 
-def examined(checks: Sequence[Check], done: Callable[[Check], None] = lambda check: None) -> list[Finding]:
-    """What the checks of one group find, in their order. `done` is called after each."""
+GRACE = 1.0  # seconds that a process has to remove its temporary files
+
+
+class Running:
+    """The processes that make checks now, which another thread may end."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        """End them all, with what they started; none is begun any more."""
+        with self._lock:
+            self.ended = True
+            for process in self._processes:
+                _signal(process, signal.SIGTERM)
+            for process in self._processes:
+                _end(process)
+
+    @contextmanager
+    def holding(self, process: "subprocess.Popen[str]") -> Iterator[None]:
+        """A block in which a process is one of them; it is ended after it."""
+        with self._lock:
+            self._processes.add(process)
+            if self.ended:
+                _end(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._processes.remove(process)
+            _end(process)
+
+
+def _signal(process: "subprocess.Popen[str]", number: int) -> None:
+    """Send a signal to a process and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number) if os.name == "posix" else process.kill()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a process and all that it started, by force after GRACE seconds."""
+    _signal(process, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def examined(
+    checks: Sequence[Check], done: Callable[[Check], None] = lambda check: None, running: Running | None = None
+) -> list[Finding]:
+    """What the checks of one group find, in their order; of some where `running` is ended. `done` is called after
+    each."""
+    running = running or Running()
     findings: list[Finding] = []
     sound: set[str] = set()  # the checks that found no fault and nothing missing
     rest = list(checks)
-    while rest:
-        with _process(rest) as process:
+    while rest and not running.ended:
+        with _process(rest, running) as process:
             while rest:
                 check = rest[0]
                 rest.pop(0)
@@ -67,8 +121,7 @@ def reinstall(package: str) -> str:
     """What installs a package again as it was; where there is none to blame, what else to do."""
     if not package:
         return "report it, with what `recolor-fast doctor --json` says"
-    constraints = "-c constraints.txt " if extras.CHECKOUT.exists() else ""
-    return f"pip install --force-reinstall --no-deps {constraints}{package}"
+    return extras.reinstall(package)
 
 
 class _Process(NamedTuple):
@@ -106,7 +159,7 @@ class _Process(NamedTuple):
 
 
 @contextmanager
-def _process(checks: Sequence[Check]) -> Iterator[_Process]:
+def _process(checks: Sequence[Check], running: Running) -> Iterator[_Process]:
     """A process that makes these checks as it is asked to, killed with all that it started when the block ends."""
     command = [sys.executable, "-c", PROGRAM, json.dumps(checks), json.dumps(sys.path)]
     # Of the same session, so that it has its share of time, and no group that Ctrl-C reaches before us.
@@ -124,11 +177,9 @@ def _process(checks: Sequence[Check]) -> Iterator[_Process]:
         reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
         reader.start()
         try:
-            yield _Process(process, lines, log)
+            with running.holding(process):
+                yield _Process(process, lines, log)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-            process.wait()
             reader.join()
             with suppress(OSError):  # what was never read
                 process.stdin and process.stdin.close()

@@ -7,6 +7,7 @@ findings.
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -27,9 +28,7 @@ def made(check: Check) -> list[Finding]:
         function: Callable[..., Iterator[Finding]] = getattr(importlib.import_module(module), name)
         findings = list(function(*check.arguments))
     except ModuleNotFoundError as error:
-        name = error.name or ""
-        mend = extras.lacking(name).partition("; ")[2] or reinstall(check.package)
-        findings = [Finding(check.name, "absent", f"{name} is not installed", mend)]
+        findings = [_lacks(check, error.name or "")]
     except UserError as error:
         findings = [Finding(check.name, "fault", " ".join(str(error).split()), reinstall(check.package))]
     except Exception as error:  # whatever a broken library raises
@@ -41,11 +40,24 @@ def made(check: Check) -> list[Finding]:
     return [finding._replace(facts=finding.facts | {"seconds": seconds}) for finding in findings]
 
 
+def _lacks(check: Check, module: str) -> Finding:
+    """The finding of a check that cannot find a module: what it looks at is not here, or lacks something itself."""
+    found, _, mend = extras.lacking(module).partition("; ")
+    if found:
+        return Finding(check.name, "fault" if extras.damaged(module) else "absent", found, mend)
+    packages = check.package.split()
+    needed = f", which {' or '.join(packages)} needs" if packages else ""
+    mend = f"pip install {' '.join(packages)}" if packages else reinstall("")  # it brings what is missing
+    return Finding(check.name, "fault", f"{module} is not installed{needed}", mend)
+
+
 def main() -> None:
     """Make the checks."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its temporary folders are removed
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
     values: list[list[Any]] = json.loads(sys.argv[1])
     for check in (Check(*value) for value in values):
         if sys.stdin.readline().strip() == "yes":
             print(json.dumps([finding._asdict() for finding in made(check)]), file=answers, flush=True)
+    os._exit(0)  # what libraries do at the end takes seconds, or fails

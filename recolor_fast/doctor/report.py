@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from recolor_fast.doctor.apart import examined
+from recolor_fast.doctor.apart import Running, examined
 from recolor_fast.doctor.findings import Check, Finding, exit_code
 from recolor_fast.machine import bars, processors
 from recolor_fast.machine.files import legible
+from recolor_fast.machine.signals import Stopped, stoppable
 from recolor_fast.machine.versions import versions
 
 SCHEMA = 1
@@ -20,12 +21,18 @@ SCHEMA = 1
 def looked(groups: Sequence[Sequence[Check]], words: str, at_once: int = 0) -> tuple[list[Finding], float]:
     """What all checks find, in their order, and the seconds that took; so many groups at a time, 0: as processors."""
     started = time.perf_counter()
+    running = Running()
     with (
+        stoppable(),
         bars.bar(None, words, sum(map(len, groups)), unit=" checks") as bar,
         ThreadPoolExecutor(at_once or min(len(groups), processors.threads())) as pool,
     ):
-        found = pool.map(lambda group: examined(group, lambda check: bar.update(1)), groups)
-        findings = [finding for some in found for finding in some]
+        found = pool.map(lambda group: examined(group, lambda check: bar.update(1), running), groups)
+        try:
+            findings = [finding for some in found for finding in some]
+        except Stopped:
+            running.end()  # which the pool waits for
+            raise
     return findings, time.perf_counter() - started
 
 

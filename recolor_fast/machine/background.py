@@ -14,7 +14,9 @@ class Background:
     """A thread for what nobody waits for. At the end of the block it has done all of it, or what it failed with is
     raised, unless the block ends with an error of its own.
 
-    Once a piece of work has failed nothing more is begun. No signal's handler runs in this thread.
+    What a piece of work failed with is raised by the next call, which also drops what was not begun by then. What had
+    been asked for before may still be done: a checkpoint is worth writing though a validation failed. No signal's
+    handler runs in this thread.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import ctypes
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,10 +27,26 @@ def advice(extra: str) -> str:
 
 
 def lacking(module: str) -> str:
-    """One sentence for a module that is not installed; empty where no extra brings it."""
+    """One sentence for a module that cannot be found, and what to type; empty where no extra brings it."""
     top = module.split(".")[0]
     extras = [extra for extra, names in MODULES.items() if top in names.split()]
+    if extras and damaged(module):
+        package = packages_distributions().get(top, [top])[0]
+        return f"{top} is damaged, it lacks {module}; {reinstall(package)}"
     return f"{top} is not installed; {advice(extras[0])}" if extras else ""
+
+
+def damaged(module: str) -> bool:
+    """Whether a module that cannot be found is part of an installed package (`nvidia` is of many, and is none)."""
+    top, *below = module.split(".")
+    spec = find_spec(top) if below else None
+    return spec is not None and spec.origin is not None
+
+
+def reinstall(package: str) -> str:
+    """What installs a package again as it was."""
+    constraints = "-c constraints.txt " if CHECKOUT.exists() else ""
+    return f"pip install --force-reinstall --no-deps {constraints}{package}"
 
 
 RUNTIMES = {"onnxruntime": "cpu", "onnxruntime-gpu": "gpu"}  # packages of one module, and the extras that bring them

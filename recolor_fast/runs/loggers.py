@@ -5,13 +5,12 @@ accelerate's own which rank this is, and that sets up processes that are set up 
 is asked for, and each writes below the run's folder unless its own environment variables say otherwise.
 """
 
-import io
 import os
+import shlex
 import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +27,9 @@ PROJECT = "recolor-fast"  # what the runs are kept under, where there are such t
 class Logger(Protocol):
     """One of them, at work for a run. All it is asked comes from one thread."""
 
+    where: str
+    """Where people see what it keeps: an address, or what to type. Empty where nothing need be said."""
+
     def scalars(self, values: dict[str, float], images: int) -> None:
         """Numbers by name, after so many photographs."""
 
@@ -40,6 +42,8 @@ class Logger(Protocol):
 
 class TensorBoard:
     """Events in the run folder itself: `tensorboard --logdir runs` has a run's name then."""
+
+    where = ""
 
     def __init__(self, folder: Path, options: Command, begun: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -76,15 +80,15 @@ class Trackio:
     """Its database in the folder trackio of the run's, unless $TRACKIO_DIR says where."""
 
     def __init__(self, folder: Path, options: Command, begun: int) -> None:
-        os.environ.setdefault("TRACKIO_DIR", str(folder / "trackio"))  # read on import
-        with redirect_stdout(io.StringIO()):  # train's stdout is the run folder alone
-            import trackio
+        place = os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))  # read on import
+        import trackio
 
-            self.image = trackio.Image
-            # On a machine that trains its own measurements of it would come every few seconds.
-            own = {"auto_log_gpu": False, "auto_log_cpu": False, "embed": False}
-            how = "allow" if begun else "never"
-            self.run = trackio.init(PROJECT, folder.name, config=asdict(options), resume=how, **own)
+        self.image = trackio.Image
+        # On a machine that trains its own measurements of it would come every few seconds.
+        own = {"auto_log_gpu": False, "auto_log_cpu": False, "embed": False}
+        how = "allow" if begun else "never"
+        self.run = trackio.init(PROJECT, folder.name, config=asdict(options), resume=how, **own)
+        self.where = f"TRACKIO_DIR={shlex.quote(place)} trackio show --project {PROJECT}"
 
     def scalars(self, values: dict[str, float], images: int) -> None:
         self.run.log(values, step=images)
@@ -93,8 +97,7 @@ class Trackio:
         self.run.log({"samples": self.image(path)}, step=images)
 
     def close(self) -> None:
-        with redirect_stdout(io.StringIO()):
-            self.run.finish()
+        self.run.finish()
 
 
 class WandB:
@@ -115,6 +118,7 @@ class WandB:
             mode=None if known else "offline",
             settings=wandb.Settings(console="off"),
         )
+        self.where = self.run.url or f"offline; wandb sync {shlex.quote(str(Path(self.run.dir).parent))}"
         self.run.define_metric("*", step_metric="images")  # its own steps never go back, as a resumed training does
 
     def scalars(self, values: dict[str, float], images: int) -> None:
@@ -136,6 +140,7 @@ class MLflow:
 
         self.metric: Callable[..., Any] = Metric
         own = None if "MLFLOW_TRACKING_URI" in os.environ else f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+        self.where = f"mlflow ui --backend-store-uri {shlex.quote(own)}" if own else os.environ["MLFLOW_TRACKING_URI"]
         self.client = MlflowClient(own)
         self.id = _kept(folder / "mlflow.id", begun)
         if self.id:
@@ -176,13 +181,19 @@ class Library(NamedTuple):
     """Of a run folder, its options and the photographs seen when this session took it up."""
     extra: str = ""
     """The extra of this package that brings it; else it is installed by its own name."""
+    apart: bool = False
+    """In a process of its own (beside.py): it takes seconds to import, prints, or can be told once a process where to
+    write."""
+    also: str = ""
+    """What to type after it was installed by its own name."""
 
 
 LIBRARIES = {
     "tensorboard": Library(("tensorboard",), TensorBoard, "train"),
-    "trackio": Library(("trackio",), Trackio),
-    "wandb": Library(("wandb",), WandB),
-    "mlflow": Library(("mlflow", "sqlalchemy"), MLflow),
+    # It asks for a Pillow whose decoders have faults (SECURITY.md), and works with a later one.
+    "trackio": Library(("trackio",), Trackio, apart=True, also=" && pip install 'pillow>=13'"),
+    "wandb": Library(("wandb",), WandB, apart=True),
+    "mlflow": Library(("mlflow", "sqlalchemy"), MLflow, apart=True),
 }
 
 
@@ -190,7 +201,7 @@ def missing(name: str) -> str:
     """Why one of LIBRARIES cannot be used and what to do, in one sentence; empty where it is installed."""
     library = LIBRARIES[name]
     absent = [module for module in library.modules if not find_spec(module)]
-    install = extras.advice(library.extra) if library.extra else f"pip install {name}"
+    install = extras.advice(library.extra) if library.extra else f"pip install {name}{library.also}"
     return f"{', '.join(absent)} is not installed; {install}" if absent else ""
 
 

@@ -4,7 +4,6 @@ its end, how it went and what to do next."""
 import io
 import math
 import shlex
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,14 +69,13 @@ class Pace:
         self.since: tuple[float, int] | None = None
         self.said = False
 
-    def seen(self, seen: int, device: torch.device) -> str:
-        """So many photographs are seen, by training on a device: the line to say now, else nothing.
+    def seen(self, seen: int, now: float, device: torch.device) -> str:
+        """So many photographs are seen `now`, in seconds trained without pauses: the line to say, else nothing.
 
         The first iteration, which may compile, does not count; what takes less than STEADY seconds says nothing.
         """
         if self.said:
             return ""
-        now = time.monotonic()
         if self.since is None:
             self.since = now, seen
         began, before = self.since

@@ -59,7 +59,7 @@ class Clock:
     def __init__(self, before: float) -> None:
         """`before`: seconds that the sessions before this one have trained."""
         self._begun = time.perf_counter() - before
-        self._started, self._waited, self._counted = 0.0, 0.0, 0
+        self._started, self._waited, self._counted, self._paused = 0.0, 0.0, 0, 0.0
 
     def batch(self, stream: Iterator[Batch]) -> Batch:
         """The next of the stream. The first comes with the whole cache, or once decoders have started: no step waits
@@ -81,11 +81,17 @@ class Clock:
         """A block that is no part of the interval: validation and saving."""
         paused = time.perf_counter()
         yield
-        self._started += time.perf_counter() - paused if self._started else 0
+        took = time.perf_counter() - paused
+        self._started += took if self._started else 0
+        self._paused += took
 
     def seconds(self) -> float:
         """Of training, those of earlier sessions and of pauses included."""
         return time.perf_counter() - self._begun
+
+    def working(self) -> float:
+        """Of training, those of pauses left out: what the next photographs take."""
+        return self.seconds() - self._paused
 
     def interval(self) -> dict[str, float]:
         """Photographs/s since the last row, and the share of that time in which steps waited for batches; ends it."""

@@ -234,7 +234,7 @@ class Session(Course):
             self.watch.numbers(row)
             self._warn("results.csv", row)
         self.console.seen(progress.images, row, progress.means if self.on_cpu else None)
-        if line := self.pace.seen(progress.images, self.step.device):
+        if line := self.pace.seen(progress.images, self.clock.working(), self.step.device):
             self.tell(line)
         if due:
             progress.logged, progress.sums = progress.images, {}

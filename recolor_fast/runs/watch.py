@@ -1,9 +1,7 @@
 """What shows a training beside it, while it runs: loggers, and results.png. It holds no step up, and ends none."""
 
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from recolor_fast.options import Command
 from recolor_fast.runs import loggers
+from recolor_fast.runs.beside import Beside, Failed, started
 
 Tell = Callable[[str], None]
 WAIT = 20.0  # seconds that the end of a training waits for each of them, at most
@@ -37,33 +36,30 @@ class Feed:
         self.jobs.put(None)
         self.thread.join(seconds)
         if self.thread.is_alive():
-            self.tell(f"warning: --log {self.name} is not done {seconds:.0f} s after the end: what it had left is lost")
+            self.tell(
+                f"warning: --log {self.name} is not done {seconds:.0f} s after the end and is waited for no longer: "
+                "its last rows may be missing"
+            )
 
     def _run(self) -> None:
         try:
             logger = self.start()
+            if logger.where:
+                self.tell(f"--log {self.name}: {logger.where}")
             while job := self.jobs.get():
                 job(logger)
             logger.close()
         except BaseException as error:  # libraries exit, too
             self.failed = True
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            kind = "" if isinstance(error, Failed) else f"{type(error).__name__}: "
+            reason = f"{kind}{' '.join(str(error).split())}"
             self.tell(f"warning: --log {self.name} failed, nothing more goes there, the training goes on ({reason})")
 
 
 def draw(folder: Path, *words: str) -> "subprocess.Popen[str] | None":
     """Start a process that draws results.png (curves.py): matplotlib takes a second, none of it this process's."""
-    root = str(Path(__file__).parents[2])  # from a checkout that is not installed, too
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-m", "recolor_fast.runs.curves", str(folder), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    return started("recolor_fast.runs.curves", str(folder), *words, stdin=null, stdout=null, stderr=pipe)
 
 
 class Picture:
@@ -132,8 +128,9 @@ class Watch:
         """`begun` photographs are seen; `tell` takes a line for people, from any thread."""
         self.picture = Picture(folder, tell)
         names = [name for name in options.log if name != "none"]
-        starts = {name: partial(loggers.LIBRARIES[name].start, folder, options, begun) for name in names}
-        self.feeds = [Feed(name, start, tell) for name, start in starts.items()]
+        libraries = {name: loggers.LIBRARIES[name] for name in names}
+        starts = {name: partial(Beside, name) if one.apart else one.start for name, one in libraries.items()}
+        self.feeds = [Feed(name, partial(start, folder, options, begun), tell) for name, start in starts.items()]
 
     def numbers(self, row: Mapping[str, float], prefix: str = "") -> None:
         """A row of results.csv, or of another file with its `prefix`."""
