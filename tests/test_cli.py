@@ -143,7 +143,7 @@ class Odd(UserError):
         (KeyboardInterrupt(), 130, "stopped by SIGINT\n"),
         (Stopped(15), 143, "stopped by SIGTERM\n"),
         (BrokenPipeError(), 1, ""),
-        (ModuleNotFoundError("no torch", name="torch.nn"), 2, "error: torch is not installed; "),
+        (ModuleNotFoundError("no torch", name="torch"), 2, "error: torch is not installed; "),
         (SystemExit(2), 2, ""),
         (SystemExit(), 0, ""),
     ],
