@@ -1235,3 +1235,10 @@ def test_a_followed_folder_that_goes_away_leaves_the_others_where_they_are(tmp_p
         == {tmp_path / "out" / "a" / "x.jpg"}
         < both
     )
+
+
+def test_large_photographs_share_the_processors_where_there_is_the_memory(monkeypatch):
+    few = coloring.PIXELS * 2
+    for free, room in ((None, few), (2**30, few), (20 * 10**9, 312_500_000)):  # 32 bytes a pixel, of half of it
+        monkeypatch.setattr(coloring.memory, "available", lambda free=free: free)
+        assert coloring._room(2) == coloring._room(1) == room

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast.photographs import images, jpeg2000, pictures, profiles, samples
+from recolor_fast.photographs import decoders, images, jpeg2000, pictures, profiles, samples
 
 HEIGHT, WIDTH = 13, 19
 
@@ -42,6 +42,20 @@ def assert_read(data: bytes, share: np.ndarray, alpha: np.ndarray | None, name: 
     assert (picture.alpha is None) == (alpha is None), name
     if alpha is not None and picture.alpha is not None:
         assert np.abs(picture.alpha / top - alpha).max() <= 0.51 / 255, name
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "HSV"])
+def test_bands_of_a_pillow_image_are_the_whole_of_it(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(drawn(8, 4).astype(np.uint8), "RGBA")
+    image = (image if "A" in mode else image.convert("RGB")).convert(mode)
+    wanted = image.convert({"1": "L", "P": "RGB", "HSV": "RGB"}.get(mode, mode))
+    monkeypatch.setattr(decoders, "BAND", 3 * WIDTH)  # three rows of thirteen
+    raster = decoders.of_pillow(image)
+    planes = np.asarray(wanted).reshape(HEIGHT, WIDTH, -1)
+    if raster.alpha is not None:
+        assert np.array_equal(raster.alpha, planes[..., -1])
+        planes = planes[..., :-1]
+    assert np.array_equal(raster.pixels.reshape(planes.shape), planes)
 
 
 # --- samples as levels ---------------------------------------------------------------------------------------------

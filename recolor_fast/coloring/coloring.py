@@ -21,6 +21,8 @@ from recolor_fast.photographs import chroma, claims, images, pages, pictures, pr
 
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
+WORST = 32  # bytes a pixel: what a PNG of 16 bits takes at most; 8 bits take 16, a JPEG 3 to 7 (docs/speed.md)
+SHARE = 1 / 2  # of the memory there is, which pictures in flight may take
 READS = 3  # of a file that changes meanwhile
 LOOK = chroma.LOOK
 ALTERING = "restore", "negative"  # settings that change the luminance itself
@@ -199,6 +201,12 @@ def count(threads: int | None) -> int:
     return threads or processors.threads()
 
 
+def _room(workers: int) -> float:
+    """Pixels that may be in flight: PIXELS of each worker, and more where there is the memory for it, so that pictures
+    larger than that need not go alone."""
+    return max(PIXELS * max(2, workers), SHARE * (memory.available() or 0) / WORST)
+
+
 def _cost(job: folder.Job) -> float:
     return 0 if job.verdict else job.width * job.height * job.pages + job.size / 4
 
@@ -293,7 +301,7 @@ def _stages(
         pipeline.Stage("encode", encode),
         pipeline.Stage("write", write, threads=2),
     ]
-    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), PIXELS * max(2, workers))
+    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), _room(workers))
 
 
 def _decode(

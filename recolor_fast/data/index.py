@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 
 
 CHECKS = ("header", "full")
+PART = 10_000  # files of which is held at a time what the cache knows: it is more than their paths take
 
 
 class Unusable(UserError):
@@ -75,48 +76,62 @@ def look(paths: Sequence[Path], check: str = "header", colors: bool = True, prog
     all is not known, and it counts as in color."""
     if check not in CHECKS:
         raise UserError(f"check {check!r}: expected one of {', '.join(CHECKS)}")
-    with (
-        checked.memory(paths, check) as (known, fresh),
-        checked.memory(paths if colors else [], "chroma") as (known_chroma, fresh_chroma),
-    ):
-
-        def one(path: Path) -> tuple[str | None, float]:
-            """Why a file is unusable, if it is, and its mean chroma, NaN where that is not known."""
-            key = path, shards.state(path)
-            chroma = float(known_chroma.get(key) or math.nan)
-            if key in known and (known[key] or not colors or key in known_chroma):
-                return known[key], chroma
-            try:
-                data = shards.read(path)
-                pixels = None if key in known else images.check(data, strict=check == "full")
-            except (OSError, ValueError) as error:
-                reason = images.why(error)
-                of_content = isinstance(error, images.UnreadableImage) and not isinstance(error.__cause__, MemoryError)
-                if of_content and key[1]:
-                    fresh[key] = reason
-                return reason, math.nan
-            if key[1] and key not in known:
-                fresh[key] = None
-            if not colors:
-                return None, math.nan
-            try:
-                chroma = gray_photographs.judged(data, pixels)
-            except (images.UnreadableImage, MemoryError):
-                return None, math.nan
-            if key[1]:
-                fresh_chroma[key] = repr(chroma)
-            return None, chroma
-
-        with bars.bar(
-            in_order(one, paths, 8 * processors.threads()), "checking files", len(paths), show=progress
-        ) as results:
-            looked = list(zip(paths, results))
-    good = [path for path, (reason, _) in looked if reason is None]
-    reasons = {path: reason for path, (reason, _) in looked if reason is not None}
+    good, reasons, gray = [], {}, {}
+    looked = closing(_looks(paths, check, colors))
+    with looked as files, bars.bar(files, "checking files", len(paths), show=progress) as results:
+        for path, reason, chroma in results:
+            if reason is not None:
+                reasons[path] = reason
+                continue
+            good.append(path)
+            if chroma < gray_photographs.COLORLESS:
+                gray[path] = chroma
     if not good:
         raise NoneUsable(reasons)
-    gray = {path: chroma for path, (_, chroma) in looked if chroma < gray_photographs.COLORLESS}
     return Looked(good, reasons, gray)
+
+
+def _looks(paths: Sequence[Path], check: str, colors: bool) -> Generator[tuple[Path, str | None, float]]:
+    """Each path, why it is unusable, if it is, and its mean chroma, NaN where that is not known.
+
+    What is known and what is found is held for PART of them at a time.
+    """
+    for first in range(0, len(paths), PART):
+        part = paths[first : first + PART]
+        with (
+            checked.memory(part, check) as (known, fresh),
+            checked.memory(part if colors else [], "chroma") as (known_chroma, fresh_chroma),
+        ):
+
+            def one(path: Path) -> tuple[str | None, float]:
+                key = path, shards.state(path)
+                chroma = float(known_chroma.get(key) or math.nan)
+                if key in known and (known[key] or not colors or key in known_chroma):
+                    return known[key], chroma
+                try:
+                    data = shards.read(path)
+                    pixels = None if key in known else images.check(data, strict=check == "full")
+                except (OSError, ValueError) as error:
+                    reason = images.why(error)
+                    of_content = isinstance(error, images.UnreadableImage)
+                    if of_content and not isinstance(error.__cause__, MemoryError) and key[1]:
+                        fresh[key] = reason
+                    return reason, math.nan
+                if key[1] and key not in known:
+                    fresh[key] = None
+                if not colors:
+                    return None, math.nan
+                try:
+                    chroma = gray_photographs.judged(data, pixels)
+                except (images.UnreadableImage, MemoryError):
+                    return None, math.nan
+                if key[1]:
+                    fresh_chroma[key] = repr(chroma)
+                return None, chroma
+
+            with closing(in_order(one, part, 8 * processors.threads())) as results:
+                for path, (reason, chroma) in zip(part, results):
+                    yield path, reason, chroma
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from PIL import Image
 from recolor_fast.photographs import avif, jpeg2000, pam, samples, tiff
 from recolor_fast.photographs.samples import Raster, UnreadableImage
 
+BAND = 2**20  # pixels taken out of a Pillow image at a time: all at once are held three to four times over
 ERRORS = (Exception, SystemExit)  # what a decoder may raise over a file; the signals of a user are neither
 
 
@@ -46,9 +47,19 @@ def of_pillow(image: Image.Image) -> Raster:
         return Raster(np.array(image))
     is_gray = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
-        planes = np.asarray(image.convert("LA" if is_gray else "RGBA"))
+        planes = _as(image, "LA" if is_gray else "RGBA")
         return Raster(np.ascontiguousarray(planes[..., 0] if is_gray else planes[..., :3]), planes[..., -1].copy())
-    return Raster(np.array(image.convert("L" if is_gray else "RGB")))
+    return Raster(_as(image, "L" if is_gray else "RGB"))
+
+
+def _as(image: Image.Image, mode: str) -> np.ndarray:
+    """The pixels of a loaded image, converted to L (H,W), LA, RGB or RGBA (H,W,C)."""
+    pixels = np.empty((image.height, image.width, *([len(mode)] if len(mode) > 1 else [])), np.uint8)
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
+    return pixels
 
 
 def _jpeg2000(data: bytes, image: Image.Image) -> Raster:
@@ -105,5 +116,7 @@ def _deep_png(data: bytes, image: Image.Image) -> Raster | None:
 
 def _unmoved(png: bytes) -> bytes:
     """A PNG without its animation, of which OpenCV would give a frame as it is blended into nothing."""
+    if not any(kind == b"acTL" for kind, _, _ in _chunks(png)):
+        return png
     kept = [png[start:end] for kind, start, end in _chunks(png) if kind not in (b"acTL", b"fcTL", b"fdAT")]
     return b"".join([png[:8], *kept])

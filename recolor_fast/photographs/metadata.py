@@ -332,8 +332,9 @@ def insert(data: bytes, metadata: Metadata, format: str) -> tuple[bytes, tuple[s
         early, late = (
             [containers.chunk(kind, content) for kind, content, behind in own if behind == where] for where in (0, 1)
         )
+        held = memoryview(data)  # of which slices are no copies
         # behind the signature and IHDR; before IEND
-        return b"".join([data[:33], *_png(metadata), *early, data[33:-12], *late, data[-12:]]), ()
+        return b"".join([held[:33], *_png(metadata), *early, held[33:-12], *late, held[-12:]]), ()
     if format == "TIFF":
         return _tiff(data, metadata, own), ()
     if format == "JPEG2000":
