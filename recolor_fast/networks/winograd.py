@@ -9,9 +9,9 @@ It is Toom and Cook's product of polynomials, transposed: evaluate both at n poi
 interpolate. In two dimensions each matrix acts on rows and columns, which is its Kronecker square on n x n numbers in
 one vector. Over channels the products become, at each of the n^2 points p, one matrix product over all tiles:
 
-    V = (B^T x B^T) D   input tiles      (n^2, tiles, C)
-    U = (G x G) W       weights          (n^2, K, C)
-    Y = (A^T x A^T) M,  M_p = V_p U_p^T  (m^2, tiles, K)
+    V = (B^T x B^T) D   input tiles      (tiles, n^2, C)
+    U = (G x G) W       weights          (K, n^2, C)
+    Y = (A^T x A^T) M,  M_p = V_p U_p^T  (tiles, m^2, K)
 
 The other two passes of training are the adjoints of this one bilinear map. With the cotangent's tiles E = (A x A) dY,
 
@@ -39,8 +39,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from recolor_fast.networks.layers import at_least_float32
 
 POINTS = {2: "0 -1 2 1/2", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
 TILE = 4  # outputs of a tile in each dimension, m
@@ -123,53 +121,63 @@ def _tiles(shape: Shape, height: int, width: int) -> tuple[int, int]:
     return -(-rows // TILE), -(-columns // TILE)
 
 
+def _each(transform: Tensor, blocks: Tensor) -> Tensor:
+    """A transform of each block, (B,k,C) -> (B,n,C): a product each, as MKL's threads do not share a single one that has
+    few rows and very many columns."""
+    return torch.bmm(transform.to(blocks.dtype).expand(len(blocks), -1, -1), blocks)
+
+
+def _wide(blocks: Tensor) -> Tensor:
+    """A copy of at least float32, in the order of the dimensions."""
+    kind = torch.promote_types(blocks.dtype, torch.float32)
+    return blocks.to(kind, memory_format=torch.contiguous_format).contiguous()
+
+
 def of_input(shape: Shape, x: Tensor) -> Tensor:
-    """V (n^2, tiles, s^2 C) of an input (N,C,H,W)."""
-    count, channels, height, width = x.shape
+    """V (tiles, n^2, s^2 C) of an input (N,C,H,W)."""
+    height, width = x.shape[2:]
     down, across = _tiles(shape, height, width)
-    step, n = shape.stride, shape.points
+    step, n, edge = shape.stride, shape.points, shape.padding
     tall, wide = (step * (TILE * tiles + shape.taps - 1) for tiles in (down, across))
-    edge = shape.padding
     # What no output sees, an odd last row for instance, is cut off by a padding below 0.
-    padded = F.pad(at_least_float32(x), (edge, wide - width - edge, edge, tall - height - edge))
+    padded = F.pad(x, (edge, wide - width - edge, edge, tall - height - edge))
     rows = padded.permute(0, 2, 3, 1).contiguous()
+    count, _, _, channels = rows.shape
     photograph, row, column, _ = rows.stride()
     seen = rows.as_strided(
-        (n, n, count, down, across, step, step, channels),
-        (step * row, step * column, photograph, TILE * step * row, TILE * step * column, row, column, 1),
+        (count, down, across, n, n, step, step, channels),
+        (photograph, TILE * step * row, TILE * step * column, step * row, step * column, row, column, 1),
     )
-    transform = SQUARES[shape.taps][2].to(rows.dtype)
-    return (transform @ seen.reshape(n * n, -1)).view(n * n, count * down * across, step * step * channels)
+    return _each(SQUARES[shape.taps][2], _wide(seen).view(-1, n * n, step * step * channels))
 
 
 def of_weight(shape: Shape, weight: Tensor) -> Tensor:
-    """U (n^2, K, s^2 C) of a weight (K,C,k,k)."""
+    """U (K, n^2, s^2 C) of a weight (K,C,k,k)."""
     out, channels = weight.shape[:2]
     step, r = shape.stride, shape.taps
-    phases = at_least_float32(weight).unflatten(3, (r, step)).unflatten(2, (r, step)).permute(2, 4, 0, 3, 5, 1)
-    transform = SQUARES[r][1].to(phases.dtype)
-    return (transform @ phases.reshape(r * r, -1)).view(-1, out, step * step * channels)
+    phases = weight.permute(0, 2, 3, 1).reshape(out, r, step, r, step, channels).permute(0, 1, 3, 2, 4, 5)
+    return _each(SQUARES[r][1], _wide(phases).view(out, r * r, step * step * channels))
 
 
 def of_cotangent(shape: Shape, cotangent: Tensor) -> Tensor:
-    """E (n^2, tiles, K) of the cotangent (N,K,H',W') of an output."""
+    """E (tiles, n^2, K) of the cotangent (N,K,H',W') of an output."""
     count, out, height, width = cotangent.shape
     down, across = -(-height // TILE), -(-width // TILE)
-    padded = F.pad(at_least_float32(cotangent), (0, TILE * across - width, 0, TILE * down - height))
-    tiles = padded.permute(0, 2, 3, 1).reshape(count, down, TILE, across, TILE, out).permute(2, 4, 0, 1, 3, 5)
-    transform = SQUARES[shape.taps][0].to(padded.dtype).T
-    return (transform @ tiles.reshape(TILE * TILE, -1)).view(-1, count * down * across, out)
+    padded = F.pad(cotangent, (0, TILE * across - width, 0, TILE * down - height))
+    tiles = padded.permute(0, 2, 3, 1).reshape(count, down, TILE, across, TILE, out).permute(0, 1, 3, 2, 4, 5)
+    return _each(SQUARES[shape.taps][0].T, _wide(tiles).view(-1, TILE * TILE, out))
 
 
 def output(shape: Shape, inputs: Tensor, weights: Tensor, sides: tuple[int, int], bias: Tensor | None = None) -> Tensor:
     """The convolution's output (N,K,H',W') from V and U, `sides` being those of its input (H,W)."""
-    out = weights.shape[1]
     (height, width), (down, across) = shape.sides(*sides), _tiles(shape, *sides)
-    transform = SQUARES[shape.taps][0].to(inputs.dtype)
-    made = transform @ torch.bmm(inputs, weights.mT).view(len(inputs), -1)
-    tiles = made.view(TILE, TILE, -1, down, across, out).permute(2, 3, 0, 4, 1, 5)
-    whole = tiles.reshape(-1, TILE * down, TILE * across, out)[:, :height, :width]
-    return (whole if bias is None else whole + bias).permute(0, 3, 1, 2)
+    products = torch.bmm(inputs.permute(1, 0, 2), weights.permute(1, 2, 0))
+    made = _each(SQUARES[shape.taps][0], products.transpose(0, 1))
+    if bias is not None:
+        made += bias
+    tiles = made.view(-1, down, across, TILE, TILE, len(weights)).permute(0, 1, 3, 2, 4, 5)
+    whole = tiles.reshape(-1, TILE * down, TILE * across, len(weights))
+    return whole[:, :height, :width].permute(0, 3, 1, 2)
 
 
 def input_gradient(shape: Shape, cotangents: Tensor, weights: Tensor, sides: tuple[int, int]) -> Tensor:
@@ -177,27 +185,25 @@ def input_gradient(shape: Shape, cotangents: Tensor, weights: Tensor, sides: tup
     down, across = _tiles(shape, *sides)
     step, n = shape.stride, shape.points
     channels = weights.shape[2] // (step * step)
-    transform = SQUARES[shape.taps][2].to(weights.dtype).T
-    made = (transform @ torch.bmm(cotangents, weights).view(n * n, -1)).view(
-        n, n, -1, down, across, step, step, channels
-    )
-    count = made.shape[2]
+    products = torch.bmm(cotangents.permute(1, 0, 2), weights.permute(1, 0, 2))
+    made = _each(SQUARES[shape.taps][2].T, products.transpose(0, 1))
+    tiles = made.view(-1, down, across, n, n, step, step, channels).permute(0, 1, 3, 5, 2, 4, 6, 7)
     # A tile reaches taps - 1, less than TILE, into the next one: four quarters, none of which overlaps itself.
-    added = made.new_zeros(count, down + 1, TILE, step, across + 1, TILE, step, channels)
+    added = made.new_zeros(len(tiles), down + 1, TILE, step, across + 1, TILE, step, channels)
     for low, rows in enumerate((slice(0, TILE), slice(TILE, n))):
         for right, columns in enumerate((slice(0, TILE), slice(TILE, n))):
-            part = made[rows, columns].permute(2, 3, 0, 5, 4, 1, 6, 7)
+            part = tiles[:, :, rows, :, :, columns]
             added[:, low : low + down, : part.shape[2], :, right : right + across, : part.shape[5]] += part
-    whole = added.view(count, (down + 1) * TILE * step, (across + 1) * TILE * step, channels)
+    whole = added.view(-1, (down + 1) * TILE * step, (across + 1) * TILE * step, channels)
     edge, (height, width) = shape.padding, sides
     return whole[:, edge : edge + height, edge : edge + width].permute(0, 3, 1, 2)
 
 
 def weight_gradient(shape: Shape, inputs: Tensor, cotangents: Tensor) -> Tensor:
     """The gradient (K,C,k,k) by the weight, from V and E."""
-    step, r = shape.stride, shape.taps
+    step, r, k = shape.stride, shape.taps, shape.kernel
     channels, out = inputs.shape[2] // (step * step), cotangents.shape[2]
-    transform = SQUARES[r][1].to(inputs.dtype).T
-    made = transform @ torch.bmm(cotangents.mT, inputs).view(len(inputs), -1)
-    phases = made.view(r, r, out, step, step, channels).permute(2, 0, 3, 1, 4, 5)
-    return phases.reshape(out, shape.kernel, shape.kernel, channels).permute(0, 3, 1, 2)
+    products = torch.bmm(cotangents.permute(1, 2, 0), inputs.permute(1, 0, 2))
+    made = _each(SQUARES[r][1].T, products.transpose(0, 1))
+    phases = made.view(out, r, r, step, step, channels).permute(0, 1, 3, 2, 4, 5)
+    return phases.reshape(out, k, k, channels).permute(0, 3, 1, 2)

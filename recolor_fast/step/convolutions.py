@@ -31,8 +31,7 @@ class Convolution(NamedTuple):
 
 
 class Way(Protocol):
-    photographs: int
-    """The dimension of `taken` along which photographs follow each other."""
+    """Of what it takes and what it makes of a cotangent the first dimension has the photographs one after the other."""
 
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
         """`sides`: (H,W) of the inputs to come."""
@@ -46,8 +45,6 @@ class Way(Protocol):
 
 class Direct:
     """As torch computes it."""
-
-    photographs = 0
 
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
         weight, bias, stride, padding, kind = convolution
@@ -80,8 +77,6 @@ class Direct:
 class Winograd:
     """By networks/winograd.py, in float32 whatever the type: half precision would cost it a few percent."""
 
-    photographs = 1
-
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
         self.shape, self.bias, self.type, self.sides = convolution.shape, convolution.bias, convolution.type, sides
         self.weights = winograd.of_weight(self.shape, convolution.weight)
@@ -105,8 +100,6 @@ class Winograd:
 
 class Taps:
     """To one channel, stride 1: a product of all places with the k^2 taps, whose results are then shifted and added."""
-
-    photographs = 0
 
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
         self.kernel, self.padding, self.sides = convolution.weight.shape[2], convolution.padding, sides

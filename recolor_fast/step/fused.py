@@ -149,7 +149,7 @@ def critic_update(
         passes = []
         for ways, pair in zip(chains, pyramid):
             states, taken = _forward(ways, pair.to(low))
-            scores = ways[-1].output(_thirds(ways[-1], taken[-1], 0, 2))
+            scores = ways[-1].output(_thirds(taken[-1], 0, 2))
             at_real, real_part = grad_and_value(adversary.critic_real)(scores[:count])
             at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
             # The value being linear, its gradient is the same at any scores.
@@ -206,10 +206,10 @@ def _convolution(layer: Layer, weight: Tensor, bias: Tensor | None, kind: torch.
     return Convolution(weight, bias, layer.stride[0], layer.padding[0], kind)
 
 
-def _thirds(way: convolutions.Way, taken: Tensor, start: int, stop: int) -> Tensor:
+def _thirds(taken: Tensor, start: int, stop: int) -> Tensor:
     """Of what a way takes of [real; fake; mixed]."""
-    third = taken.shape[way.photographs] // 3
-    return taken.narrow(way.photographs, start * third, (stop - start) * third)
+    third = len(taken) // 3
+    return taken[start * third : stop * third]
 
 
 def _forward(ways: list[convolutions.Way], pair: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -248,7 +248,7 @@ def _weight_gradients(
     count = len(tangent)
     for index, (layer, way) in enumerate(zip(scale, ways)):
         moving = way.taken(tangent)
-        _thirds(way, taken[index], 2, 3).copy_(moving)
+        _thirds(taken[index], 2, 3).copy_(moving)
         gradients[layer.weight] = at_least_float32(way.weight_gradient(taken[index], met[index]))
         if layer.bias:
             gradients[layer.bias] = at_least_float32(deltas[index][: 2 * count]).sum((0, 2, 3))
