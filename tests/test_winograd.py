@@ -1,5 +1,6 @@
 """Winograd's convolutions and the other ways of the fused critic: against torch's, in float64, and their rounding."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from recolor_fast.networks import winograd
-from recolor_fast.networks.critics import build_critic
+from recolor_fast.networks.critics import Scores, build_critic
+from recolor_fast.networks.layers import TAPS
 from recolor_fast.networks.winograd import SQUARES, Shape, transforms
 from recolor_fast.options import from_dict
 from recolor_fast.presets import PRESETS
@@ -101,6 +103,28 @@ def test_rounding_in_float32_is_at_most_1e_5(kernel: int, stride: int) -> None:
         x, one, cotangent, exact, sides = layer(random, kernel, stride, 1, channels, out, torch.float32, 0.02)
         for found, right in zip(passes(Winograd(one, sides), x, cotangent), exact):
             assert relative_error(found, right) < 1e-5
+
+
+def test_scores_by_taps_have_convolutions_gradients_twice_over_and_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    scores = Scores(TAPS, 1, 4, 1, 1)
+    x = torch.randn(2, TAPS, 6, 7, requires_grad=True)
+
+    def slopes(forward, dtype=torch.float32):
+        one, at = copy.deepcopy(scores).to(dtype), x.detach().to(dtype).requires_grad_()
+        y = forward(one, at)
+        inputs = [at, *one.parameters()]
+        first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(each.square().sum() for each in first), inputs)
+        return [value.detach() for value in (y, *first, *second)]
+
+    exact = slopes(torch.nn.Conv2d.forward, DOUBLE)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = slopes(Scores.forward)
+    assert len(found) == 7
+    for ours, right in zip(found, exact):
+        assert ours.dtype == torch.float32
+        assert relative_error(ours, right) < 1e-5
 
 
 def problem(width: int, size: int, **changes):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.machine.errors import UserError
-from recolor_fast.networks.layers import NORMS, SLOPE, LeakyReLU, at_least_float32, initialize, pick
+from recolor_fast.networks.layers import NORMS, SLOPE, TAPS, LeakyReLU, at_least_float32, by_taps, initialize, pick
 from recolor_fast.networks.space import SPACES
 from recolor_fast.options import System
 
@@ -99,7 +99,10 @@ class Scores(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(at_least_float32(x))
+            x = at_least_float32(x)
+            if x.device.type == "cpu" and self.in_channels >= TAPS:
+                return by_taps(x, self.weight, self.bias, self.padding[0])  # type: ignore[arg-type]
+            return super().forward(x)
 
 
 class Critic(nn.Module):

@@ -122,8 +122,8 @@ def _tiles(shape: Shape, height: int, width: int) -> tuple[int, int]:
 
 
 def _each(transform: Tensor, blocks: Tensor) -> Tensor:
-    """A transform of each block, (B,k,C) -> (B,n,C): a product each, as MKL's threads do not share a single one that has
-    few rows and very many columns."""
+    """A transform of each block, (B,k,C) -> (B,n,C). A product each, as MKL's threads do not share a single one of few
+    rows and very many columns."""
     return torch.bmm(transform.to(blocks.dtype).expand(len(blocks), -1, -1), blocks)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recolor_fast.networks import winograd
-from recolor_fast.networks.layers import at_least_float32
+from recolor_fast.networks.layers import TAPS, at_least_float32, by_taps, taps
 
 
 class Convolution(NamedTuple):
@@ -99,46 +99,35 @@ class Winograd:
 
 
 class Taps:
-    """To one channel, stride 1: a product of all places with the k^2 taps, whose results are then shifted and added."""
+    """To one channel, stride 1: networks/layers.py's products with the taps."""
 
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
-        self.kernel, self.padding, self.sides = convolution.weight.shape[2], convolution.padding, sides
-        self.channels = convolution.weight.shape[1]
-        self.weight = convolution.weight[0].permute(1, 2, 0).reshape(-1, self.channels)  # (k^2, C)
-        self.bias = convolution.bias
+        self.weight, self.bias, self.padding = convolution.weight, convolution.bias, convolution.padding
+        self.sides = sides
 
     def taken(self, x: Tensor) -> Tensor:
-        """(N,C,H,W) -> (N,H,W,C), without a copy where channels are last."""
-        return at_least_float32(x).permute(0, 2, 3, 1)
+        """Without a copy where channels are last and nothing lies between them."""
+        return at_least_float32(x).contiguous(memory_format=torch.channels_last)
 
     def output(self, taken: Tensor, bias: bool = True) -> Tensor:
-        k, p = self.kernel, self.padding
-        height, width = (side + 2 * p - k + 1 for side in self.sides)
-        each = F.pad(taken @ self.weight.T, (0, 0, p, p, p, p))
-        made = sum(each[:, a : a + height, b : b + width, k * a + b] for a in range(k) for b in range(k))
-        assert isinstance(made, Tensor)
-        return (made if self.bias is None or not bias else made + self.bias)[:, None]
+        return by_taps(taken, self.weight, self.bias if bias else None, self.padding)
 
     def met(self, cotangent: Tensor) -> Tensor:
-        """(N,1,H',W') -> what reaches each place through each tap, (N,H,W,k^2)."""
-        k, (height, width) = self.kernel, self.sides
-        edge = k - 1 - self.padding
-        padded = F.pad(cotangent[:, 0], (edge, edge, edge, edge))
-        shifted = [padded[:, k - 1 - a :, k - 1 - b :][:, :height, :width] for a in range(k) for b in range(k)]
-        return torch.stack(shifted, -1)
+        """(N,1,H',W') -> what reaches each place through each tap, (N,k^2,H W)."""
+        kernel = self.weight.shape[2]
+        return F.unfold(cotangent, kernel, padding=kernel - 1 - self.padding)
 
     def input_gradient(self, met: Tensor) -> Tensor:
-        return (met @ self.weight).permute(0, 3, 1, 2)
+        return (met.mT @ taps(self.weight)).unflatten(1, self.sides).permute(0, 3, 1, 2)
 
     def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor:
-        made = met.flatten(0, 2).T @ taken.flatten(0, 2)
-        return made.view(self.kernel, self.kernel, self.channels).permute(2, 0, 1)[None]
+        made = torch.bmm(met, taken.flatten(2).mT).sum(0)
+        return made.T.reshape(self.weight.shape).flip(2, 3)
 
 
 # (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, and the fewest places of the
 # output in all photographs, from which on Winograd is faster on a processor without matrix units (bench/LOG.md).
 PAYS = {(1, True): (64, 500), (1, False): (128, 2800), (2, True): (64, 3000)}
-TAPS = 128  # channels from which on Taps is faster
 
 
 def way(convolution: Convolution, count: int, sides: tuple[int, int], fast: bool) -> Way:
