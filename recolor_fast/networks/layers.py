@@ -79,7 +79,7 @@ def by_taps(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Ten
     """F.conv2d of x (N,C,H,W) with a weight (1,C,k,k), stride 1: all places times all taps, then each product added
     where it belongs."""
     kernel = weight.shape[2]
-    sides = [side + 2 * padding - kernel + 1 for side in x.shape[2:]]
+    sides = tuple(side + 2 * padding - kernel + 1 for side in x.shape[2:])
     # Not a matrix product, whose gradient autocast would compute in half precision.
     made = F.conv2d(x, taps(weight)[:, :, None, None])
     folded = F.fold(made.flatten(2), sides, kernel, padding=kernel - 1 - padding)

@@ -37,8 +37,6 @@ def copies(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 def put_back(kept: list[tuple[Tensor, Tensor]], condition: Tensor) -> None:
     """Each tensor as its copy beside it is, in place, where the scalar condition holds."""
-    if condition.device.type == "cpu" and not condition:  # which there is known without waiting
-        return
     for tensor, before in kept:
         torch.where(condition, before, tensor, out=tensor)
 
