@@ -180,12 +180,12 @@ networks.generators
 artefact.graphs
 networks.critics
 losses.adversaries
+losses.slopes
 losses.penalty
 losses.weights
 losses.features
 networks.published
 losses.terms
-step.slopes
 step.updates
 step.convolutions
 step.fused
@@ -392,10 +392,11 @@ from dataclasses import replace
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step.iteration import Step
-options = replace(PRESETS["wgan-gp"], size=64, width=8, terms=(("l1", 100.0),), lpips="off", device="cpu")
-step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
-step(torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), 0)
-step.state_dict()
+for preset in ("wgan-gp", "pix2pix"):  # whose critics' updates are fused, and not
+    options = replace(PRESETS[preset], size=64, width=8, terms=(("l1", 100.0),), lpips="off", device="cpu")
+    step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
+    step(torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), 0)
+    step.state_dict()
 print(*sys.modules)
 """
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

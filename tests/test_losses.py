@@ -17,6 +17,7 @@ from recolor_fast.losses import features, weights
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.features import FEATURES, LPIPS, Lpips, build_feature_loss, build_lpips
 from recolor_fast.losses.penalty import gradient_penalty
+from recolor_fast.losses.slopes import grad_and_value
 from recolor_fast.losses.terms import TERMS, build_terms
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.options import Options
@@ -210,7 +211,7 @@ def test_penalty_of_a_flat_critic_is_one_with_finite_gradients():
             *batch,
         )
 
-    gradients, value = torch.func.grad_and_value(penalty)(zero)
+    gradients, value = grad_and_value(penalty)(zero)
     assert value.item() == pytest.approx(1, abs=1e-5)
     assert all(torch.isfinite(g).all() for g in gradients.values())
 

@@ -1,4 +1,4 @@
-"""The gradient penalty of WGAN-GP, differentiable in the critic's parameters through torch.func."""
+"""The gradient penalty of WGAN-GP, differentiable in the critic's parameters."""
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from recolor_fast.losses.slopes import grad
 from recolor_fast.networks.layers import at_least_float32
 
 # Under the root of the norm: the gradient of |g| at g = 0 is NaN otherwise.
@@ -37,7 +38,7 @@ def gradient_penalty(
         return summed if loss_scale is None else summed * loss_scale
 
     by = (0, 1) if on == "pair" else (1,)
-    gradients = torch.func.grad(total, by)(source, torch.lerp(fake, real, mix))
+    gradients = grad(total, by)(source, torch.lerp(fake, real, mix))
     gradient = torch.cat([at_least_float32(gradient) for gradient in gradients], 1)
     return norm_penalty(gradient if loss_scale is None else gradient / loss_scale)
 

@@ -49,6 +49,7 @@ from torch.nn.utils import parametrize
 
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
+from recolor_fast.losses.slopes import grad_and_value
 from recolor_fast.machine.errors import UserError
 from recolor_fast.networks import critics
 from recolor_fast.networks.critics import geometry, norms
@@ -57,7 +58,6 @@ from recolor_fast.networks.winograd import Shape
 from recolor_fast.options import Options, System
 from recolor_fast.step import convolutions
 from recolor_fast.step.convolutions import Convolution, Direct
-from recolor_fast.step.slopes import grad, grad_and_value
 from recolor_fast.step.updates import Parameters
 
 
@@ -153,7 +153,7 @@ def critic_update(
             at_real, real_part = grad_and_value(adversary.critic_real)(scores[:count])
             at_fake, fake_part = grad_and_value(adversary.critic_fake)(scores[count:])
             # The value being linear, its gradient is the same at any scores.
-            at_mixed = grad(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
+            at_mixed, _ = grad_and_value(lambda scores: adversary.value(scores).sum())(torch.zeros_like(at_real))
             if loss_scale is None:
                 at_scores = torch.cat((at_real, at_fake, at_mixed))
             else:

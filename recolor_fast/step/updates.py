@@ -11,11 +11,11 @@ from torch.func import functional_call
 
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import gradient_penalty
+from recolor_fast.losses.slopes import grad_and_value
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.layers import at_least_float32
 from recolor_fast.networks.space import SPACES
 from recolor_fast.options import System
-from recolor_fast.step.slopes import grad_and_value
 
 Parts = dict[str, Tensor]
 Parameters = dict[str, Tensor]
@@ -58,7 +58,7 @@ def critic_update(
             total = total + options.gradient_penalty * parts["critic/penalty"]
         return total if loss_scale is None else total * loss_scale, parts
 
-    gradients, (_, parts) = torch.func.grad_and_value(loss, has_aux=True)(parameters)
+    gradients, (_, parts) = grad_and_value(loss, has_aux=True)(parameters)
     if loss_scale is not None:
         gradients = {name: gradient / loss_scale for name, gradient in gradients.items()}
     return parts, gradients
