@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch  # not needed by the process that only hands tests to others
+
     missing = {}
     if not torch.cuda.is_available():
         missing["gpu"] = "needs a CUDA device; torch sees none"

@@ -140,19 +140,23 @@ def ended(ranks: Sequence[subprocess.Popen[str]], seconds: float = 240) -> list[
     return [(rank.returncode, *output) for rank, output in zip(ranks, outputs)]
 
 
-def gradients(folder: Path, number: int, names: Sequence[str], wide: bool) -> dict[str, list[dict[str, torch.Tensor]]]:
-    """What `iterations` gives for each case on the first of so many ranks."""
+def gradients(
+    folder: Path, number: int, names: Sequence[str], widths: Sequence[str]
+) -> dict[str, dict[str, list[dict[str, torch.Tensor]]]]:
+    """What `iterations` gives for each width, "narrow" before "wide", and case on the first of so many ranks."""
     file = folder / "gradients.pt"
-    words = ["-m", "tests.ranked", file, "wide" if wide else "narrow", *names]
+    words = ["-m", "tests.ranked", file, ",".join(widths), *names]
     for code, _, errors in ended(start(number, words), seconds=1800):  # all cases, maybe beside other tests
         assert code == 0, errors
     return torch.load(file, weights_only=True)
 
 
 if __name__ == "__main__":
-    file, width, *names = sys.argv[1:]
+    file, widths, *names = sys.argv[1:]
     torch.set_num_threads(1)
     with joined() as ranks:
-        found = {name: iterations(name, width == "wide", ranks) for name in names}
+        found = {
+            width: {name: iterations(name, width == "wide", ranks) for name in names} for width in widths.split(",")
+        }
         if ranks.first:
             torch.save(found, file)

@@ -42,15 +42,15 @@ PAIRS = [(width, name) for width in TOLERANCE for name in CASES if width == "wid
 
 @pytest.fixture(scope="module")
 def on_ranks(tmp_path_factory):
-    """Gradients by number of ranks, width and case; one start computes all the fast, or all the slow cases."""
+    """Gradients by number of ranks, width and case; one start computes all the fast, or all the slow cases, of both."""
     known: dict = {}
 
     def of(count: int, width: str, name: str):
         names = tuple(case for case in CASES if (case in FAST) == (name in FAST) and not (count == 4 and case in FEW))
-        if (count, width, names) not in known:
+        if (count, names) not in known:
             folder = tmp_path_factory.mktemp("gradients")
-            known[count, width, names] = ranked.gradients(folder, count, names, width == "wide")
-        return known[count, width, names][name]
+            known[count, names] = ranked.gradients(folder, count, names, ["narrow", "wide"])
+        return known[count, names][width][name]
 
     return of
 
@@ -94,7 +94,7 @@ def off(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], player: 
 def test_gradients_with_amp_and_winograd_are_nearly_those_of_one_process(tmp_path):
     """With amp no farther from them than these are from float32's. With Winograd, rounding moves some value over
     LeakyReLU's bend, which in so small a critic costs 3e-3 (docs/speed.md)."""
-    found = ranked.gradients(tmp_path, 2, list(ROUNDED), False)
+    found = ranked.gradients(tmp_path, 2, list(ROUNDED), ["narrow"])["narrow"]
     alone = {name: ranked.iterations(name, False) for name in (*ROUNDED, "wgan-gp")}
     assert fused.gains(ranked.chosen("winograd"))
     for number in range(ranked.ITERATIONS):
@@ -183,9 +183,11 @@ def test_two_ranks_train_as_one_process_and_resume_bit_for_bit(photographs, tmp_
     )
     assert one == two
     assert len(list((tmp_path / "two").glob("events.*"))) == 1  # the first rank's
-    trained(2, photographs, tmp_path, "--name", "broken", "--images", 8)
+    shutil.copytree(tmp_path / "two", tmp_path / "broken")  # as of one that was killed before its second checkpoint
+    (tmp_path / "broken" / "checkpoints" / "000000016.pt").unlink()
     shutil.copytree(tmp_path / "broken", tmp_path / "less")
-    trained(2, photographs, tmp_path, "--name", "broken", "--resume")
+    trained(2, photographs, tmp_path, "--name", "broken", "--resume", "--log", "none")
+    assert newest(tmp_path / "broken")["images"] == 16
     assert_same_run(tmp_path / "two", tmp_path / "broken")
     trained(1, photographs, tmp_path, "--name", "less", "--resume")
     assert_alike(tmp_path / "less", tmp_path / "two", 1e-4)
@@ -208,7 +210,8 @@ def wait_for(run: Path, photographs: int) -> None:
 
 
 def test_a_signal_to_one_rank_stops_all_with_one_checkpoint(photographs, tmp_path):
-    ranks = start(2, words(photographs, tmp_path, "--name", "run", "--images", 40000, "--save-every", 40000))
+    more = ("--name", "run", "--images", 40000, "--save-every", 40000, "--log", "none")
+    ranks = start(2, words(photographs, tmp_path, *more))
     wait_for(tmp_path / "run", 8)
     ranks[1].send_signal(signal.SIGTERM)
     (code, _, told), (other, *silent) = ended(ranks)
@@ -218,12 +221,13 @@ def test_a_signal_to_one_rank_stops_all_with_one_checkpoint(photographs, tmp_pat
     images = newest(tmp_path / "run")["images"]
     assert images % 4 == 0
     assert len(list((tmp_path / "run" / "checkpoints").glob("*.pt"))) == 1
-    trained(2, photographs, tmp_path, "--name", "run", "--resume", "--images", images + 8)
+    trained(1, photographs, tmp_path, "--name", "run", "--resume", "--images", images + 8)
+    assert newest(tmp_path / "run")["images"] == images + 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)], ids=str)
 def test_a_lost_rank_ends_the_others_and_is_named(photographs, tmp_path, number):
-    ranks = start(2, words(photographs, tmp_path, "--name", "run", "--images", 40000))
+    ranks = start(2, words(photographs, tmp_path, "--name", "run", "--images", 40000, "--log", "none"))
     wait_for(tmp_path / "run", 8)
     ranks[1].send_signal(number)
     since = time.monotonic()

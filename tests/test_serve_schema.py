@@ -53,7 +53,7 @@ def hold(tmp_path, examples: int) -> set[str]:
 
 
 def test_answers_are_as_described(tmp_path):
-    seen = hold(tmp_path, 12)
+    seen = hold(tmp_path, 6)
     assert seen >= {"POST /color", "GET /health", "GET /metrics", "GET /desk", "POST /desk/photographs"}
 
 
