@@ -1,6 +1,7 @@
 """Tests that need a GPU, a C++ compiler or a browser are skipped by name where there is none; no test uses the cache of
 whoever runs it."""
 
+import gc
 import shutil
 import signal
 import sysconfig
@@ -20,14 +21,22 @@ def pytest_configure() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+    gc.disable()  # until all tests are imported, of which nothing is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for in what tests make, not in all their modules: that would take half a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    import torch  # not needed by the process that only hands tests to others
-
     missing = {}
-    if not torch.cuda.is_available():
-        missing["gpu"] = "needs a CUDA device; torch sees none"
+    if any("gpu" in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            missing["gpu"] = "needs a CUDA device; torch sees none"
     if not shutil.which("g++"):
         missing["compiler"] = "needs a C++ compiler; there is no g++"
     elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
@@ -58,7 +67,7 @@ def no_pictures_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the page in a browser ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page_address() -> Iterator[str]:
     """Where the page is, with a backend of these tests."""
     from tests.browsing import page_with_stub
@@ -67,12 +76,12 @@ def page_address() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium(downloads: Path) -> Iterator["Browser"]:
     from tests.browsing import Browser
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from tests.javascript import DTYPES
 
+OTHER_NAME = "photographs.test"  # of 127.0.0.1: a browser trusts this one no more than any address of plain http
+
 CALL = """
 const [address, method, given, done] = arguments;
 const packed = async (value) => {
@@ -92,14 +94,14 @@ def served(folder: Path, headers: dict[str, str] | None = None) -> Iterator[tupl
 
 @contextmanager
 def chromium(*words: str, size: tuple[int, int] = (1280, 800)) -> Iterator[Any]:
-    """A headless browser with a new profile that knows no address but 127.0.0.1."""
+    """A headless browser with a new profile that knows no address but 127.0.0.1, by the name OTHER_NAME, too."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    rules = f"--host-resolver-rules=MAP {OTHER_NAME} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     window = f"--window-size={size[0]},{size[1]}"
     for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", window, rules, *quiet, *words):
         options.add_argument(word)

@@ -23,7 +23,7 @@ from recolor_fast.photographs.preparation import Preparation
 from recolor_fast.web import models, onnxruntime_web, site
 from tests import artefacts, photographs
 from tests.browsing import Browser, color, divide, gray, hints, ready, settled, spot
-from tests.static_site import Desk, Refusal, chromium, served
+from tests.static_site import OTHER_NAME, Desk, Refusal, chromium, served
 
 pytestmark = pytest.mark.browser
 
@@ -47,13 +47,22 @@ def out(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def desk(out) -> Iterator[Desk]:
-    with served(out) as (address, _), chromium() as browser:
+def browser() -> Iterator[Any]:
+    """For all tests: each of the addresses served has storage of its own in it."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def desk(out, browser) -> Iterator[Desk]:
+    with served(out) as (address, _):
         yield Desk(browser, address)
 
 
 @pytest.fixture
 def empty(desk) -> Desk:
+    if not desk.browser.current_url.startswith(desk.address):
+        desk.browser.get(desk.address)
     desk("clear")
     return desk
 
@@ -295,8 +304,8 @@ def test_without_a_network_after_the_first_load_and_nothing_is_ever_sent(out, tm
     assert all(method == "GET" and url.startswith(address) for method, url in asked)
 
 
-def test_a_reload_in_the_middle_loses_nothing(out):
-    with served(out) as (address, _), chromium() as browser:
+def test_a_reload_in_the_middle_loses_nothing(out, browser):
+    with served(out) as (address, _):
         desk = Desk(browser, address)
         script = """
             const [address, base64, done] = arguments;
@@ -316,10 +325,11 @@ def test_a_reload_in_the_middle_loses_nothing(out):
         assert names == ["0.png", "1.png", "2.png"]
 
 
-def test_a_host_that_sends_the_headers_has_threads_at_once(out):
+def test_a_host_that_sends_the_headers_has_threads_at_once(out, browser):
     lines = (out / "_headers").read_text().splitlines()
     headers = dict(line.strip().split(": ", 1) for line in lines if line.startswith("  "))
-    with served(out, headers) as (address, _), chromium() as browser:
+    with served(out, headers) as (address, _):
+        browser.get_log("browser")  # of other tests
         desk = Desk(browser, address)
         assert browser.execute_script("return crossOriginIsolated")
         assert desk.add("old.png", file(gray_photograph(1)))["status"] == "ready"
@@ -327,10 +337,10 @@ def test_a_host_that_sends_the_headers_has_threads_at_once(out):
         assert not [line for line in browser.get_log("browser") if "favicon" not in line["message"]]
 
 
-def test_a_new_version_takes_over_when_the_old_one_is_closed_and_a_damaged_one_never(out, tmp_path):
+def test_a_new_version_takes_over_when_the_old_one_is_closed_and_a_damaged_one_never(out, browser, tmp_path):
     folder = tmp_path / "site"
     shutil.copytree(out, folder)
-    with served(folder) as (address, _), chromium() as browser:
+    with served(folder) as (address, _):
         desk = Desk(browser, address)
         desk.offline()
         first = desk("desk")["version"]
@@ -365,8 +375,8 @@ def visited(browser: Any, address: str) -> str:
     return Desk(browser, address)("desk")["version"]
 
 
-def test_thumbnails_are_the_same_after_a_reload_and_gone_with_the_photograph(out):
-    with served(out) as (address, _), chromium() as browser:
+def test_thumbnails_are_the_same_after_a_reload_and_gone_with_the_photograph(out, browser):
+    with served(out) as (address, _):
         desk = Desk(browser, address)
         facts = desk.add("old.png", file(gray_photograph(3)))
         before = desk("gray", facts["id"], 176)
@@ -384,8 +394,8 @@ def test_thumbnails_are_the_same_after_a_reload_and_gone_with_the_photograph(out
         assert set(browser.execute_async_script(count).values()) == {0}
 
 
-def test_a_full_disk_is_told_and_nothing_of_the_photograph_stays(out):
-    with served(out) as (address, _), chromium() as browser:
+def test_a_full_disk_is_told_and_nothing_of_the_photograph_stays(out, browser):
+    with served(out) as (address, _):
         desk = Desk(browser, address)
         desk.offline()  # so that more than the quota is there
         quota = {"origin": address.rstrip("/"), "quotaSize": 1000}
@@ -396,19 +406,19 @@ def test_a_full_disk_is_told_and_nothing_of_the_photograph_stays(out):
         assert desk("desk")["photographs"] == []
 
 
-def test_over_plain_http_it_works_in_one_thread(out):
-    with served(out) as (address, _), chromium("--host-resolver-rules=MAP * 127.0.0.1") as browser:
-        desk = Desk(browser, address.replace("127.0.0.1", "photographs.test"))
+def test_over_plain_http_it_works_in_one_thread(out, browser):
+    with served(out) as (address, _):
+        desk = Desk(browser, address.replace("127.0.0.1", OTHER_NAME))
         assert not browser.execute_script("return isSecureContext")
         facts = desk.add("old.png", file(gray_photograph(2)))
         assert desk("file", facts["id"])["name"] == "old.colored.png"
         assert desk("runs") == {"provider": "wasm", "threads": 1, "reason": "int8"}
 
 
-def test_models_of_full_precision_run_on_the_processor_where_there_is_no_graphics_card(out, tmp_path):
+def test_models_of_full_precision_run_on_the_processor_where_there_is_no_graphics_card(out, browser, tmp_path):
     own = models.rows([artefacts.echo(tmp_path / "echo.onnx"), artefacts.constant(tmp_path / "sepia.onnx")])
     site.write(tmp_path / "own", site.contents([*own], None))
-    with served(tmp_path / "own") as (address, seen), chromium() as browser:
+    with served(tmp_path / "own") as (address, seen):
         desk = Desk(browser, address)
         facts = desk.add("old.png", file(gray_photograph(2)))
         assert facts["model"] == "echo"
