@@ -707,7 +707,9 @@ def start(*arguments: object, model: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no POSIX signals")
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.slow), ("SIGKILL", -9)]
+)
 def test_stopped_in_the_middle_nothing_is_damaged_and_it_goes_on(
     number: str, code: int, model: Path, tmp_path: Path
 ) -> None:
@@ -1162,14 +1164,9 @@ def test_it_works_where_torch_is_not_installed(photos: Path, model: Path, tmp_pa
 
 
 def test_the_test_above_can_fail() -> None:
-    done = isolated(Path(np.__file__).parents[1], "-c", "import torch")
+    code = "import sys; from importlib.util import find_spec; sys.exit(find_spec('torch') is None)"
+    done = isolated(Path(np.__file__).parents[1], "-c", code)
     assert done.returncode == 0, done.stderr
-
-
-def test_importing_the_verb_does_not_import_torch() -> None:
-    for module, imported in (("recolor_fast.colorize", 0), ("torch", 1)):
-        code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == imported
 
 
 def test_in_place_nothing_is_lost(model: Path, tmp_path: Path) -> None:

@@ -27,15 +27,15 @@ ROOT = Path(__file__).parent.parent
 KILLED = """
 import os, random, signal, sys, time
 from recolor_fast import train
-kills, seed, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-random.seed(seed)
+kills, latest, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+random.seed(0)
 done = 0
 while True:
     child = os.fork()
     if not child:
         os._exit(train.main(command))
     if done < kills:
-        time.sleep(random.uniform(0.3, 2))
+        time.sleep(random.uniform(0.15 * latest, latest))
         os.kill(child, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status != -signal.SIGKILL:
@@ -63,7 +63,9 @@ def whole(photographs, tmp_path_factory) -> Path:
 # --- asked to stop, and killed -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_the_run_goes_on(photographs, tmp_path, number, code):
     words = arguments(photographs, tmp_path, "--preset", "pix2pix", "--images", 10**6, "--log-every", 1, "--name", "r")
     command = [sys.executable, "-m", "recolor_fast.train", *words, "--save-every", "1000000"]
@@ -131,13 +133,13 @@ def parts(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if is_part(path)]
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_at_any_time_it_ends_as_the_unbroken_run(photographs, tmp_path, kills):
-    words = ["--preset", "pix2pix", "--images", 150 * kills, "--save-every", 10]
+@pytest.mark.parametrize(("kills", "latest"), [(1, 0.8), pytest.param(30, 2, marks=pytest.mark.slow)])
+def test_killed_at_any_time_it_ends_as_the_unbroken_run(photographs, tmp_path, kills, latest):
+    words = ["--preset", "pix2pix", "--images", round(75 * kills * latest), "--save-every", 10]
     run(photographs, tmp_path, *words, "--name", "whole")
     command = arguments(photographs, tmp_path, *words, "--name", "killed", "--resume")
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(kills), "0", *command], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLED, str(kills), str(latest), *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{kills} 0", "the training ended before all kills came"
