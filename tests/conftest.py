@@ -56,12 +56,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def no_pictures_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def no_pictures_of_runs() -> Iterator[None]:
     """A training in this process draws no results.png, which takes a second of another; tests of it draw it."""
     from recolor_fast.runs import watch
 
-    monkeypatch.setattr(watch, "draw", lambda folder, *words: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "draw", lambda folder, *words: None)
+        yield
 
 
 # --- the page in a browser ------------------------------------------------------------------------------------------

@@ -75,8 +75,15 @@ def seen_by_the_folder_tool(gray: np.ndarray, options: Options, place: Path) -> 
     return watching.seen
 
 
-@pytest.mark.parametrize("kind", ["run", "artefact"])
-@pytest.mark.parametrize("side", [64, 256])
+@pytest.mark.parametrize(
+    ("side", "kind"),
+    [
+        (64, "run"),
+        (256, "artefact"),
+        pytest.param(64, "artefact", marks=pytest.mark.slow),
+        pytest.param(256, "run", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(("size", "equalize", "blur"), PREPARED)
 def test_a_model_is_evaluated_on_what_it_was_trained_on_and_colors(
     photographs, size, equalize, blur, side, kind, monkeypatch, tmp_path

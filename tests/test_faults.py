@@ -139,7 +139,11 @@ def test_killed_at_any_time_it_ends_as_the_unbroken_run(photographs, tmp_path, k
     run(photographs, tmp_path, *words, "--name", "whole")
     command = arguments(photographs, tmp_path, *words, "--name", "killed", "--resume")
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(kills), str(latest), *command], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLED, str(kills), str(latest), *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{kills} 0", "the training ended before all kills came"
@@ -270,7 +274,7 @@ def usable(photographs: Path) -> list[Path]:
     return index.usable(train.sources.photographs(train.Command(data=str(photographs))).train)[0]
 
 
-@pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])
+@pytest.mark.parametrize("preset", ["pix2pix", pytest.param("wgan-gp", marks=pytest.mark.slow)])
 def test_the_photographs_of_a_step_that_is_not_finite_are_named(photographs, tmp_path, monkeypatch, capsys, preset):
     poison(monkeypatch, 6)
     words = ("--preset", preset, "--batch", 2, "--critic-norm", "none", "--name", "r")

@@ -156,8 +156,15 @@ def test_everything_goes_by_keys_alone(browser, flat, tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("device", "dark"),
+    [
+        pytest.param(DESKTOP, False, id="desktop-light"),
+        pytest.param(DESKTOP, True, id="desktop-dark", marks=pytest.mark.slow),
+        pytest.param(PHONE, False, id="phone-light", marks=pytest.mark.slow),
+        pytest.param(PHONE, True, id="phone-dark"),
+    ],
+)
 def test_axe_finds_nothing(browser, flat, device, dark):
     axe = (npm.packed(*AXE) / "axe.min.js").read_text("utf-8")
     browser.device(device, dark)
@@ -193,21 +200,24 @@ def test_axe_finds_nothing(browser, flat, device, dark):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (844, 390), (390, 844), (320, 568), (320, 200)])
-def test_nothing_is_cut_off_at_any_size(browser, flat, width, height):
+def test_nothing_is_cut_off_at_any_size(browser, flat):
     browser.js("const l = document.getElementById('language'); l.value = 'de'; l.dispatchEvent(new Event('change'))")
     browser.add(flat)
     ready(browser)
     put(browser, 0.75, 0.3)
-    browser.device({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
     browser.js("stub.failing = { only: 'file', status: 500, message: 'disk' }")
     browser.js("document.getElementById('download').click()")
     browser.wait("document.querySelector('.message')")
-    assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
-    assert browser.box("#canvas")["height"] > 100
     wide = """
         return [...document.querySelectorAll("button, select, input[type=range], .message p, h2, p")]
           .filter((one) => one.checkVisibility() && !one.closest("#strip") && !one.classList.contains("unseen"))
           .filter((one) => one.getBoundingClientRect().right > innerWidth || one.getBoundingClientRect().left < 0)
           .map((one) => one.id || one.textContent)"""
-    assert browser.js(wide) == []
+    for width, height in ((1920, 1080), (844, 390), (390, 844), (320, 568), (320, 200)):
+        browser.device({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+        settled(browser)
+        assert browser.js("return [innerWidth, innerHeight]") == [width, height]
+        assert browser.js("return document.querySelectorAll('.message').length") == 1
+        assert browser.js("return document.documentElement.scrollWidth <= innerWidth"), (width, height)
+        assert browser.box("#canvas")["height"] > 100, (width, height)
+        assert browser.js(wide) == [], (width, height)

@@ -129,7 +129,7 @@ def test_the_critic_takes_its_steps_on_one_fake():
     ("preset", "amp"),
     [
         ("pix2pix", True),
-        ("wgan-gp-lpips", False),
+        pytest.param("wgan-gp-lpips", False, marks=pytest.mark.slow),
         pytest.param("pix2pix", False, marks=pytest.mark.slow),
         pytest.param("wgan-gp-lpips", True, marks=pytest.mark.slow),
     ],

@@ -65,7 +65,7 @@ def test_only_the_first_batch_is_not_counted_as_waiting(photographs, tmp_path, m
     def slow(*arguments):
         with closing(batches(*arguments)) as stream:
             for number, batch in enumerate(stream):
-                time.sleep(2 if number == 0 else 0.5 if number == 2 else 0)
+                time.sleep(0.9 if number == 0 else 0.5 if number == 2 else 0)
                 yield batch
 
     monkeypatch.setattr(loader, "batches", slow)
