@@ -45,7 +45,7 @@ from recolor_fast.coloring.destinations import (
 )
 from recolor_fast.coloring.tally import Tally
 from recolor_fast.films import codecs, request
-from recolor_fast.machine import starting
+from recolor_fast.machine import bars, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 from recolor_fast.machine.signals import stoppable
@@ -209,8 +209,7 @@ def _run(arguments: Arguments) -> int:
         if begun is not None:
             stack.enter_context(closing(begun))
         stack.callback(tally.tell)  # once all is over, however it ends
-        hide = None if sys.stderr.isatty() else True
-        bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=hide))
+        bar = stack.enter_context(tqdm(total=total, unit="file", file=sys.stderr, disable=not bars.drawn()))
         source: Generator[folder.Record]
         if ray and output is not None:
             source = driver.color(items, artefact, arguments, settings, output, by_name)

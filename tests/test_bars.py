@@ -35,6 +35,7 @@ def test_what_is_quick_says_nothing(clock, capsys):
 
 def test_on_a_terminal_it_is_a_bar(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     with bars.bar(None, "decoding", 100) as bar:
         assert isinstance(bar, tqdm)
         assert not bar.disable

@@ -73,6 +73,37 @@ def test_a_resumed_run_counts_what_this_session_trains(clock, capsys):
     assert capsys.readouterr().err.startswith("4,101 of 5,000, 10/s, 90 s left")
 
 
+@pytest.mark.parametrize(
+    ("columns", "beside"),
+    [
+        (200, f"ab error 14.06 (gray 14.34), 812 MiB, {SAID}"),
+        (100, "ab error 14.06 (gray 14.34), 812 MiB"),
+        (80, "ab error 14.06 (gray 14.34)"),
+        (40, ""),
+    ],
+)
+def test_beside_the_bar_stands_what_its_line_has_room_for(columns, beside, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    said = console.Console(5000, 0)
+    said.bar.dynamic_ncols = lambda file: (columns, 24)
+    said.measured({"ab_rmse": 14.06, "ab_rmse/gray": 14.34})
+    said.seen(5000, ROW, None)
+    assert said.bar.postfix == beside
+    said.bar.refresh()
+    assert len(terminal.getvalue().split("\r")[-1]) <= columns
+    said.bar.close()
+
+
+def test_a_terminal_that_moves_no_cursor_has_lines(clock, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    console.Console(5000, 0).seen(100, ROW, dict)
+    assert terminal.getvalue() == f"100 of 5,000: {SAID}\n"
+
+
 def test_what_was_left_out_is_said():
     assert console.losses(ROW | {"nonfinite": 3.0}) == f"{SAID}, 3 photographs left out as not finite"
     assert console.losses({}) == ""

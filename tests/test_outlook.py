@@ -139,6 +139,7 @@ def test_on_a_terminal_there_is_a_bar_without_colors(folder, tmp_path, monkeypat
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     run(folder, tmp_path, "--preset", "pix2pix", "--name", "r", "--images", 4, *extra)
     said = terminal.getvalue()
     assert bool(extra) == (said == "")

@@ -1,5 +1,6 @@
 """Progress on stderr: a bar on a terminal, elsewhere a line every 30 seconds, so that no log is silent for minutes."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 EVERY = 30.0  # seconds between lines, where stderr is no terminal
+
+
+def drawn() -> bool:
+    """Whether stderr is a terminal that a bar can be drawn on: TERM=dumb is one that moves no cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def bar(
@@ -19,7 +25,7 @@ def bar(
     terminal it is a bar that is gone at its end; elsewhere what takes less than EVERY seconds says nothing. Silent
     without `show`.
     """
-    if show and not sys.stderr.isatty():
+    if show and not drawn():
         return Lines(items, desc, total, done)
     return tqdm(
         items, desc=desc, total=total or None, unit=unit, initial=done, file=sys.stderr, leave=False, disable=not show

@@ -20,7 +20,13 @@ class Console:
     def __init__(self, total: int, begun: int, threads: int = 1) -> None:
         """`total` photographs, of which `begun` are seen; computed by so many `threads` of this machine."""
         self.bar = tqdm(
-            total=total, initial=begun, unit="img", disable=None, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
+            total=total,
+            initial=begun,
+            unit="img",
+            disable=not bars.drawn(),
+            file=sys.stderr,
+            dynamic_ncols=True,
+            smoothing=0.1,
         )
         self.total, self.images, self.threads = total, begun, threads
         self.since: tuple[float, int] | None = None  # when the first iteration ended, and the photographs seen then
@@ -55,10 +61,17 @@ class Console:
         self.bar.set_postfix_str(self._beside())
 
     def _beside(self) -> str:
-        """What stands beside the bar: the last ab error against gray's, memory, losses."""
+        """What stands beside the bar, as far as its line has room: the last ab error against gray's, memory, losses."""
         error = "ab error {ab_rmse:.2f} (gray {ab_rmse/gray:.2f})".format(**self.validated) if self.validated else ""
         memory = gib(self.row["memory"]) if "memory" in self.row else ""
-        return ", ".join(filter(None, (error, memory, losses(self.row))))
+        columns = self.bar.format_dict["ncols"] or sys.maxsize
+        room = columns - len(f"100%|##| {self.total}/{self.total} [0:00:00<0:00:00, 00.00img/s]")
+        told = ""
+        for part in filter(None, (error, memory, *losses(self.row).split(", "))):
+            if len(f"{told}, {part}") > room:
+                break
+            told = f"{told}, {part}"
+        return told.removeprefix(", ")
 
     def _rate(self, now: float) -> float:
         """Photographs/s since the first iteration, pauses included; 0 where it is not known."""

@@ -216,7 +216,7 @@ class Session(Course):
             except BaseException:
                 self.watch.leave()
                 raise
-            self.watch.close()
+        self.watch.close()  # after the bar, whose rate is of the training
 
     def tell(self, text: str) -> None:
         self.console.write(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recolor_fast.arguments.study import Serve
+from recolor_fast.machine import bars
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 from recolor_fast.photographs import encoders, images, walk
@@ -117,7 +118,7 @@ def make(path: Path, truth: Path, systems: tuple[str, ...], count: int, size: in
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION}")
             db.execute("INSERT INTO study VALUES (?)", [json.dumps(definition._asdict())])
-            for name in tqdm(files[TRUTH], unit="photograph", file=sys.stderr, disable=not sys.stderr.isatty()):
+            for name in tqdm(files[TRUTH], unit="photograph", file=sys.stderr, disable=not bars.drawn()):
                 pictures = prepare([files[system][name] for system in files], size)
                 db.executemany(
                     "INSERT INTO picture (photograph, system, sha256, bmp) VALUES (?, ?, ?, ?)",
