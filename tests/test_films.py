@@ -330,6 +330,42 @@ def test_a_film_that_was_stopped_goes_on_and_ends_as_the_unbroken_one(tmp_path, 
             np.testing.assert_allclose(one, other.astype(int), atol=0 if codec == "ffv1" else 12)
 
 
+def test_damage_found_before_a_kill_is_known_after_it(tmp_path, sepia, monkeypatch):
+    monkeypatch.setattr(segments, "SECONDS", 0.4)
+    data = filming.write(tmp_path / "whole.mkv", filming.pan(60)).read_bytes()
+    path, target = tmp_path / "cut.mkv", tmp_path / "out.mkv"
+    path.write_bytes(data[: len(data) // 3] + b"\xff" * 200 + data[len(data) // 3 + 200 :])
+    whole = colored(sepia, path, tmp_path / "unbroken.mkv")
+    assert any("damaged places" in note for note in whole.notes)
+    cut, cuts = encoding.Encoder.cut, []
+
+    def stopped(self, *words):
+        cut(self, *words)
+        cuts.append(self.number)
+        if len(cuts) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding.Encoder, "cut", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            colored(sepia, path, target)
+    assert segments.Store(target).whole() == 4
+    assert "damaged places of the film" in colored(sepia, path, target, strict=True).reason
+    again = colored(sepia, path, target)
+    assert (again.status, again.notes) == ("ok", whole.notes)
+
+
+def test_another_film_of_the_same_size_is_not_done(tmp_path, sepia):
+    path, target = filming.write(tmp_path / "gray.mkv", filming.pan(6)), tmp_path / "out.mkv"
+    assert [colored(sepia, path, target).status for _ in range(2)] == ["ok", "skipped"]
+    data = bytearray(path.read_bytes())
+    data[-40] ^= 1
+    path.write_bytes(data)
+    record = colored(sepia, path, target)
+    assert record.status == "failed"
+    assert "was made differently: from another film of the same size; --overwrite" in record.reason
+
+
 def store_first(path: Path, seconds: float) -> int:
     """The time, in Matroska's milliseconds, of the first frame that begins a segment from `seconds` on."""
     since, begun = None, 0
@@ -458,7 +494,11 @@ def test_a_film_in_color_is_left_alone(tmp_path, sepia):
     assert colored(sepia, path, target)[2:4] == ("skipped", "in color")
     assert colored(sepia, path, target, color="copy").reason == "in color, copied"
     assert target.read_bytes() == path.read_bytes()
-    assert "cannot be copied to" in colored(sepia, path, tmp_path / "out.mp4", color="copy").reason
+    refused = colored(sepia, path, tmp_path / "out.mp4", color="copy").reason
+    assert refused.endswith("as the suffix is not its own: give an output that ends with .mkv, or --color recolor")
+    refused = colored(sepia, path.rename(tmp_path / "color.avi"), tmp_path / "out.mp4", color="copy").reason
+    assert refused.endswith("as the suffix is not its own: copy the file itself (cp), or --color recolor")
+    path = (tmp_path / "color.avi").rename(path)
     assert colored(sepia, path, target, color="recolor", overwrite=True).status == "ok"
     assert target.read_bytes() != path.read_bytes()
 

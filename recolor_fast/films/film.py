@@ -44,6 +44,8 @@ class _Work(NamedTuple):
     frame: source.Frame
     begins: bool
     """Whether a segment does."""
+    found: Counter[str]
+    """What was found in the frames before it."""
     gray: np.ndarray
     """uint8 (H,W)."""
     seen: np.ndarray
@@ -149,7 +151,8 @@ def _made(
         *(("quality",) if not CODECS[coding.codec].scale else ()),
     }
     made = {name: value for name, value in coloring.made(artefact, settings).items() if name not in unused}
-    return made | {"temporal": filming.temporal, "codec": coding.codec, "input_bytes": film.path.stat().st_size}
+    own = {"input_bytes": film.path.stat().st_size, "input_parts": source.parts(film.path)}
+    return made | {"temporal": filming.temporal, "codec": coding.codec} | own
 
 
 def _done(film: source.Film, target: Path, made: Made, settings: Settings) -> None:
@@ -179,8 +182,10 @@ def _judge(film: source.Film, target: Path, settings: Settings, times: tuple[int
     if settings.color == "skip":
         raise Verdict("skipped", folder.IN_COLOR)
     if target.suffix.lower() != film.path.suffix.lower():
+        suffix = film.path.suffix.lower()
         why = f"in color, and cannot be copied to {target}, as the suffix is not its own"
-        raise Verdict("failed", f"{why}: give another output, or --color recolor")
+        how = f"give an output that ends with {suffix}" if suffix in CONTAINERS else "copy the file itself (cp)"
+        raise Verdict("failed", f"{why}: {how}, or --color recolor")
     with files.replacing(target, exclusive=not settings.overwrite) as file, open(film.path, "rb") as original:
         shutil.copyfileobj(original, file)
         if times:
@@ -218,6 +223,13 @@ def _segments(
     memory.keep_freed(memory.MODERATE)
     whole = store.whole()
     last = store.index(whole - 1) if whole else None
+    found.update(store.found(whole))
+
+    def heed() -> None:
+        if found[source.DAMAGED] and settings.strict:  # before a segment with the damage is whole
+            raise Verdict("failed", f"{found[source.DAMAGED]} {source.DAMAGED}; without --strict it is colored")
+
+    heed()
     if last is not None and last.final:
         return
     steady = chroma.Steady(store.state(whole))
@@ -251,10 +263,6 @@ def _segments(
         luma = planes.deepened(work.frame.luma, film.samples, coding.bits)
         return work._replace(picture=planes.frame(coding.format, luma, cb, cr))
 
-    def heed() -> None:
-        if found[source.DAMAGED] and settings.strict:  # before a segment with the damage is whole
-            raise Verdict("failed", f"{found[source.DAMAGED]} {source.DAMAGED}; without --strict it is colored")
-
     count = 0  # of frames that the encoder took
 
     def encode(work: _Work) -> None:
@@ -263,6 +271,7 @@ def _segments(
             raise RuntimeError("a frame before this one failed")  # which says why
         heed()
         if work.begins and work.number:
+            store.keep_found(encoder.number + 1, work.found)
             encoder.cut(work.frame.at, work.state)
         encoder.put(work.picture, work.frame.at, work.frame.lasts)
         count += 1
@@ -283,7 +292,7 @@ def _segments(
         stack.enter_context(coloring.modest_opencv())
         bar = stack.enter_context(bars.bar(None, film.path.name, film.total, show, "frame", done))
         enough = threading.Event()
-        works = _works(frames, film, last, enough)
+        works = _works(frames, film, found, last, enough)
         results = stack.enter_context(
             closing(pipeline.run(works, stages, limits, lambda work: film.width * film.height, enough))
         )
@@ -292,21 +301,28 @@ def _segments(
                 raise result.error
             bar.update()
         heed()
+        store.keep_found(encoder.number + 1, found)
         if not encoder.end():
             raise Verdict("failed", "frames that were there when it was begun cannot be decoded any more")
 
 
 def _works(
-    frames: Generator[source.Frame], film: source.Film, last: segments.Index | None, enough: threading.Event
+    frames: Generator[source.Frame],
+    film: source.Film,
+    found: Counter[str],
+    last: segments.Index | None,
+    enough: threading.Event,
 ) -> Iterator[_Work]:
-    """Frames, and which of them begin a segment."""
+    """Frames, and which of them begin a segment; `found` is what they count."""
     nothing = np.empty((0, 0), np.uint8)
     length = max(1, round(segments.SECONDS / film.time_base))
     since = None if last is None else last.ends
+    before = Counter(found)
     with closing(frames):
         for number, frame in enumerate(frames):
             if enough.is_set():
                 return
             begins = since is None or frame.at - since >= length or not number
             since = frame.at if begins else since
-            yield _Work(number, frame, begins, nothing, nothing)
+            yield _Work(number, frame, begins, before, nothing, nothing)
+            before = Counter(found)

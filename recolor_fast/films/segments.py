@@ -114,6 +114,18 @@ class Store:
         with files.replacing(self._state(number)) as file:
             np.save(file, state, allow_pickle=False)
 
+    def keep_found(self, number: int, found: Mapping[str, int]) -> None:
+        """Keep what was found in the film's frames before a segment, to be told at its end. Raises OSError."""
+        files.write_text(self._found(number), json.dumps(found))
+
+    def found(self, number: int) -> Mapping[str, int]:
+        """What was kept for a segment; nothing where a version before wrote it. Raises OSError."""
+        path = self._found(number)
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def _found(self, number: int) -> Path:
+        return self.folder / f"{number:06}.json"
+
     def drop_state(self, number: int) -> None:
         """What is not needed any more: the segment that began with it is whole."""
         self._state(number).unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """A film's file: what it says of itself, and its frames in the order and at the times they are shown."""
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -189,18 +191,28 @@ def _until(container: Any, stream: Any, at: int) -> Iterator[Any]:
 
 def _rest(film: Film, found: Counter[str], after: int) -> Iterator[Frame]:
     """The frames later than one, from the film's begin: where a file has no index, or its frames no times."""
+    early = Counter[str]()
     with opened(film.path) as (container, stream):
-        yield from (frame for frame in _timed(film, container, stream, found, None) if frame.at > after)
+        for frame in _timed(film, container, stream, early, None):
+            if frame.at > after:
+                found.update(early)
+                yield frame
+            early.clear()  # what is found up to `after` was counted when it was colored
+    found.update(early)
 
 
 def _timed(film: Film, container: Any, stream: Any, found: Counter[str], last: int | None) -> Iterator[Frame]:
     """Frames with times that rise: one without is counted on by the film's rate, one out of order by a tick."""
     step = film.step
     begun, sought = last is None, last
-    for frame in _decoded(container, stream, found):
+    damage = Counter[str]()
+    for frame in _decoded(container, stream, damage):
         if not begun and frame.pts is not None and frame.pts <= (sought or 0):
+            damage.clear()  # it was counted when that was colored
             continue
         begun = True
+        found.update(damage)
+        damage.clear()
         at = frame.pts
         if at is None:
             at = 0 if last is None else last + step
@@ -220,6 +232,7 @@ def _timed(film: Film, container: Any, stream: Any, found: Counter[str], last: i
             one.type.name == "A53_CC" for one in frame.side_data
         )
         yield Frame(planes.luma(frame, film.samples), at, frame.duration or 0)
+    found.update(damage)
 
 
 def _decoded(container: Any, stream: Any, found: Counter[str]) -> Iterator[Any]:
@@ -251,6 +264,18 @@ def _decoded(container: Any, stream: Any, found: Counter[str]) -> Iterator[Any]:
             yield frame
 
 
+def parts(path: Path) -> str:
+    """A hash of a file's begin, middle and end: films of one length may be of one size, as tapes' are."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for at in (0, max(0, size // 2 - PART // 2), max(0, size - PART)):
+            file.seek(at)
+            digest.update(file.read(PART))
+    return digest.hexdigest()[:16]
+
+
+PART = 2**20  # bytes
 BACK = 1  # second; more is no disorder: films were put one behind the other
 DAMAGED = "damaged places of the film, where frames may be missing or wrong"
 

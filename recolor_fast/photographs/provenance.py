@@ -80,6 +80,8 @@ def _difference(name: str, made: Made, planned: Made) -> str:
     old, new = (f"{value:g}" if isinstance(value, float) else str(value) for value in (made[name], planned[name]))
     if name == "sha256":
         return f"by the model {made.get('model')} ({old[:8]}), now {planned.get('model')} ({new[:8]})"
+    if name == "input_parts":
+        return "from another film of the same size"
     return f"from an input of {old} bytes, now {new}" if name == "input_bytes" else f"{name} {old}, now {new}"
 
 
