@@ -420,8 +420,8 @@ from recolor_fast.machine import memory
 from tests import filming
 artefact, folder = runtime.load(sys.argv[1], "cpu", 1), Path(sys.argv[2])
 segments.SECONDS = 2
-for count in (240, 1200):
-    path = filming.write(folder / f"{count}.mkv", filming.pan(8, 120, 160) * (count // 8))
+for count in (64, 304):
+    path = filming.write(folder / f"{count}.mkv", filming.pan(8, 240, 320) * (count // 8))
     film.color(artefact, path, folder / f"out{count}.mkv", Settings(), film.Filming("ffv1"), 2, show=False)
     print(memory.peak())
 """

@@ -128,7 +128,7 @@ def test_the_critic_takes_its_steps_on_one_fake():
 @pytest.mark.parametrize(
     ("preset", "amp"),
     [
-        ("pix2pix", True),
+        pytest.param("pix2pix", True, marks=pytest.mark.slow),
         pytest.param("wgan-gp-lpips", False, marks=pytest.mark.slow),
         pytest.param("pix2pix", False, marks=pytest.mark.slow),
         pytest.param("wgan-gp-lpips", True, marks=pytest.mark.slow),
@@ -359,7 +359,7 @@ def test_three_equal_gray_channels_reach_both_networks():
     ("preset", "changes"),
     [
         pytest.param("gorriz", {}, marks=pytest.mark.slow),
-        ("pix2pix", {"spectral_norm": True, "space": "lab", "equalize": "none"}),
+        ("pix2pix", {"spectral_norm": True, "space": "lab", "equalize": "none", "amp": True}),
         ("padova-code", {}),
         ("features-vgg16", {}),
     ],
