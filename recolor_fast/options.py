@@ -250,7 +250,7 @@ class Session:
     compile_backend: str = "inductor"
     """torch.compile backend: inductor (needs a C++ compiler on the CPU), aot_eager or eager."""
     fused_critic: Literal["auto", "on", "off"] = "auto"
-    """The critic's update fused by hand (fused.py) instead of torch.func; auto: wherever it applies, which is with
+    """The critic's update fused by hand (fused.py) instead of by autograd; auto: wherever it applies, which is with
     a gradient penalty and no norm in the critic."""
     winograd: Literal["auto", "on", "off"] = "auto"
     """On a CPU, large layers of the fused critic by Winograd's products, in float32 with amp too; auto: where that is

@@ -103,7 +103,7 @@ class Step:
             for name in networks:
                 good = torch.zeros((), dtype=torch.int32, device=device)
                 self.scales[name] = guard.LossScale(torch.full((), guard.FIRST_SCALE, device=device), good)
-        # Detached views of the critic's parameters: torch.func differentiates in them, autograd need not record them.
+        # Detached views of the critic's parameters, for its update alone: it differentiates in leaves of its own.
         self._parameters = {k: v.detach() for k, v in self.critic.named_parameters()} if self.critic else {}
         self._layout = layout
         self.graphed = Graphed(self._iterate)
