@@ -9,6 +9,7 @@ if __name__ == "__main__":
     from recolor_fast.machine import processors, starting
 
     processors.spin_briefly()
+    processors.watch()
     starting.run("recolor_fast.train", arguments="train")
 
 import gc

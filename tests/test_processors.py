@@ -76,12 +76,17 @@ def test_a_thread_has_a_processor_of_its_own(monkeypatch, count, quota, busy, ex
 
 
 def test_what_others_take_is_all_that_is_taken_but_for_ones_own(monkeypatch):
-    busy, own = iter([100.0, 101.5]), iter([7.0, 7.25])
+    slept = []
+    busy, own, clock = iter([100.0, 101.5] * 2), iter([7.0, 7.25] * 2), iter([50.0, 50.0, 50.5, 60.0, 60.2, 62.0])
     monkeypatch.setattr(processors, "_mine", lambda: {0, 1, 2, 3})
     monkeypatch.setattr(processors, "busy_ticks", lambda path: next(busy))
     monkeypatch.setattr(processors, "_own", lambda: next(own))
-    monkeypatch.setattr(processors.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(processors.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(processors.time, "sleep", slept.append)
     assert processors.taken(0.5) == 2.5
+    processors.watch()
+    assert processors.taken(0.2) == 1.25 / 2
+    assert slept == [0.5, 0.0]  # two seconds have gone by while the process started
 
 
 def test_only_processors_it_may_run_on_count(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which photographs: Imagenette, any folder, shards, or the sample of scikit-image; split by class and seed."""
 
 import os
+import posixpath
 import shutil
 import sys
 import tarfile
@@ -299,8 +300,8 @@ def _below(folder: Path) -> list[Found]:
 
 def found_images(folder: Path, paths: Iterable[Path]) -> list[Found]:
     """Those of the files below a folder that are images."""
-    below = ((path.relative_to(folder), path) for path in paths if is_image(path))
-    return [Found(name.as_posix(), name.parent.as_posix(), path) for name, path in below]
+    below = ((path.relative_to(folder).as_posix(), path) for path in paths if is_image(path))
+    return [Found(name, sys.intern(posixpath.dirname(name) or "."), path) for name, path in below]
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -17,6 +17,7 @@ FREE = 0.8  # how idle a processor must be for a thread of its own: its barriers
 # lock to and fro between any two of them, and then two take as long as one, or longer, and delay all others.
 one_by_one = threading.Lock()
 
+_watched: tuple[float, float | None, float] | None = None  # what `watch` saw
 _limit = 0  # threads that `limited` allows; 0: no limit
 
 
@@ -77,17 +78,30 @@ def free(busy: float) -> int:
     return max(1, min(threads(), math.floor(len(_mine()) - busy + 1 - FREE)))
 
 
+def watch() -> None:
+    """Begin to look how busy others are, for the next `taken`, which then need not wait while this process starts."""
+    global _watched
+    _watched = _look()
+
+
 def taken(seconds: float = WATCHED) -> float:
     """Processors that other processes keep busy, of those this one may run on: 0 up to their number.
 
-    Looks for so many seconds, in which this process should rest. 0 on a system without /proc/stat.
+    Looks since `watch` was called, or from now on, for so many seconds at least, in which this process should use one
+    processor at most. 0 on a system without /proc/stat.
     """
-    before = busy_ticks(Path("/proc/stat")), _own()
-    time.sleep(seconds)
-    after = busy_ticks(Path("/proc/stat")), _own()
-    if before[0] is None or after[0] is None:
+    global _watched
+    (since, all_before, own_before), _watched = _watched or _look(), None
+    time.sleep(max(0.0, since + seconds - time.perf_counter()))
+    now, all_after, own_after = _look()
+    if all_before is None or all_after is None:
         return 0.0
-    return min(max((after[0] - before[0] - (after[1] - before[1])) / seconds, 0.0), float(len(_mine())))
+    return min(max((all_after - all_before - (own_after - own_before)) / (now - since), 0.0), float(len(_mine())))
+
+
+def _look() -> tuple[float, float | None, float]:
+    """The time, and the seconds that all have worked, and that this process has."""
+    return time.perf_counter(), busy_ticks(Path("/proc/stat")), _own()
 
 
 def quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:

@@ -22,7 +22,6 @@ RED, BLUE = 1.402, 1.772  # T.871: R = Y + 1.402 Cr, B = Y + 1.772 Cb
 GREEN = (-0.114 * BLUE / 0.587, -0.299 * RED / 0.587)  # of Cb, Cr: what keeps 0.299 R + 0.587 G + 0.114 B = Y
 WARM = (-0.113, 0.086)  # Cb, Cr of warmth 1, by luminance: red 12 % up, blue 20 % down
 WIDE = 0.05  # of a side, standard deviation: how smoothly a print's tone gives way to what is painted
-LEVELS = np.arange(256)
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
 
 SMALL = 2**18  # pixels: smaller pictures wait for each other in `subsampled`, see processors.one_by_one
@@ -205,7 +204,7 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
     luma = _area(_halved(gray, height, width).astype(np.float32), height, width)
     own = np.zeros((2, 1, 1), np.float32)
     if kept is not None:
-        own = np.stack([np.interp(luma / level, LEVELS, plane) for plane in level * kept]).astype(np.float32)
+        own = _at(luma / np.float32(level), np.float32(level) * kept)
         chroma = _toned(chroma, own, look.keep_tone)
     if look.warmth:
         chroma += np.array(WARM, np.float32)[:, None, None] * (look.warmth * luma)
@@ -216,6 +215,15 @@ def _coarse(gray: np.ndarray, cbcr: np.ndarray, look: Look, tone: np.ndarray | N
     variance = _box(luma * luma) - mean * mean
     slopes = [_box((_box(luma * plane) - mean * _box(plane)) / (variance + EPSILON * level**2)) for plane in chroma]
     return np.stack([*(plane - slope * luma for plane, slope in zip(chroma, slopes)), *slopes])
+
+
+def _at(luma: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """Curves (2,256), linear between levels, at float32 levels (h,w) from 0 to 255: float32 (2,h,w).
+
+    As np.interp, which searches: 0.3 ms for 2.4 at a quarter of 500x375."""
+    below = luma.astype(np.uint8)
+    steps = np.diff(curves, append=curves[:, -1:])
+    return np.take(curves, below, axis=1) + (luma - below) * np.take(steps, below, axis=1)
 
 
 def _toned(painted: np.ndarray, own: np.ndarray, share: float) -> np.ndarray:
