@@ -178,6 +178,7 @@ def test_a_logger_in_a_process_of_its_own_writes_to_each_run_and_its_failures_ar
     (tmp_path / "trackio.py").write_text(TRACKIO)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    monkeypatch.setattr(watch, "WAIT", 300.0)  # a busy machine takes its time to start processes
     said: dict[str, list[str]] = {name: [] for name in ("well", "raises", "dies", "begins")}
     watched = {}
     for name, lines in said.items():
