@@ -34,7 +34,7 @@ def test_environment_without_a_git_program(monkeypatch):
     monkeypatch.setenv("PATH", "")
     found = environment(torch.device("cpu"))
     assert found["commit"] == ""
-    assert "threads" in found["device"]
+    assert " thread" in found["device"]
 
 
 @pytest.fixture
