@@ -10,9 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.paper import PaperStep
 from recolor_fast.losses.terms import build_terms
+from recolor_fast.networks import critics
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import fastest
+from recolor_fast.step import convolutions
 from recolor_fast.step.iteration import Step, step_seed
 from recolor_fast.step.updates import critic_update
 
@@ -131,7 +133,7 @@ def test_the_critic_takes_its_steps_on_one_fake():
         pytest.param("pix2pix", True, marks=pytest.mark.slow),
         pytest.param("wgan-gp-lpips", False, marks=pytest.mark.slow),
         pytest.param("pix2pix", False, marks=pytest.mark.slow),
-        pytest.param("wgan-gp-lpips", True, marks=pytest.mark.slow),
+        ("wgan-gp-lpips", True),
     ],
 )
 def test_compiled_equals_eager(preset, amp, backend):
@@ -141,6 +143,18 @@ def test_compiled_equals_eager(preset, amp, backend):
     loose = amp and backend == "inductor"  # fused kernels round bfloat16 elsewhere
     for ours, theirs in zip(run(compiled, range(2)), run(eager, range(2))):
         assert ours == pytest.approx(theirs, rel=5e-2 if loose else 1e-4, abs=5e-3 if loose else 1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"critic_norm": "instance"}, {"critic_norm": "instance", "amp": True}])
+def test_scores_by_taps_train_as_torchs_convolution_does(changes, monkeypatch):
+    """Of the fused critic and of the one that autograd differentiates, at the width from which on they are taken."""
+    rows, options = [], small("wgan-gp", width=16, **changes)
+    for least in (128, 1000):
+        monkeypatch.setattr(critics, "TAPS", least)
+        monkeypatch.setattr(convolutions, "TAPS", least)
+        rows.append(run(build(options), range(2)))
+    for ours, theirs in zip(*rows):
+        assert ours == pytest.approx(theirs, rel=2e-2 if options.amp else 1e-4, abs=1e-2 if options.amp else 1e-5)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not():

@@ -143,7 +143,8 @@ def fastest(
 ) -> type[Direct | Winograd | Taps]:
     """What a CPU does fastest: `channels` to `out`, `count` inputs (H,W), in a type `wide`r than 16 bits or not."""
     if out == 1:
-        return Taps if channels >= TAPS and shape.stride == 1 and wide else Direct
+        folds = not torch.compiler.is_compiling()  # compiled, a fold adds in any order (networks/critics.py)
+        return Taps if folds and channels >= TAPS and shape.stride == 1 and wide else Direct
     least = PAYS.get((shape.stride, wide))
     if least is None or not winograd.fits(shape) or min(out, channels) < least[0]:
         return Direct
