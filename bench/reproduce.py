@@ -129,12 +129,18 @@ def run(command: list[str], threads: int, log: Path) -> int:
         return subprocess.run([sys.executable, *command], stdout=file, stderr=file, env=environment).returncode
 
 
+def table(arguments: Arguments, device: str) -> Path:
+    """bench/results/papers-<device>.md; of small runs of a size of their own papers-<device>-<size>.md, beside it."""
+    own = arguments.full == "none" and arguments.size != Arguments().size
+    return RESULTS / f"papers-{device}{f'-{arguments.size}' if own else ''}.md"
+
+
 def report(arguments: Arguments, trained: list[str], failed: list[str], hours: float) -> Path:
-    """bench/results/papers-<device>.md with the evaluation's tables, and its plots in a folder beside it."""
+    """The evaluation's tables as `table`, and its plots in a folder beside it; the table's path."""
     folder = arguments.out / "evaluation"
     device = json.loads((arguments.out / "runs" / trained[0] / "options.json").read_text())["device"]
-    target = RESULTS / f"papers-{device}.md"
-    figures = RESULTS / f"papers-{device}"
+    target = table(arguments, device)
+    figures = target.with_suffix("")
     figures.mkdir(parents=True, exist_ok=True)
     shown = []
     for name in FIGURES:

@@ -94,6 +94,12 @@ def test_unknown_presets_are_named(capsys):
     assert "pix3pix" in capsys.readouterr().err
 
 
+def test_another_size_has_a_table_of_its_own():
+    assert reproduce.table(reproduce.Arguments(), "cpu").name == "papers-cpu.md"
+    assert reproduce.table(reproduce.Arguments(full="padova"), "cuda").name == "papers-cuda.md"
+    assert reproduce.table(reproduce.Arguments(size=128), "cpu").name == "papers-cpu-128.md"
+
+
 @pytest.mark.slow
 def test_two_systems_are_trained_evaluated_and_reported(tmp_path, monkeypatch, capsys):
     for part, count in (("train", 50), ("val", 15)):
