@@ -97,6 +97,26 @@ def test_without_a_checkout_an_extra_is_installed_by_the_packages_name(monkeypat
     assert extras.lacking("torch") == "torch is not installed; pip install 'recolor-fast[train]'"
 
 
+@pytest.mark.parametrize("dali", ["", "nvidia-dali-cuda120"])
+def test_dali_is_damaged_only_where_it_is_installed(dali, monkeypatch):
+    packages = ["nvidia-nvimgcodec-cu13", *filter(None, [dali])]
+    monkeypatch.setattr(extras, "packages_distributions", lambda: {"nvidia": packages})
+    monkeypatch.setattr(extras, "version", lambda package: "2.4.0")
+    if dali:
+        wanted = f"{dali} is damaged, it lacks nvidia.dali; {extras.reinstall(dali)}"
+    else:
+        wanted = f"nvidia.dali is not installed; {extras.advice('train')}"
+    assert extras.lacking("nvidia.dali") == wanted
+
+
+def test_a_package_is_installed_again_in_its_version_with_what_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setattr(extras, "CHECKOUT", tmp_path / "constraints.txt")
+    monkeypatch.setattr(extras, "version", {"torch": "2.14.1+cpu", "numpy": "2.4.0"}.__getitem__)
+    again = "pip install --force-reinstall --no-deps numpy==2.4.0 && pip install numpy==2.4.0"
+    assert extras.reinstall("numpy") == again
+    assert extras.reinstall("torch").endswith("pip install torch==2.14.1+cpu, with the --index-url that it came from")
+
+
 def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["x"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):

@@ -1,18 +1,21 @@
 """What watches a training beside it: loggers and results.png. They get all of it, and never hold it up or end it."""
 
+import os
 import subprocess
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from recolor_fast import train
+from recolor_fast.machine import signals
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Command
-from recolor_fast.runs import curves, loggers, watch
+from recolor_fast.runs import beside, curves, loggers, watch
 from recolor_fast.runs.beside import Beside
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, rows, run
@@ -149,7 +152,7 @@ def test_each_logger_takes_a_run_and_goes_on_with_it(name, tmp_path, monkeypatch
 
 
 TRACKIO = """
-import os, pathlib, signal
+import os, pathlib, signal, time
 PLACE = pathlib.Path(os.environ["TRACKIO_DIR"])  # once a process, as the real one
 class Image(str):
     pass
@@ -164,9 +167,13 @@ class Run:
             print(step, *values, file=file)
     def finish(self):
         print("a library's chatter")
+        if PLACE.parent.name == "hangs":
+            time.sleep(600)
 def init(project, name, config, **how):
     if config["seed"] == 9:
         raise SystemExit("not with this seed")
+    if PLACE.parent.name == "never":
+        time.sleep(600)
     PLACE.mkdir()
     return Run()
 """
@@ -200,6 +207,63 @@ def test_a_logger_in_a_process_of_its_own_writes_to_each_run_and_its_failures_ar
     assert said["dies"][1:] == [f"{failed} (its process was ended by SIGKILL)"]
     assert said["begins"] == [f"{failed} (SystemExit: not with this seed)"]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch) -> Path:
+    """A folder with three for runs, in which Trackio is the one above."""
+    (tmp_path / "trackio.py").write_text(TRACKIO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    for name in ("well", "hangs", "never"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no groups of processes")
+def test_what_stops_the_training_stops_no_logger(stub):
+    logger = Beside("trackio", stub / "well", Command(), 0)
+    assert os.getpgid(logger.process.pid) == logger.process.pid  # not of the training's group
+    for number in signals.NUMBERS:
+        os.kill(logger.process.pid, number)
+    logger.scalars({"loss": 0.5}, 2)
+    logger.close()
+    assert (stub / "well" / "trackio" / "log").read_text() == "2 loss\n"
+
+
+def test_of_a_logger_that_hangs_nothing_stays(stub, monkeypatch):
+    monkeypatch.setattr(beside, "REST", 0.1)
+    made: list[Beside] = []
+    said: list[str] = []
+
+    def start() -> Beside:
+        made.append(Beside("trackio", stub / "hangs", Command(), 0))
+        return made[0]
+
+    feed = watch.Feed("trackio", start, said.append)
+    feed.close(0.0)
+    feed.thread.join(300)
+    assert not feed.thread.is_alive()
+    assert made[0].process.returncode == 1
+    assert made[0].log.closed
+    assert len(said) == 1  # that nobody waits for it
+    monkeypatch.setattr(beside, "BEGIN", 0.1)
+    with pytest.raises(beside.Failed, match="it has not begun in 0 s"):
+        Beside("trackio", stub / "never", Command(), 0)
+
+
+def test_passwords_in_addresses_are_not_told():
+    said: list[str] = []
+    address = "https://me:secret@host:5000/a@b"
+
+    def fail(*told) -> None:
+        raise OSError(f"no answer from {address}")
+
+    feed = watch.Feed("mlflow", lambda: SimpleNamespace(where=address, scalars=fail), said.append)
+    feed.put(lambda logger: logger.scalars({}, 1))
+    feed.thread.join(5)
+    assert said[0] == "--log mlflow: https://host:5000/a@b"
+    assert said[1].endswith("(OSError: no answer from https://host:5000/a@b)")
 
 
 def test_a_training_that_is_stopped_waits_neither_for_a_logger_nor_for_the_picture(tmp_path, monkeypatch):

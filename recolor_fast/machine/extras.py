@@ -17,6 +17,7 @@ MODULES = {  # of each extra, by the names they are imported by
     "video": "av",
     "hub": "huggingface_hub",
 }
+SHARED = {"nvidia": "nvidia-dali-"}  # a module of many packages: how the names begin of those that an extra brings
 
 
 def advice(extra: str) -> str:
@@ -30,23 +31,29 @@ def lacking(module: str) -> str:
     """One sentence for a module that cannot be found, and what to type; empty where no extra brings it."""
     top = module.split(".")[0]
     extras = [extra for extra, names in MODULES.items() if top in names.split()]
-    if extras and damaged(module):
-        package = packages_distributions().get(top, [top])[0]
-        return f"{top} is damaged, it lacks {module}; {reinstall(package)}"
-    return f"{top} is not installed; {advice(extras[0])}" if extras else ""
+    if extras and (package := damaged(module)):
+        return f"{package} is damaged, it lacks {module}; {reinstall(package)}"
+    return f"{module if top in SHARED else top} is not installed; {advice(extras[0])}" if extras else ""
 
 
-def damaged(module: str) -> bool:
-    """Whether a module that cannot be found is part of an installed package (`nvidia` is of many, and is none)."""
+def damaged(module: str) -> str:
+    """The installed package that a module which cannot be found is part of; empty where there is none."""
     top, *below = module.split(".")
-    spec = find_spec(top) if below else None
-    return spec is not None and spec.origin is not None
+    packages = packages_distributions().get(top, []) if below else []
+    return next((package for package in packages if package.startswith(SHARED.get(top, ""))), "")
 
 
-def reinstall(package: str) -> str:
-    """What installs a package again as it was."""
-    constraints = "-c constraints.txt " if CHECKOUT.exists() else ""
-    return f"pip install --force-reinstall --no-deps {constraints}{package}"
+def reinstall(packages: str) -> str:
+    """What installs packages, with spaces between them, again in their versions, and what they need.
+
+    What is well is left as it is, and where a version cannot be had nothing changes. One as torch 2.14.1+cpu comes from
+    an index of its own.
+    """
+    exact = [f"{package}=={found}" if (found := _installed(package)) else package for package in packages.split()]
+    install = f"pip install{' -c constraints.txt' if CHECKOUT.exists() else ''}"
+    source = ", with the --index-url that it came from" if any("+" in name for name in exact) else ""
+    names = " ".join(exact)
+    return f"{install} --force-reinstall --no-deps {names} && {install} {names}{source}"
 
 
 RUNTIMES = {"onnxruntime": "cpu", "onnxruntime-gpu": "gpu"}  # packages of one module, and the extras that bring them
@@ -83,11 +90,12 @@ def no_onnxruntime() -> str:
     return f"onnxruntime, which runs the model, is not installed; {advice(fitting())}"
 
 
-def _installed(package: str) -> bool:
+def _installed(package: str) -> str:
+    """Which version is installed, empty where none is."""
     try:
-        return bool(version(package))
+        return version(package) or ""
     except PackageNotFoundError:
-        return False
+        return ""
 
 
 def nvidia_driver() -> str:

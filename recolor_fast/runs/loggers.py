@@ -107,6 +107,9 @@ class WandB:
         import wandb
 
         self.image = wandb.Image
+        settings = wandb.Settings(console="off")
+        if hasattr(settings, "x_stats_pid"):
+            settings.x_stats_pid = os.getppid()  # the training, whose processor time and memory it measures
         known = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
         self.run = wandb.init(
             project=PROJECT,
@@ -116,7 +119,7 @@ class WandB:
             resume="allow",
             config=asdict(options),
             mode=None if known else "offline",
-            settings=wandb.Settings(console="off"),
+            settings=settings,
         )
         self.where = self.run.url or f"offline; wandb sync {shlex.quote(str(Path(self.run.dir).parent))}"
         self.run.define_metric("*", step_metric="images")  # its own steps never go back, as a resumed training does

@@ -1,6 +1,7 @@
 """What shows a training beside it, while it runs: loggers, and results.png. It holds no step up, and ends none."""
 
 import queue
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -14,15 +15,16 @@ from recolor_fast.runs.beside import Beside, Failed, started
 Tell = Callable[[str], None]
 WAIT = 20.0  # seconds that the end of a training waits for each of them, at most
 HURRY = 1.0  # where it was stopped, or fails
+USER = re.compile(r"(?<=://)[^\s/?#]*@")  # the name and password of an address
 
 
 class Feed:
     """A logger in a thread of its own: it is told, and never waited for but at the end. It fails with one warning."""
 
     def __init__(self, name: str, start: Callable[[], loggers.Logger], tell: Tell) -> None:
-        self.name, self.start, self.tell = name, start, tell
+        self.name, self.start, self._tell = name, start, tell
         self.jobs: queue.SimpleQueue[Callable[[loggers.Logger], None] | None] = queue.SimpleQueue()
-        self.failed = False
+        self.failed = self.left = False
         self.thread = threading.Thread(target=self._run, name=f"recolor_fast-{name}", daemon=True)
         self.thread.start()
 
@@ -40,6 +42,12 @@ class Feed:
                 f"warning: --log {self.name} is not done {seconds:.0f} s after the end and is waited for no longer: "
                 "its last rows may be missing"
             )
+            self.left = True
+
+    def tell(self, line: str) -> None:
+        """Tell a line without passwords, which addresses of servers may hold, unless nobody waits any more."""
+        if not self.left:
+            self._tell(USER.sub("", line))
 
     def _run(self) -> None:
         try:
