@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recolor_fast.photographs import images, pictures
+from recolor_fast.photographs import images, in_color, pictures
 from recolor_fast.photographs.in_color import is_color
 from tests.photographs import pixels, shared
 
@@ -112,6 +112,30 @@ def test_any_size_and_depth() -> None:
         assert not is_color(np.dstack([gray] * 3).astype(array.dtype) * np.iinfo(array.dtype).max // 255)
     for height, width in ((1, 1), (1, 9), (2, 3), (1, 5000)):
         assert not is_color(np.full((height, width, 3), (200, 30, 40), np.uint8))  # one color: all of it is its tone
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (16, 256), (256, 16), (255, 3), (1, 200)])
+def test_a_strip_is_filtered_as_any_picture(monkeypatch, shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(0).normal(0, 20, shape).astype(np.float32)
+    sigma = in_color.SLOW * np.sqrt(plane.size)
+    by_matrices = in_color._mean_around(plane, sigma)
+    monkeypatch.setattr(in_color, "LONG", 0)
+    assert np.abs(by_matrices - in_color._mean_around(plane, sigma)).max() < 1e-4
+    assert np.abs(by_matrices - cv2.GaussianBlur(plane, (0, 0), sigma)).max() < 0.01  # whose taps may be one more
+
+
+@pytest.mark.parametrize("shape", [(20_000, 1), (1, 20_000), (3, 20_000)])
+def test_the_longest_strip_makes_no_large_matrix(monkeypatch, shape: tuple[int, int]) -> None:
+    """A file of 143 bytes can be that long: a matrix of its side would take gigabytes."""
+    sides, means = [], in_color._means
+    monkeypatch.setattr(in_color, "_means", lambda side, sigma: sides.append(side) or means(side, sigma))
+    ramp = np.linspace(0, 255, max(shape)).astype(np.uint8).reshape(-1, 1)
+    colors = np.dstack([ramp, np.roll(ramp, 3000), np.roll(ramp, 9000)])
+    gray = np.dstack([ramp] * 3)
+    for rgb, expected in ((colors, True), (gray, False)):
+        rgb = np.repeat(rgb, min(shape), axis=1)
+        assert is_color(rgb if shape[1] == min(shape) else rgb.transpose(1, 0, 2)) is expected
+    assert max(sides, default=0) <= in_color.LONG
 
 
 def test_what_is_transparent_is_not_seen() -> None:

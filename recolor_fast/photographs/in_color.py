@@ -15,6 +15,7 @@ MARGIN = 0.13  # of each side is also left out on trial: mounts and frames have 
 BLUR = 1.0  # pixels; what is finer is noise and chroma that a JPEG blurred across edges
 TONES = 16  # parts of the picture by luminance, equally many pixels each, that have a tone each
 SLOW = 0.25  # of a side: what changes over more than that is fading and light, not a thing in the picture
+LONG = 256  # pixels of the longest side that a matrix is made for, that of 16:1
 STRONG = 7.6  # Lab units off the tone in the strongest hundredth of the pixels; prints had up to 7.0
 SPREAD = 0.9  # Lab units, standard deviation in the direction of least color; prints had up to 0.82
 
@@ -50,8 +51,7 @@ def off_tone(lab: np.ndarray) -> tuple[float, float]:
     height, width = lab.shape[:2]
     lab = cv2.GaussianBlur(cv2.medianBlur(lab, 3), (0, 0), BLUR)  # the median takes handwriting and scratches away
     a, b = np.moveaxis(lab[..., 1:] - _tone(lab), 2, 0)
-    down, across = (_mean_around(side, round(SLOW * np.sqrt(height * width), 3)) for side in (height, width))
-    a, b = (plane - down @ plane @ across.T for plane in (a, b))
+    a, b = (plane - _mean_around(plane, round(SLOW * np.sqrt(height * width), 3)) for plane in (a, b))
     strengths = cv2.magnitude(a, b).ravel()
     beyond = len(strengths) - 1 - len(strengths) // 100
     a, b = a - a.mean(), b - b.mean()
@@ -60,14 +60,26 @@ def off_tone(lab: np.ndarray) -> tuple[float, float]:
     return float(np.partition(strengths, beyond)[beyond]), float(np.sqrt(max(least, 0)))
 
 
-@lru_cache(16)
-def _mean_around(side: int, sigma: float) -> np.ndarray:
-    """Gaussian means of a row of `side` pixels, as a matrix (side,side): what OpenCV's filter makes of each alone.
+def _mean_around(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian means of float32 (H,W), as OpenCV's filter makes them.
 
-    A product with it is many times as fast as the filter, which has more taps here than there are pixels.
+    Products with matrices are many times as fast as the filter, which has more taps here than there are pixels. In a
+    long strip that turns around, and the matrices would grow with the square of its length: there it is the filter.
     """
-    taps = 2 * round(4 * sigma) + 1, 1  # as many as GaussianBlur takes for floats
-    return cv2.GaussianBlur(np.eye(side, dtype=np.float32), taps, sigma).T.copy()
+    if max(plane.shape) > LONG:
+        return cv2.GaussianBlur(plane, (_taps(sigma), _taps(sigma)), sigma)
+    down, across = (_means(side, sigma) for side in plane.shape)
+    return down @ plane @ across.T
+
+
+@lru_cache(16)
+def _means(side: int, sigma: float) -> np.ndarray:
+    """The filter of a row of `side` pixels as a matrix (side,side): what it makes of each pixel alone."""
+    return cv2.GaussianBlur(np.eye(side, dtype=np.float32), (_taps(sigma), 1), sigma).T.copy()
+
+
+def _taps(sigma: float) -> int:
+    return 2 * round(4 * sigma) + 1  # about as many as GaussianBlur takes for floats by itself
 
 
 def reduced(rgb: np.ndarray) -> np.ndarray:
