@@ -15,6 +15,7 @@ PACKAGE = ROOT / "recolor_fast"
 ORDER = """
 machine.errors
 machine.launched
+machine.cgroups
 machine.processors
 machine.bars
 machine.files

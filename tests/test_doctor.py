@@ -329,16 +329,6 @@ def test_little_memory(monkeypatch):
     assert by_name(installed.machine())["memory"].state == "ok"
 
 
-def test_memory_is_what_the_container_leaves(tmp_path):
-    whole = memory.available(tmp_path)
-    assert whole is None or whole > 0
-    for name, text in (("max", "3000000"), ("current", "2500000"), ("stat", "anon 1\ninactive_file 400000\n")):
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert whole is None or memory.available(tmp_path) == 900_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert whole is None or memory.available(tmp_path) > 900_000
-
-
 def test_full_and_closed_disks(monkeypatch, tmp_path):
     monkeypatch.setenv("RECOLOR_FAST_CACHE", str(tmp_path / "not" / "made"))
     assert [one.state for one in installed.disks()] == ["ok"] * 3

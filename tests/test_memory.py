@@ -1,4 +1,4 @@
-"""Freed memory is kept where the C library allows it."""
+"""Freed memory is kept where the C library allows it; what is free heeds the cgroups."""
 
 import platform
 import subprocess
@@ -41,6 +41,36 @@ def test_without_glibc_nothing_happens(monkeypatch):
 
     monkeypatch.setattr(memory.ctypes, "CDLL", missing)
     memory.keep_freed()
+
+
+@pytest.mark.skipif(memory.available() is None, reason="this system does not say how much memory is free")
+@pytest.mark.parametrize(
+    ("membership", "limits", "left"),  # used are 2,500,000 bytes everywhere, of which 400,000 are cached
+    [
+        ("0::/\n", {"memory.max": "3000000"}, 900_000),
+        ("0::/a/b\n", {"a/b/memory.max": "3000000"}, 900_000),
+        ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "3000000", "memory.max": "4000000"}, 900_000),
+        ("0::/a/b\n", {"a/b/memory.max": "2000000", "a/memory.max": "3000000"}, 0),
+        ("0::/outside/of/a/container\n", {"memory.max": "3000000"}, 900_000),
+        ("0::/a\n", {"a/memory.max": "max", "b/memory.max": "3000000"}, None),
+        ("4:memory:/a/b\n0::/\n", {"memory/a/memory.limit_in_bytes": "3000000"}, 900_000),
+        ("4:memory:/outside\n", {"memory/memory.limit_in_bytes": "3000000"}, 900_000),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ("2:cpu:/a\n", {"cpu/a/memory.limit_in_bytes": "3000000"}, None),
+    ],
+)
+def test_available_is_what_the_cgroups_leave(tmp_path, membership, limits, left):
+    (tmp_path / "self").write_text(membership)
+    for name, limit in limits.items():
+        group = (tmp_path / "cgroup" / name).parent
+        group.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(limit + "\n")
+        used = "memory.current" if name.endswith("max") else "memory.usage_in_bytes"
+        (group / used).write_text("2500000\n")
+        (group / "memory.stat").write_text("anon 1\ninactive_file 400000\ntotal_inactive_file 400000\n")
+    found = memory.available(tmp_path / "cgroup", tmp_path / "self")
+    assert found == left if left is not None else found > 10_000_000
+    assert memory.available(tmp_path / "cgroup", tmp_path / "missing") > 10_000_000
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this system has another C library")

@@ -4,9 +4,16 @@ import contextlib
 import ctypes
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from recolor_fast.machine import cgroups
+
 MODERATE = 2**25  # bytes, what every glibc takes
+FILES = (  # of a cgroup, version 2 and 1: its limit, its use, and the line of memory.stat on files that were read
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def keep_freed(largest: int = 2**30) -> None:
@@ -35,17 +42,22 @@ def peak() -> float:
     return math.nan
 
 
-def available(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory that this process can still take: what the system has, and its container allows (cgroup, version
-    2, as it is seen inside); None where the system does not say (macOS, Windows)."""
+def available(root: Path = cgroups.ROOT, membership: Path = cgroups.MEMBERSHIP) -> int | None:
+    """Bytes of memory that this process can still take: what the system has, and what its cgroups allow; None where the
+    system does not say (macOS, Windows)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
         return None
-    with contextlib.suppress(OSError, ValueError, StopIteration):  # no such file; or "max", which is no limit
-        limit, used = (int((root / f"memory.{name}").read_text()) for name in ("max", "current"))
-        stat = (root / "memory.stat").read_text().splitlines()
-        cached = next(int(line.split()[1]) for line in stat if line.startswith("inactive_file "))
-        free = min(free, max(0, limit - used + cached))  # files that were read give way
-    return free
+    return min([free, *(left for group in cgroups.groups("memory", root, membership) for left in _left(group))])
+
+
+def _left(group: Path) -> Iterator[int]:
+    """Bytes that a cgroup still allows; nothing where it has no limit."""
+    for limit, used, given_way in FILES:
+        with contextlib.suppress(OSError, ValueError, StopIteration):  # no such file; or "max", which is no limit
+            allowed, taken = (int((group / name).read_text()) for name in (limit, used))
+            stat = (group / "memory.stat").read_text().splitlines()
+            cached = next(int(line.split()[1]) for line in stat if line.startswith(f"{given_way} "))
+            yield max(0, allowed - taken + cached)  # files that were read give way

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recolor_fast.machine import cgroups
+
 WATCHED = 0.5  # seconds that `taken` looks at the machine
 SPINS = "3000"  # a hundredth of the default; fewer make small networks slower on a quiet machine
 FREE = 0.8  # how idle a processor must be for a thread of its own: its barriers wait for the slowest one
@@ -104,23 +106,9 @@ def _look() -> tuple[float, float | None, float]:
     return time.perf_counter(), busy_ticks(Path("/proc/stat")), _own()
 
 
-def quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+def quota(root: Path = cgroups.ROOT, membership: Path = cgroups.MEMBERSHIP) -> float:
     """Processors that the cgroups of this process allow it (Linux, versions 1 and 2); infinity where none limits it."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return math.inf
-    allowed = math.inf
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers if (root / controllers).is_dir() else root / "cpu" if controllers else root
-        group = base / path.lstrip("/")
-        for folder in [group, *group.parents]:  # in a container its own group is the root
-            if folder.is_relative_to(base):
-                allowed = min(allowed, _quota_of(folder))
-    return allowed
+    return min(map(_quota_of, cgroups.groups("cpu", root, membership)), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:
