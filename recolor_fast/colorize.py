@@ -214,7 +214,8 @@ def _run(arguments: Arguments) -> int:
         if ray and output is not None:
             source = driver.color(items, artefact, arguments, settings, output, by_name)
         else:
-            source = color(artefact, jobs, settings, threads, enough=enough, begun=begun, hints=by_name, **ends)
+            given: Any = {"enough": enough, "begun": begun, "hints": by_name, "alone": part is None, **ends}
+            source = color(artefact, jobs, settings, threads, **given)
         records = stack.enter_context(closing(source))
         for record in records:
             bar.update()

@@ -1236,6 +1236,16 @@ def test_a_followed_folder_that_goes_away_leaves_the_others_where_they_are(tmp_p
 
 def test_large_photographs_share_the_processors_where_there_is_the_memory(monkeypatch):
     few = coloring.PIXELS * 2
-    for free, room in ((None, few), (2**30, few), (20 * 10**9, 312_500_000)):  # 32 bytes a pixel, of half of it
-        monkeypatch.setattr(coloring.memory, "available", lambda free=free: free)
-        assert coloring._room(2) == coloring._room(1) == room
+    for free, room in ((None, few), (2**30, few), (14 * 10**9, 125_000_000), (10**12, 2 * images.MAX_PIXELS)):
+        monkeypatch.setattr(coloring.memory, "available", lambda free=free: free)  # 56 bytes a pixel, of half of it
+        assert coloring._room(2, True) == coloring._room(1, True) == room
+        assert coloring._room(2, False) == few  # others take theirs
+
+
+@pytest.mark.parametrize(("more", "alone"), [([], True), (["--shard", "0/1"], False)])
+def test_shards_take_no_room_by_the_memory_that_is_free(monkeypatch, tmp_path, model, more, alone):
+    seen = []
+    monkeypatch.setattr(coloring, "_room", lambda workers, alone: seen.append(alone) or coloring.PIXELS)
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    assert colorize.main([str(tmp_path / "a.png"), str(tmp_path / "out"), "--model", str(model), *more]) == 0
+    assert seen == [alone]

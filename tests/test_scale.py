@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recolor_fast.coloring import coloring
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.coloring.folder import Record
 from recolor_fast.photographs import provenance, walk
@@ -64,6 +65,13 @@ def test_urls_give_what_the_folder_tool_gives(photos, model, tmp_path):
     assert records[f"{url}/sub/000.jpg"]["output"] == f"{out}/sub/000.jpg"
     assert sorted(one["status"] for one in records.values()) == ["ok"] * 3 + ["skipped"] * 2
     assert {one.reason for one in colored.colored(items)} == {"done before", "not an image", "hidden"}
+
+
+def test_a_worker_takes_no_room_by_the_memory_that_is_free(photos, model, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(coloring, "_room", lambda workers, alone: seen.append(alone) or coloring.PIXELS)
+    (found,) = worker(model, "out").colored([Item("in", "sub/000.jpg", "sub/000.jpg")])
+    assert (found.status, seen) == ("ok", [False])
 
 
 def test_an_output_of_other_settings_is_named_by_its_url(photos, model, tmp_path):

@@ -21,8 +21,9 @@ from recolor_fast.photographs import chroma, claims, images, pages, pictures, pr
 
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
-WORST = 32  # bytes a pixel: what a PNG of 16 bits takes at most; 8 bits take 16, a JPEG 3 to 7 (docs/speed.md)
+WORST = 56  # bytes a pixel: a JPEG in CMYK takes up to that, a PNG of 16 bits 34 (docs/speed.md)
 SHARE = 1 / 2  # of the memory there is, which pictures in flight may take
+MOST = 2 * images.MAX_PIXELS  # in flight, however much memory there is: two of the largest pictures
 READS = 3  # of a file that changes meanwhile
 LOOK = chroma.LOOK
 ALTERING = "restore", "negative"  # settings that change the luminance itself
@@ -138,6 +139,7 @@ def color(
     enough: threading.Event | None = None,
     begun: claims.Claims | None = None,
     hints: Given | None = None,
+    alone: bool = True,
 ) -> Generator[folder.Record]:
     """Do the jobs, overlapped and bounded; yields a record of each as soon as it is done.
 
@@ -146,6 +148,7 @@ def color(
     is set. `fetch` and `put` read and write a job's file, from and to the disk if not given; `put` returns notes.
     `begun` are the claims that jobs were taken by. `hints` are colors at some places, for an artefact that follows
     them; of a file of several pages they are the first one's. UserError where the artefact follows none.
+    `alone`: no other process of the same work is on this machine; else none takes room by the memory that is free.
     """
     if hints is not None:
         require_hints(artefact)
@@ -159,6 +162,7 @@ def color(
         settings,
         plan,
         count(threads),
+        alone,
         lambda job: fetching(job, plan, lists),
         lambda job, data: putting(job, data, plan),
     )
@@ -201,10 +205,11 @@ def count(threads: int | None) -> int:
     return threads or processors.threads()
 
 
-def _room(workers: int) -> float:
-    """Pixels that may be in flight: PIXELS of each worker, and more where there is the memory for it, so that pictures
-    larger than that need not go alone."""
-    return max(PIXELS * max(2, workers), SHARE * (memory.available() or 0) / WORST)
+def _room(workers: int, alone: bool) -> float:
+    """Pixels that may be in flight: PIXELS of each worker. Of a process that is alone more, up to MOST, where there is
+    the memory for it, so that pictures larger than that need not go alone."""
+    free = (memory.available() or 0) if alone else 0
+    return max(PIXELS * max(2, workers), min(SHARE * free / WORST, MOST))
 
 
 def _cost(job: folder.Job) -> float:
@@ -230,6 +235,7 @@ def _stages(
     settings: Settings,
     plan: folder.Plan,
     workers: int,
+    alone: bool,
     fetch: Callable[[folder.Job], bytes],
     put: Callable[[folder.Job, bytes], tuple[str, ...]],
 ) -> tuple[list[pipeline.Stage], pipeline.Limits]:
@@ -301,7 +307,7 @@ def _stages(
         pipeline.Stage("encode", encode),
         pipeline.Stage("write", write, threads=2),
     ]
-    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), _room(workers))
+    return stages, pipeline.Limits(workers, 2 * workers + 4 + (2 * batch if gpu else 0), _room(workers, alone))
 
 
 def _decode(

@@ -87,9 +87,9 @@ class Worker:
         hints = None if task.hints is None else Given(task.hints)
         with closing(claims.Claims(Path(output), enough)) as begun:
             jobs = prepared(jobs_of(found, output, task.settings, walk.identities(found), begun))
-            with closing(
-                color(self.artefact, jobs, task.settings, task.threads, enough=enough, begun=begun, hints=hints)
-            ) as records:
+            # not alone: there is such a worker for each processor
+            given: Any = {"enough": enough, "begun": begun, "hints": hints, "alone": False}
+            with closing(color(self.artefact, jobs, task.settings, task.threads, **given)) as records:
                 return list(records)
 
     def _carried(self, items: Sequence[Item], here: str) -> list[folder.Record]:
