@@ -1,6 +1,7 @@
 """Checks that fail in every way, for the tests of doctor; they run in its own processes."""
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -46,8 +47,13 @@ def hangs() -> Iterator[Finding]:
 
 
 def tidy(folder: str) -> Iterator[Finding]:
-    with tempfile.TemporaryDirectory(dir=folder):
+    held = tempfile.mkdtemp(dir=folder)
+    try:
+        Path(held, "ready").touch()
         time.sleep(60)
+    finally:
+        signal.raise_signal(signal.SIGTERM)  # a second one, while it tidies up
+        shutil.rmtree(held)
     yield Finding("tidy", "ok", "never said")
 
 

@@ -9,18 +9,22 @@ import sys
 import time
 import tomllib
 from collections import namedtuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
 
 from recolor_fast.doctor import __main__ as doctor
-from recolor_fast.doctor import installed, report
+from recolor_fast.doctor import apart, installed, report
 from recolor_fast.doctor.apart import examined, reinstall
 from recolor_fast.doctor.child import made
 from recolor_fast.doctor.findings import Check, Finding, exit_code
 from recolor_fast.doctor.table import GROUPS
 from recolor_fast.machine import extras, memory
+from recolor_fast.machine.signals import Stopped
 from tests.doctor_checks import by_name
 
 ROOT = Path(__file__).parent.parent
@@ -110,26 +114,65 @@ def test_a_package_that_lost_a_part_of_its_own_is_a_fault():
     assert finding.mend == reinstall("torch")
 
 
+@pytest.mark.parametrize(
+    ("module", "found", "mend"),
+    [
+        ("PIL.no_such_part", "PIL is damaged, it lacks PIL.no_such_part", reinstall("pillow")),
+        ("_sqlite3", "this Python lacks _sqlite3, a part of its standard library", "install a Python that has it"),
+    ],
+)
+def test_what_needs_no_extra_is_told_by_what_it_is_a_part_of(module, found, mend, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    (finding,) = made(Check("formats", f"{module}.anything", package="numpy"))
+    assert (finding.state, finding.found, finding.mend) == ("fault", found, mend)
+
+
 def test_a_signal_ends_the_checks_at_once_and_what_they_began(tmp_path):
-    """Two groups: one process leaves a folder if it is killed too soon, one ignores what asks it to end."""
+    """Two processes leave a folder if they are killed too soon, one ignores what asks it to end; more signals come."""
     ready = tmp_path / "stubborn"
-    groups = [[check("tidy", arguments=(str(tmp_path),))], [check("stubborn", arguments=(str(ready),))]]
+    tidy = check("tidy", arguments=(str(tmp_path),))
+    groups = [[tidy], [check("stubborn", arguments=(str(ready),))], [tidy]]
     program = (
         "import sys; from recolor_fast.doctor import report; from recolor_fast.doctor.findings import Check\n"
         "from recolor_fast.machine import starting\n"
         f"groups = [[Check(*one) for one in group] for group in {[[tuple(one) for one in some] for some in groups]}]\n"
-        "sys.exit(starting.ended(lambda: report.looked(groups, 'looking', at_once=2)))"
+        "sys.exit(starting.ended(lambda: report.looked(groups, 'looking', at_once=3)))"
     )
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        while process.poll() is None and not (any(tmp_path.glob("tmp*")) and ready.exists() and ready.read_text()):
+        while process.poll() is None and not (
+            len([*tmp_path.glob("tmp*/ready")]) == 2 and ready.exists() and ready.read_text()
+        ):
             time.sleep(0.01)
         child = int(ready.read_text())
-        process.send_signal(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+            time.sleep(0.05)
         _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (130, "interrupted\n")
     assert not list(tmp_path.glob("tmp*"))
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_signal_while_the_groups_are_begun_ends_them(monkeypatch):
+    begun: list[Iterator[list[Finding]]] = []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, *work):
+            begun.append(super().map(*work))
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(report, "ThreadPoolExecutor", Pool)
+    with pytest.raises(Stopped):
+        report.looked([[check("hangs", seconds=5)]], "looking")
+    assert not [one for some in begun[0] for one in some if one.found.startswith("it did not end")]
+
+
+def test_without_signals_of_posix_processes_are_ended(monkeypatch):
+    monkeypatch.setattr(apart, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(subprocess.Popen, "kill", subprocess.Popen.terminate)
+    monkeypatch.delattr(signal, "SIGKILL")
+    assert [one.state for one in examined([check("well"), check("hangs", seconds=0.1)])] == ["ok", "fault"]
 
 
 def test_what_colors_is_looked_at_without_torch():

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from recolor_fast.machine import extras
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from recolor_fast.doctor.child import main; main()"
 
 
-GRACE = 1.0  # seconds that a process has to remove its temporary files
+GRACE = 3.0  # seconds that processes have to remove their temporary files
 
 
 class Running:
@@ -38,10 +39,7 @@ class Running:
         """End them all, with what they started; none is begun any more."""
         with self._lock:
             self.ended = True
-            for process in self._processes:
-                _signal(process, signal.SIGTERM)
-            for process in self._processes:
-                _end(process)
+            _end(self._processes)
 
     @contextmanager
     def holding(self, process: "subprocess.Popen[str]") -> Iterator[None]:
@@ -49,28 +47,35 @@ class Running:
         with self._lock:
             self._processes.add(process)
             if self.ended:
-                _end(process)
+                _end([process])
         try:
             yield
         finally:
             with self._lock:
                 self._processes.remove(process)
-            _end(process)
+            _end([process])
 
 
-def _signal(process: "subprocess.Popen[str]", number: int) -> None:
-    """Send a signal to a process and all that it started."""
+def _signal(process: "subprocess.Popen[str]", force: bool) -> None:
+    """Ask a process and all that it started to end, or make it; elsewhere than on POSIX, always make it."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, number) if os.name == "posix" else process.kill()
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+        else:
+            process.kill()
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End a process and all that it started, by force after GRACE seconds."""
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
-    _signal(process, signal.SIGKILL)
-    process.wait()
+def _end(processes: Collection["subprocess.Popen[str]"]) -> None:
+    """End processes and all that they started, by force those that still run after GRACE seconds."""
+    for process in processes:
+        _signal(process, force=False)
+    deadline = time.monotonic() + GRACE
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        _signal(process, force=True)
+        process.wait()
 
 
 def examined(

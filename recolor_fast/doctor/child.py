@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from recolor_fast.doctor.apart import reinstall
 from recolor_fast.doctor.findings import Check, Finding
@@ -51,9 +51,15 @@ def _lacks(check: Check, module: str) -> Finding:
     return Finding(check.name, "fault", f"{module} is not installed{needed}", mend)
 
 
+def _leave(number: int, frame: object) -> NoReturn:
+    """End this process in good order, so that its temporary folders are removed, which a second signal breaks off."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Make the checks."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its temporary folders are removed
+    signal.signal(signal.SIGTERM, _leave)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
     values: list[list[Any]] = json.loads(sys.argv[1])

@@ -11,7 +11,7 @@ from recolor_fast.doctor.apart import Running, examined
 from recolor_fast.doctor.findings import Check, Finding, exit_code
 from recolor_fast.machine import bars, processors
 from recolor_fast.machine.files import legible
-from recolor_fast.machine.signals import Stopped, stoppable
+from recolor_fast.machine.signals import stoppable
 from recolor_fast.machine.versions import versions
 
 SCHEMA = 1
@@ -23,16 +23,15 @@ def looked(groups: Sequence[Sequence[Check]], words: str, at_once: int = 0) -> t
     started = time.perf_counter()
     running = Running()
     with (
-        stoppable(),
+        stoppable(once=True),
         bars.bar(None, words, sum(map(len, groups)), unit=" checks") as bar,
         ThreadPoolExecutor(at_once or min(len(groups), processors.threads())) as pool,
     ):
-        found = pool.map(lambda group: examined(group, lambda check: bar.update(1), running), groups)
         try:
+            found = pool.map(lambda group: examined(group, lambda check: bar.update(1), running), groups)
             findings = [finding for some in found for finding in some]
-        except Stopped:
+        finally:
             running.end()  # which the pool waits for
-            raise
     return findings, time.perf_counter() - started
 
 

@@ -1,4 +1,4 @@
-"""Being asked to stop: the first SIGINT, SIGTERM or SIGHUP in good order, a second one at once."""
+"""Being asked to stop: the first SIGINT, SIGTERM or SIGHUP in good order, mostly a second one at once."""
 
 import os
 import signal
@@ -91,10 +91,15 @@ def _end(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
+def _pass(number: int, frame: object) -> None:
+    """Do nothing, as SIG_IGN, which new processes would inherit."""
+
+
 @contextmanager
-def stoppable() -> Iterator[Signals]:
+def stoppable(once: bool = False) -> Iterator[Signals]:
     """A block in which the first signal raises Stopped; the next one does what it does by default, which is the end.
 
+    `once`: the next one does nothing, where stopping takes a few seconds at most and must not be broken off.
     Ignored signals stay so (nohup). In a thread other than the main one, where Python lets nothing handle signals, they
     are left as they are.
     """
@@ -105,7 +110,7 @@ def stoppable() -> Iterator[Signals]:
 
     def stop(number: int, frame: object) -> None:
         for each in before:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, _pass if once else signal.SIG_DFL)
         signals.receive(number)
 
     before = {number: handler for number in NUMBERS if (handler := signal.getsignal(number)) != signal.SIG_IGN}
