@@ -117,7 +117,7 @@ def test_a_package_that_lost_a_part_of_its_own_is_a_fault():
 @pytest.mark.parametrize(
     ("module", "found", "mend"),
     [
-        ("PIL.no_such_part", "PIL is damaged, it lacks PIL.no_such_part", reinstall("pillow")),
+        ("PIL.no_such_part", "pillow is damaged, it lacks PIL.no_such_part", reinstall("pillow")),
         ("_sqlite3", "this Python lacks _sqlite3, a part of its standard library", "install a Python that has it"),
     ],
 )

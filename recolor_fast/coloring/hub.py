@@ -20,8 +20,8 @@ def api() -> Any:
     try:
         hub = importlib.import_module("huggingface_hub")
     except ModuleNotFoundError as error:
-        needed = "" if error.name == "huggingface_hub" else ", which huggingface_hub needs,"
-        raise UserError(f"{error.name}{needed} is not installed; {extras.advice('hub')}") from error
+        needed = f"{error.name}, which huggingface_hub needs, is not installed; {extras.advice('hub')}"
+        raise UserError(extras.lacking(error.name or "") or needed) from error
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 

@@ -1,6 +1,7 @@
 """The extras of pyproject.toml: which of them brings a module that is missing, and what to type then."""
 
 import ctypes
+import functools
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -28,19 +29,31 @@ def advice(extra: str) -> str:
 
 
 def lacking(module: str) -> str:
-    """One sentence for a module that cannot be found, and what to type; empty where no extra brings it."""
+    """One sentence for a module that cannot be found, and what to type; empty where it is no part of what is installed
+    and no extra brings it."""
     top = module.split(".")[0]
-    extras = [extra for extra, names in MODULES.items() if top in names.split()]
-    if extras and (package := damaged(module)):
+    if top in sys.stdlib_module_names:
+        return f"this Python lacks {module}, a part of its standard library; install a Python that has it"
+    if package := damaged(module):
         return f"{package} is damaged, it lacks {module}; {reinstall(package)}"
+    extras = [extra for extra, names in MODULES.items() if top in names.split()]
     return f"{module if top in SHARED else top} is not installed; {advice(extras[0])}" if extras else ""
 
 
 def damaged(module: str) -> str:
-    """The installed package that a module which cannot be found is part of; empty where there is none."""
+    """What a module that cannot be found is part of: "Python", or an installed package; empty where it is of none, and
+    for one of this project, where it is a mistake."""
     top, *below = module.split(".")
-    packages = packages_distributions().get(top, []) if below else []
+    if top in sys.stdlib_module_names:
+        return "Python"
+    spec = find_spec(top) if below and top != __name__.split(".")[0] else None
+    if spec is None or (spec.origin is None and top not in SHARED):
+        return ""
+    packages = _distributions().get(top, [])
     return next((package for package in packages if package.startswith(SHARED.get(top, ""))), "")
+
+
+_distributions = functools.cache(packages_distributions)  # of each name that is imported; it reads every one's files
 
 
 def reinstall(packages: str) -> str:
