@@ -155,6 +155,9 @@ def test_differences_are_named_and_what_one_does_not_say_is_not_compared() -> No
     assert saturation == "saturation 1, now 1.5"
     sizes = provenance.differences({"input_bytes": 5}, {"input_bytes": 6})
     assert sizes == ["from an input of 5 bytes, now 6"]
+    film = {"input_bytes": 5, "input_parts": "0123"}
+    assert provenance.differences(film, film | {"input_parts": "4567"}) == ["from another film of the same size"]
+    assert provenance.differences(film, {"input_bytes": 6, "input_parts": "4567"}) == sizes
     settings = MADE | {"quality": 95, "lossless_luma": True}
     assert provenance.written(settings, "PNG") == MADE | {"format": "PNG"}
     assert provenance.written(settings, "WEBP") == MADE | {"format": "WEBP", "quality": 95}
