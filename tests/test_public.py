@@ -43,9 +43,10 @@ def test_a_run_is_its_networks_options_and_photographs_seen():
     assert get_type_hints(load_run)["return"] is Trained
 
 
-def test_neither_torch_nor_the_hub_is_imported_for_a_colorizer():
+def test_neither_torch_nor_the_hub_is_imported_to_color():
     program = (
-        "import sys; from recolor_fast import Colorizer, Hint; print({'torch', 'huggingface_hub'} & {*sys.modules})"
+        "import sys; from recolor_fast import Colorizer, Hint; import recolor_fast.colorize; "
+        "print({'torch', 'huggingface_hub'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
