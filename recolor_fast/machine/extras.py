@@ -1,7 +1,6 @@
 """The extras of pyproject.toml: which of them brings a module that is missing, and what to type then."""
 
 import ctypes
-import functools
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -46,14 +45,13 @@ def damaged(module: str) -> str:
     top, *below = module.split(".")
     if top in sys.stdlib_module_names:
         return "Python"
-    spec = find_spec(top) if below and top != __name__.split(".")[0] else None
-    if spec is None or (spec.origin is None and top not in SHARED):
+    if not below or top == __name__.split(".")[0]:
         return ""
-    packages = _distributions().get(top, [])
+    spec = find_spec(top)
+    if top not in SHARED and (spec is None or spec.origin is None):  # not there, or of many packages
+        return ""
+    packages = packages_distributions().get(top, [])
     return next((package for package in packages if package.startswith(SHARED.get(top, ""))), "")
-
-
-_distributions = functools.cache(packages_distributions)  # of each name that is imported; it reads every one's files
 
 
 def reinstall(packages: str) -> str:
