@@ -21,7 +21,7 @@ from recolor_fast.photographs import chroma, claims, images, pages, pictures, pr
 
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
-WORST = 56  # bytes a pixel: CMYK takes up to that, only TIFFs of floats more (docs/speed.md)
+WORST = 56  # bytes a pixel: CMYK takes up to that, only TIFFs of doubles more (docs/speed.md)
 SHARE = 1 / 2  # of the memory there is, which pictures in flight may take
 MOST = 2 * images.MAX_PIXELS  # in flight, however much memory there is: two of the largest pictures
 READS = 3  # of a file that changes meanwhile
