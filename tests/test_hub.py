@@ -114,6 +114,15 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         Colorizer.from_pretrained("me/none")
 
 
+def test_a_package_that_lacks_a_part_of_itself_is_damaged(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.delitem(vars(huggingface_hub), "HfApi", raising=False)  # it is imported when it is first named
+    monkeypatch.setitem(sys.modules, "huggingface_hub.hf_api", None)
+    with pytest.raises(UserError, match=r"is damaged, it lacks huggingface_hub.hf_api"):
+        Colorizer.from_pretrained("me/none")
+
+
 def test_the_packages_own_is_not_pushed():
     with pytest.raises(UserError, match="in every install"):
         Colorizer(provider="cpu").push("me/none")

@@ -19,10 +19,10 @@ def api() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is imported
     try:
         hub = importlib.import_module("huggingface_hub")
+        return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)  # its parts are imported when they are named
     except ModuleNotFoundError as error:
         needed = f"{error.name}, which huggingface_hub needs, is not installed; {extras.advice('hub')}"
         raise UserError(extras.lacking(error.name or "") or needed) from error
-    return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
 
 
 def chosen(names: Sequence[str], file: str | None, where: object) -> str:
