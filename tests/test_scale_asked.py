@@ -11,6 +11,9 @@ def test_the_extra_is_named_and_nothing_is_written(tmp_path, monkeypatch, capsys
     for name in [name for name in sys.modules if name.startswith(("recolor_fast.scale.", "pyarrow", "ray"))]:
         if name != "recolor_fast.scale.asked":
             monkeypatch.delitem(sys.modules, name)
+            package, _, module = name.rpartition(".")
+            if package in sys.modules:  # else `from package import module` would find it there
+                monkeypatch.delattr(sys.modules[package], module, raising=False)
     for name in ("ray", "pyarrow", "pandas"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there
     write_jpegs(tmp_path / "in", 1)
