@@ -114,7 +114,7 @@ def test_a_package_is_installed_again_in_its_version_with_what_it_needs(monkeypa
     monkeypatch.setattr(extras, "version", {"torch": "2.14.1+cpu", "numpy": "2.4.0"}.__getitem__)
     again = "pip install --force-reinstall --no-deps numpy==2.4.0 && pip install numpy==2.4.0"
     assert extras.reinstall("numpy") == again
-    assert extras.reinstall("torch").endswith("pip install torch==2.14.1+cpu, with the --index-url that it came from")
+    assert extras.reinstall("torch").endswith("pip install torch==2.14.1+cpu, from the index that it came from")
 
 
 def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):

@@ -55,14 +55,14 @@ def damaged(module: str) -> str:
 
 
 def reinstall(packages: str) -> str:
-    """What installs packages, with spaces between them, again in their versions, and what they need.
+    """The command that installs packages (names, with spaces between) again in their versions, and what they need.
 
-    What is well is left as it is, and where a version cannot be had nothing changes. One as torch 2.14.1+cpu comes from
-    an index of its own.
+    Packages that are in order stay as they are, and where a version is missing nothing changes. Versions such as torch
+    2.14.1+cpu come from an index of their own.
     """
     exact = [f"{package}=={found}" if (found := _installed(package)) else package for package in packages.split()]
     install = f"pip install{' -c constraints.txt' if CHECKOUT.exists() else ''}"
-    source = ", with the --index-url that it came from" if any("+" in name for name in exact) else ""
+    source = ", from the index that it came from" if any("+" in name for name in exact) else ""
     names = " ".join(exact)
     return f"{install} --force-reinstall --no-deps {names} && {install} {names}{source}"
 
