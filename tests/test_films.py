@@ -420,7 +420,7 @@ from recolor_fast.machine import memory
 from tests import filming
 artefact, folder = runtime.load(sys.argv[1], "cpu", 1), Path(sys.argv[2])
 segments.SECONDS = 2
-for count in (64, 304):
+for count in (104, 704):
     path = filming.write(folder / f"{count}.mkv", filming.pan(8, 240, 320) * (count // 8))
     film.color(artefact, path, folder / f"out{count}.mkv", Settings(), film.Filming("ffv1"), 2, show=False)
     print(memory.peak())
@@ -431,7 +431,7 @@ def test_memory_does_not_grow_with_the_frames(tmp_path, models):
     words = [sys.executable, "-c", MEMORY, str(models["sepia"]), str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     short, long = map(float, done.stdout.split())
-    assert long - short < 12, (short, long)  # MiB; the frames more are 26 MiB
+    assert long - short < 33, (short, long)  # MiB: half of what 600 frames are; what grows is the allocator's, up to 15
 
 
 # --- refused by name -----------------------------------------------------------------------------------------------
