@@ -290,6 +290,8 @@ class TrainStep:
     """Device to time."""
     waterfall: bool = False
     """Also the steps from the paper's way to ours, and parts."""
+    at_once: int = 12
+    """Rows that take turns, 2 or more; each waits in memory (2.6 GB at 256 pixels)."""
     critic: bool = False
     """Also the critic's update alone: the penalty by double-backward and fused by hand, side by side in a row."""
     peer: Path | None = None

@@ -11,6 +11,8 @@ ours float32  the same without --amp.
 `--waterfall` adds the steps in between, each one with those before it (`+adam`, ...: WATERFALL says what each is), and
 `ours lazy`, the penalty in every 4th critic step: another objective, so not a part of `ours`.
 
+At most `--at-once` rows take turns, since each waits in memory; the rest follow in turns with a paper row of their own.
+
 `ratio` is the paper row's ms over the row's own: more than 1 is faster. `ms` is per photograph. `peak_mb` is the most
 memory, of the process on a CPU, of tensors on a GPU. `gflops` is what an iteration computes, in 10^9 floating-point
 operations a second (counted by torch, a multiply-add is two), `of_peak` its share of the fastest matrix product found
@@ -47,6 +49,7 @@ from bench.common import alternate_apart, report
 from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, build_update, critic_errors, sample_batch, timed
 from recolor_fast.machine import memory, starting
 from recolor_fast.machine.environment import device_name
+from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
@@ -73,6 +76,8 @@ def main(argv: list[str]) -> int:
     arguments = parse(Arguments, argv)
     if arguments.quick:
         arguments = replace(arguments, size=128 if arguments.peer else 64, width=8, runs=2)
+    if arguments.at_once < 2:
+        raise UserError(f"at-once {arguments.at_once}: expected 2 or more, the paper's row is one of them")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     name: Literal["cpu", "cuda"] = (
@@ -92,7 +97,7 @@ def main(argv: list[str]) -> int:
                 print(f"{preset}: no penalty with batch norm at batch {batch}, left out", file=sys.stderr)
                 continue
             options = replace(paper, **scale, batch=batch, **RANDOM)
-            rows += measure(options, *times, arguments.waterfall)
+            rows += measure(options, *times, arguments.waterfall, arguments.at_once)
             if arguments.critic and options.gradient_penalty:
                 rows.append(updates(options, arguments.runs, arguments.threads))
     note = (
@@ -103,11 +108,18 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measure(options: Options, iterations: int, runs: int, threads: int | None, waterfall: bool) -> list[dict]:
-    """The rows of one case; `options` name the device."""
+def measure(
+    options: Options, iterations: int, runs: int, threads: int | None, waterfall: bool, at_once: int
+) -> list[dict]:
+    """The rows of one case; `options` name the device. At most `at_once` wait in memory, the paper's among them."""
     chosen = {"paper": Row()} | (differing(options) if waterfall else {}) | OURS
     cases = {name: partial(build, row, options, iterations, threads) for name, row in chosen.items()}
-    rows = timed(f"{options.preset} {options.size} b{options.batch}", cases, options, iterations, runs)
+    paper, others = {"paper": cases.pop("paper")}, list(cases.items())
+    rows: list[dict] = []
+    for first in range(0, len(others), at_once - 1):
+        group = paper | dict(others[first : first + at_once - 1])
+        more = timed(f"{options.preset} {options.size} b{options.batch}", group, options, iterations, runs)
+        rows += more[1:] if rows else more  # the first paper row stands for all; each ratio is of its own turns
     errors = critic_errors(options, chosen)
     for row in rows:
         row |= errors[row["name"]]

@@ -46,6 +46,22 @@ def test_the_waterfall_has_what_makes_a_difference_on_this_device():
     assert "+compile" in train_step.differing(replace(PRESETS["wgan-gp"], device="cuda"))
 
 
+def test_rows_that_do_not_fit_in_memory_take_turns_with_a_paper_row_of_their_own(monkeypatch):
+    turns: list[list[str]] = []
+
+    def timed(case, cases, *rest):
+        turns.append(list(cases))
+        return [{"name": name, "ms": len(turns)} for name in cases]
+
+    monkeypatch.setattr(train_step, "timed", timed)
+    monkeypatch.setattr(train_step, "critic_errors", lambda options, chosen: {name: {} for name in chosen})
+    monkeypatch.setattr(train_step, "parts", lambda *rest: [])
+    rows = train_step.measure(replace(PRESETS["pix2pix"], device="cpu"), 1, 1, None, True, 4)
+    assert turns == [["paper", "+adam", "+products", "+step"], ["paper", "+amp", "ours float32", "ours"]]
+    assert [(row["name"], row["ms"]) for row in rows if row["name"] in ("paper", "ours")] == [("paper", 1), ("ours", 2)]
+    assert len(rows) == 7
+
+
 def test_parts_of_an_iteration_are_all_of_it():
     options = replace(PRESETS["wgan-gp"], size=64, width=4, device="cpu")
     rows = train_step.parts(options, 2, None)
