@@ -12,6 +12,12 @@ globalThis.stub = {
     { name: "plain", hints: false },
   ],
   coloring: 0,
+  curve: [
+    [0, 0],
+    [60, 5],
+    [180, 250],
+    [255, 255],
+  ],
   finish: () => desk.forEach((photograph) => Object.assign(photograph, { status: "ready", revision: 1 })),
 };
 
@@ -98,6 +104,8 @@ export const backend = {
       look: { saturation: 1, warmth: 0, strength: 1, keep_tone: 0.7 },
       hints: [],
       revision: 1,
+      restore: false,
+      curve: [],
       file,
     };
     desk.set(photograph.id, photograph);
@@ -115,7 +123,8 @@ export const backend = {
     await called("change", parts);
     const photograph = desk.get(id);
     Object.assign(photograph, structuredClone(parts));
-    if (parts.hints || parts.model) photograph.revision++;
+    if ("restore" in parts) photograph.curve = parts.restore ? stub.curve : [];
+    if (parts.hints || parts.model || "restore" in parts) photograph.revision++;
     return shown(photograph);
   },
   async gray(id, side) {

@@ -24,7 +24,7 @@ from PIL import Image
 
 from recolor_fast.artefact import runtime
 from recolor_fast.coloring.colorizer import Colorizer
-from recolor_fast.photographs import images, pictures, provenance
+from recolor_fast.photographs import images, pictures, provenance, restoring
 from recolor_fast.serve import __main__, colorizers, work
 from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
@@ -164,6 +164,8 @@ def test_a_photograph_is_colored(client):
         "look": {"saturation": 1.0, "warmth": 0.0, "strength": 1.0, "keep_tone": 0.7},
         "hints": [],
         "revision": 1,
+        "restore": False,
+        "curve": [],
     }
     assert client.get("/desk").json()["photographs"] == [photograph]
 
@@ -275,6 +277,39 @@ def work_hints(values: list[dict[str, Any]]):
     return hints.checked(values)
 
 
+def test_a_faded_print_is_restored_as_the_colorizer_does_it_and_back(models, tmp_path):
+    sepia_ = cv2.cvtColor(cv2.imdecode(np.frombuffer(sepia(4), np.uint8), 1), cv2.COLOR_BGR2RGB)
+    faded = cv2.copyMakeBorder(90 + sepia_ // 3, 8, 8, 10, 10, cv2.BORDER_CONSTANT, value=(236, 230, 214))
+    data = serving.file_of(faded, "PNG")
+    colorizer = Colorizer(threads=1, restore=True)
+    with Server(models, tmp_path) as client:
+        client.get("/desk")
+        plain = ready(client, data)
+        id, before = plain["id"], part(client, plain["id"], "chroma")
+        changed = put(client, id, restore=True)
+        assert (changed["restore"], changed["revision"], changed["toned"]) == (True, 2, True)
+        assert changed["notes"] == [restoring.NOTES["levels"], restoring.NOTES["border"]]
+        picture, new = restoring.of_picture(pictures.read(data), True, False)
+        assert changed["curve"] == [*map(list, zip(*new.curve))]
+        painted = part(client, id, "chroma")
+        np.testing.assert_array_equal(np.frombuffer(painted, "<f4", offset=2 * SIZE**2).reshape(2, 256), picture.tone)
+        gray = cv2.imdecode(np.frombuffer(part(client, id, "gray.png"), np.uint8), -1)
+        np.testing.assert_array_equal(gray, pictures.read(data).gray)  # the print as it was
+        written = part(client, id, "file")
+        assert written == colorizer(data)
+        assert provenance.of(written)["restored"] == new.done
+        cookies = dict(client.cookies)
+    with Server(models, tmp_path) as client:
+        client.cookies.update(cookies)
+        assert client.get("/desk").json()["photographs"] == [changed]
+        put(client, id, hints=[HINT])
+        assert part(client, id, "file") == colorizer(data, hints=[HINT])
+        back = put(client, id, restore=False, hints=[])
+        assert (back["curve"], back["notes"], part(client, id, "chroma")) == ([], [], before)
+        sound = serving.file_of(np.indices((60, 256))[1].astype(np.uint8), "PNG")
+        assert put(client, ready(client, sound)["id"], restore=True)["curve"] == []
+
+
 def test_plausible_colors_are_the_colorizers(client, colorizer):
     data = jpeg(2)
     id = ready(client, data)["id"]
@@ -296,6 +331,7 @@ def test_plausible_colors_are_the_colorizers(client, colorizer):
         ({"look": {"warmth": "hot"}}, "look.warmth 'hot'"),
         ({"look": {"upsample": "bilinear"}}, "look.upsample"),
         ({"model": "another"}, "model 'another': expected one of recolor_fast"),
+        ({"restore": 1}, "restore 1"),
         ({"name": "new"}, "name 'new'"),
     ],
 )

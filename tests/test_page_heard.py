@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recolor_fast.photographs import formats, images, libraries, pictures, raw
+from recolor_fast.photographs import formats, images, libraries, pictures, raw, restoring
 from recolor_fast.serve import facts, painter
 from tests.browsing import PAGE
 from tests.serving import file_of, gray_photograph
@@ -55,8 +55,10 @@ SAID: dict[str, Callable[[], str]] = {
     "cut_note": cut,
     "damaged": lambda: fault(b"P5 cut"),
     "damaged_head": lambda: fault(PNG[:12]),
+    "border": lambda: restoring.NOTES["border"],
     "developed": lambda: raw.DEVELOPED,
     "empty": lambda: fault(b""),
+    "faded": lambda: restoring.NOTES["levels"],
     "format": lambda: refusal(b"v/1\x01" + bytes(99)),
     "no_image": lambda: fault(b"\xff\xd8"),
     "no_photograph": lambda: refusal(b"%PDF-1.7"),

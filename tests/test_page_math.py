@@ -1,12 +1,13 @@
 """What the page computes itself, in node, against Python."""
 
 from dataclasses import asdict
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from recolor_fast.photographs import chroma, images
+from recolor_fast.photographs import chroma, images, restoring
 from recolor_fast.photographs.chroma import Look
 from recolor_fast.photographs.preparation import Preparation
 from tests import javascript, photographs
@@ -143,3 +144,68 @@ def test_equalized_and_blurred_within_a_level(equalize, blur):
 
 def plainly(size: int) -> Preparation:
     return Preparation(size, "none", "none")
+
+
+# --- restored prints -----------------------------------------------------------------------------------------------
+
+
+def faded(seed: int, height: int, width: int) -> np.ndarray:
+    return (90 + 0.3 * photographs.pixels(seed, height, width)[..., 1]).astype(np.uint8)
+
+
+def on_paper(gray: np.ndarray, tone: int = 232) -> np.ndarray:
+    return cv2.copyMakeBorder(gray, 31, 33, 40, 42, cv2.BORDER_CONSTANT, value=[tone])
+
+
+PRINTS = {
+    "faded": faded(1, 150, 211),
+    "large": faded(2, 900, 1310),
+    "on paper": on_paper(faded(3, 300, 420)),
+    "fog": (faded(4, 90, 70) // 8) + 120,
+    "as it should be": np.indices((80, 256))[1].astype(np.uint8),
+    "white": np.full((40, 60), 255, np.uint8),
+    "a pixel": np.full((1, 1), 99, np.uint8),
+}
+
+
+def test_prints_are_restored_as_in_python():
+    tone = a_tone(np.random.default_rng(0))
+    every = javascript.call([("browser/restoring", "restored", [_print(gray, tone), True]) for gray in PRINTS.values()])
+    back = javascript.call([("curve", "untoned", [found["tone"], found["curve"]]) for found in every])
+    done = {}
+    for (name, gray), found, before in zip(PRINTS.items(), every, back, strict=True):
+        new = restoring.restored(gray)
+        assert np.abs(found["luma"].reshape(gray.shape).astype(int) - new.gray).max() <= 2, name
+        assert (*found["done"],) == (done := done | {name: (*new.done,)})[name], name
+        assert found["done"].get("levels", []) == pytest.approx(new.done.get("levels", []), abs=0.5), name
+        assert (found["border"] or []) == pytest.approx(new.border or [], abs=0.003), name
+        assert np.abs(found["tone"].reshape(2, 256) - restoring.toned(tone, new)).max() < 2, name
+        low, high = np.percentile(gray, [1, 99]).astype(int)
+        assert np.abs(before.reshape(2, 256) - tone)[:, low : high + 1].max() < 1.5, name
+    assert {*done.values()} == {(), ("levels",), ("levels", "border")}
+
+
+def test_a_border_and_what_cannot_be_seen_are_left_out_of_a_print_as_in_python():
+    hidden, alpha = faded(5, 120, 160), np.full((120, 160), 255, np.uint8)
+    hidden[:, :40], alpha[:, :40] = 0, 0
+    bordered, preparation = on_paper(faded(6, 200, 260)), Preparation(64, "source", "none")
+    height, width = bordered.shape
+    border = restoring.restored(bordered).border
+    assert border
+    found, source = javascript.call(
+        [
+            ("browser/restoring", "restored", [_print(hidden, None, alpha), True]),
+            ("prepare", "source", [bordered, width, height, vars(preparation), [*border]]),
+        ]
+    )
+    new = restoring.restored(hidden, alpha)
+    assert new.done["levels"][0] > 80
+    assert found["done"]["levels"] == pytest.approx(new.done["levels"], abs=0.5)
+    expected = images.source(bordered, preparation, border)
+    assert np.abs(source.reshape(64, 64).astype(int) - expected).max() <= 1
+    assert np.abs(images.source(bordered, preparation).astype(int) - expected).max() > 5
+
+
+def _print(gray: np.ndarray, tone: np.ndarray | None, alpha: np.ndarray | None = None) -> dict[str, Any]:
+    height, width = gray.shape
+    return {"luma": gray, "width": width, "height": height, "alpha": alpha, "tone": tone}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.keys import Keys
 from skimage import data
 
 from recolor_fast.coloring.colorizer import Colorizer
@@ -143,6 +144,33 @@ def test_the_tone_of_a_print_is_shown_and_can_be_kept(browser, portrait, tmp_pat
     assert np.abs(before - sepia).mean() < 4  # as it was, left of the divider
     divide(browser, 0)
     assert np.abs(canvas(browser) - images.read_rgb(file(browser))).max() <= 2
+
+
+@pytest.mark.browser
+def test_a_faded_print_is_restored_beside_what_it_was(browser, portrait, tmp_path):
+    gray = images.gray(images.read_rgb(portrait.read_bytes())).astype(float) / 255
+    faded = np.rint(np.stack([110 + 90 * gray, 100 + 90 * gray, 80 + 85 * gray], 2)).astype(np.uint8)
+    Image.fromarray(faded).save(tmp_path / "faded.png")
+    browser.add(tmp_path / "faded.png")
+    ready(browser)
+    divide(browser, 0)
+    plain = canvas(browser)
+    browser.js("document.getElementById('restore').focus()")
+    browser.keys(Keys.SPACE)
+    ready(browser)
+    browser.wait("document.getElementById('notes').textContent.includes('faded')")
+    restored = canvas(browser)
+    assert np.ptp(restored.mean(2)) > 2 * np.ptp(plain.mean(2))
+    written = file(browser)
+    assert written == Colorizer(restore=True)((tmp_path / "faded.png").read_bytes())
+    assert np.abs(restored - images.read_rgb(written)).max() <= 2
+    divide(browser, 1)
+    assert np.abs(canvas(browser) - faded).mean() < 4  # as it was, left of the divider
+    browser.control("z")
+    ready(browser)
+    assert not browser.id("restore").is_selected()
+    divide(browser, 0)
+    np.testing.assert_array_equal(canvas(browser), plain)
 
 
 @pytest.mark.browser

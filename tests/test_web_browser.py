@@ -18,7 +18,7 @@ from PIL import Image
 
 from recolor_fast.coloring.colorizer import Colorizer
 from recolor_fast.machine.errors import UserError
-from recolor_fast.photographs import images, metadata, pictures, provenance
+from recolor_fast.photographs import images, metadata, pictures, provenance, restoring
 from recolor_fast.photographs.preparation import Preparation
 from recolor_fast.web import models, onnxruntime_web, site
 from tests import artefacts, photographs
@@ -131,6 +131,28 @@ def test_a_toned_print_and_a_color_photograph_are_judged_and_colored_as_in_pytho
         found = apart(decoded(empty("file", facts["id"])["blob"]), colorizer(pixels))
         assert found.max() <= 3
         assert (found <= 2).mean() > 0.999
+
+
+def test_a_faded_print_is_restored_as_in_python(empty):
+    faded = cv2.copyMakeBorder(90 + sepia(3) // 3, 20, 20, 30, 30, cv2.BORDER_CONSTANT, value=(240, 232, 214))
+    facts = empty.add("old.png", file(faded))
+    with pytest.raises(Refusal, match="restore 1: expected true or false"):
+        empty("change", facts["id"], {"restore": 1})
+    changed = empty("change", facts["id"], {"restore": True})
+    assert (changed["restore"], changed["revision"], len(changed["curve"])) == (True, 2, 4)
+    assert changed["notes"] == [restoring.NOTES["levels"], restoring.NOTES["border"]]
+    data = empty("file", facts["id"])["blob"]
+    expected = Colorizer(restore=True)(file(faded))
+    found = apart(decoded(data), decoded(expected))
+    assert (found <= 2).mean() > 0.99
+    assert found.max() <= 6  # a level at the ends of the curve is three of the print restored
+    made, theirs = provenance.of(data), provenance.of(expected)
+    assert made["restore"] is True
+    assert made["restored"]["levels"] == pytest.approx(theirs["restored"]["levels"], abs=0.5)
+    assert made["restored"]["border"] == pytest.approx(theirs["restored"]["border"], abs=0.003)
+    back = empty("change", facts["id"], {"restore": False})
+    assert (back["curve"], back["notes"]) == ([], [])
+    assert apart(decoded(empty("file", facts["id"])["blob"]), Colorizer()(faded)).max() <= 3
 
 
 def test_what_the_page_is_given_makes_the_file(empty):

@@ -40,6 +40,7 @@ const stage = new Stage({
 const panel = new Panel({
   look: (look, last) => edits.get(selected)[last ? "commit" : "set"]({ look }),
   model: (model) => edits.get(selected).commit({ model }),
+  restore: (restore) => edits.get(selected).commit({ restore }),
   open: (index) => stage.choose(index),
   erase: (index) => stage.erase(index),
   eraseAll: () => edits.get(selected).commit({ hints: [] }),
@@ -192,14 +193,14 @@ function neighbor(way) {
 /** What the last thumbnails were made of: a new look needs nothing else. */
 const made = new Map();
 
-async function thumbnail({ id, revision, look }, side) {
+async function thumbnail({ id, revision, curve, look }, side) {
   const had = made.get(id);
   const gray = had?.gray ?? (await backend.gray(id, side));
   const chroma = had?.revision === revision ? had.chroma : await backend.chroma(id);
   made.delete(id);
   made.set(id, { revision, gray, chroma });
   if (made.size > MADE) made.delete(made.keys().next().value);
-  const data = await painter.ask("whole", { ...gray, ...chroma, look });
+  const data = await painter.ask("whole", { ...gray, ...chroma, curve, look });
   return { data, width: gray.width, height: gray.height };
 }
 

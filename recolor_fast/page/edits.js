@@ -3,7 +3,7 @@
 /**
  * @typedef {{x: number, y: number, color: string, radius: number | null}} Hint
  * @typedef {{saturation: number, warmth: number, strength: number, keep_tone: number}} Look
- * @typedef {{look: Look, hints: Hint[], model: string}} Wishes
+ * @typedef {{look: Look, hints: Hint[], model: string, restore: boolean}} Wishes
  */
 
 /** @type {Look} */
@@ -11,8 +11,8 @@ export const PLAIN = { saturation: 1, warmth: 0, strength: 1, keep_tone: 0.7 };
 const STEPS = 200; // that can be undone
 
 /** @returns {Wishes} a copy of what a photograph or other wishes have */
-export function wishes({ look, hints, model }) {
-  return structuredClone({ look, hints, model });
+export function wishes({ look, hints, model, restore = false }) {
+  return structuredClone({ look, hints, model, restore });
 }
 
 /** The parts of `wanted` that differ from `had`; null where none does. */
@@ -65,7 +65,7 @@ export class Edit {
   }
 
   /**
-   * Want something else: shown at once. Hints and model are sent at once too, a look when `commit` is called.
+   * Want something else: shown at once. Hints and model are sent at once too, all else when `commit` is called.
    * @param {Partial<Wishes>} parts
    */
   set(parts) {

@@ -1,4 +1,5 @@
 // The worker that colors: it holds the picture that is shown, at one or two sizes, and paints parts of it.
+import { applied, untoned } from "./curve.js";
 import { merge, prepare, recolor, region, sampled } from "./merge.js";
 
 /** The print as it was: gray, or in its own tone. */
@@ -16,9 +17,10 @@ function level({ key, luma, width, height }) {
   if (picture?.key === key) picture.levels.push({ luma, width, height, places: new Map() });
 }
 
-function chroma({ key, cbcr, size, tone }) {
+/** What the model painted, and the curve by which the print was restored before (see curve.js). */
+function chroma({ key, cbcr, size, tone, curve }) {
   if (picture?.key !== key) return;
-  picture.chroma = { cbcr, size, tone };
+  picture.chroma = { cbcr, size, tone, curve };
   for (const one of picture.levels) one.base = one.before = one.after = null;
 }
 
@@ -30,7 +32,7 @@ function paint({ key, rectangle, columns, rows, both, look }) {
   if (picture?.key !== key || !picture.chroma || !picture.levels.length) return null;
   const needed = (columns / rectangle.width) * picture.width;
   const one = picture.levels.find(({ width }) => width >= needed * 0.999) ?? picture.levels.at(-1);
-  const { cbcr, size, tone } = picture.chroma,
+  const { cbcr, size, tone, curve } = picture.chroma,
     across = one.width / picture.width,
     down = one.height / picture.height;
   const part = {
@@ -43,14 +45,15 @@ function paint({ key, rectangle, columns, rows, both, look }) {
     sampled(one.luma, one.width, one.height, part, columns, rows),
   );
   const wanted = JSON.stringify(look);
-  one.base ??= prepare(one.luma, one.width, one.height, cbcr, size, tone);
-  one.before ??= recolor(one.base, BEFORE);
+  const based = (levels, own) => prepare(levels, one.width, one.height, cbcr, size, own);
+  one.base ??= based(applied(one.luma, curve), tone);
+  one.before ??= recolor(curve.length ? based(one.luma, untoned(tone, curve)) : one.base, BEFORE);
   if (one.look !== wanted || !one.after) {
     one.after = recolor(one.base, look);
     one.look = wanted;
   }
-  const painted = (planes) => region(planes, luma, part, columns, rows);
-  return { before: both ? painted(one.before) : null, after: painted(one.after) };
+  const painted = (planes, levels) => region(planes, levels, part, columns, rows);
+  return { before: both ? painted(one.before, luma) : null, after: painted(one.after, applied(luma, curve)) };
 }
 
 /** What was made for a place, or is made now. The last two are kept: what is seen, and the whole picture. */
@@ -63,8 +66,8 @@ function kept(one, place, make) {
 }
 
 /** RGBA of a whole small picture that is not the one shown: a thumbnail. */
-function whole({ luma, width, height, cbcr, size, tone, look }) {
-  return merge(luma, width, height, cbcr, size, tone, look);
+function whole({ luma, width, height, cbcr, size, tone, curve, look }) {
+  return merge(applied(luma, curve), width, height, cbcr, size, tone, look);
 }
 
 self.onmessage = ({ data: { number, job, given } }) => {

@@ -20,8 +20,8 @@ const rounded = (value) => Math.round(value * 1000) / 1000;
 
 export class Panel {
   /**
-   * @param {{look: (look: object, last: boolean) => void, model: (name: string) => void, open: (index: number) => void,
-   *   erase: (index: number) => void, eraseAll: () => void}} acts
+   * @param {{look: (look: object, last: boolean) => void, model: (name: string) => void, restore: (wanted: boolean) =>
+   *   void, open: (index: number) => void, erase: (index: number) => void, eraseAll: () => void}} acts
    */
   constructor(acts) {
     this.acts = acts;
@@ -35,6 +35,7 @@ export class Panel {
     }
     element("plain").addEventListener("click", () => acts.look(PLAIN, true));
     element("model").addEventListener("change", ({ target }) => acts.model(target.value));
+    element("restore").addEventListener("change", ({ target }) => acts.restore(target.checked));
     element("erase-all").addEventListener("click", () => {
       acts.eraseAll();
       element("hints-how").focus(); // the button is gone
@@ -68,9 +69,12 @@ export class Panel {
     element("plain").setAttribute("aria-disabled", String(plain)); // disabled, it would lose the focus
     element("model").value = wanted.model;
     element("model").disabled = !ready;
+    element("restore").checked = wanted.restore;
+    element("restore").disabled = !ready;
+    element("restore-none").hidden = !ready || !wanted.restore || !photograph.restore || photograph.curve.length > 0;
     element("download").disabled = !ready;
     const failed = photograph.status === "failed";
-    for (const name of ["download", "guess", "hints-part", "look-part"]) element(name).hidden = failed;
+    for (const name of ["download", "guess", "hints-part", "restore-part", "look-part"]) element(name).hidden = failed;
     element("model-part").hidden = failed || this.list.length < 2;
     this.#hints(
       wanted.hints,

@@ -126,3 +126,36 @@ function mirrored(at, length) {
   const period = 2 * (length - 1), inside = ((at % period) + period) % period;
   return inside < length ? inside : period - inside;
 }
+
+// The part of a plane from left and top to right and bottom, these left out.
+export function cropped(plane, width, left, top, right, bottom) {
+  const result = new plane.constructor((right - left) * (bottom - top));
+  for (let y = top; y < bottom; y++) {
+    result.set(plane.subarray(y * width + left, y * width + right), (y - top) * (right - left));
+  }
+  return result;
+}
+
+// A plane without a scan's border, whose shares of the sides are [left, top, right, bottom]; all of it where it is null.
+export function inside(plane, width, height, border) {
+  if (!border) return plane;
+  const [left, top, right, bottom] = border.map((share, i) => even(share * (i % 2 ? height : width)));
+  return cropped(plane, width, left, top, width - right, height - bottom);
+}
+
+// numpy.interp: linear between places, the first and last value beyond them.
+export function interpolated(values, places, heights) {
+  return Float32Array.from(values, (value) => {
+    const after = places.findIndex((place) => place > value);
+    if (after < 0) return heights[heights.length - 1];
+    if (after === 0) return heights[0];
+    const share = (value - places[after - 1]) / (places[after] - places[after - 1]);
+    return heights[after - 1] + share * (heights[after] - heights[after - 1]);
+  });
+}
+
+// Rounded, halves to the even number.
+export function even(value) {
+  const down = Math.floor(value), rest = value - down;
+  return rest > 0.5 || (rest === 0.5 && down % 2) ? down + 1 : down;
+}

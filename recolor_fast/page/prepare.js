@@ -1,5 +1,5 @@
 // What a model sees of a photograph: images.py's `gray` and `source` for 8 bits. Pure functions, no DOM.
-import { gaussian } from "./planes.js";
+import { even, gaussian, inside, interpolated } from "./planes.js";
 
 // Rec. 601 luminance of RGBA, as OpenCV rounds it: `out`, Uint8Array, from `at` on.
 export function gray(rgba, out, at = 0) {
@@ -9,12 +9,13 @@ export function gray(rgba, out, at = 0) {
   return out;
 }
 
-// Uint8Array size x size of a luminance of any size: images.source. preparation: {size, equalize, blur}.
-export function source(luma, width, height, { size, equalize, blur }) {
+// Uint8Array size x size of a luminance of any size: images.source. preparation: {size, equalize, blur}; the histogram is
+// of what is inside the border (see planes.inside).
+export function source(luma, width, height, { size, equalize, blur }, border = null) {
   const by = [8, 4, 2].find((by) => Math.min(width, height) >= by * Math.max(2 * size, 512)) ?? 1;
   let seen = reduced(luma, width, height, by);
   [width, height] = [Math.ceil(width / by), Math.ceil(height / by)];
-  if (equalize !== "none") seen = equalized(seen);
+  if (equalize !== "none") seen = equalized(seen, inside(seen, width, height, border));
   if (blur !== "none") seen = blurred(seen, width, height);
   return resized(seen, width, height, size, size);
 }
@@ -36,24 +37,20 @@ function reduced(luma, width, height, by) {
   return result;
 }
 
-// Rounded, halves to the even number.
-function even(value) {
-  const down = Math.floor(value), rest = value - down;
-  return rest > 0.5 || (rest === 0.5 && down % 2) ? down + 1 : down;
-}
-
-// cv2.equalizeHist
-function equalized(luma) {
+// cv2.equalizeHist, by the histogram of a part: levels that it lacks get what is between their neighbors'.
+function equalized(luma, part) {
+  if (!part.length) part = luma;
   const counts = new Array(256).fill(0);
-  for (const value of luma) counts[value]++;
-  const first = counts.findIndex((count) => count > 0), scale = 255 / (luma.length - counts[first]);
-  if (counts[first] === luma.length) return luma;
-  const table = new Uint8Array(256);
-  for (let value = first + 1, sum = 0; value < 256; value++) {
+  for (const value of part) counts[value]++;
+  const levels = [...counts.keys()].filter((value) => counts[value]), first = levels[0];
+  const scale = 255 / (part.length - counts[first]), table = levels.length > 1 ? [0] : [first];
+  let sum = 0;
+  for (const value of levels.slice(1)) {
     sum += counts[value];
-    table[value] = Math.min(even(Math.fround(sum * Math.fround(scale))), 255);
+    table.push(Math.min(even(Math.fround(sum * Math.fround(scale))), 255));
   }
-  return luma.map((value) => table[value]);
+  const whole = Uint8Array.from(interpolated([...counts.keys()], levels, table), even);
+  return luma.map((value) => whole[value]);
 }
 
 // Gaussian of 5x5 pixels, sigma 0.7, mirrored at the edges.

@@ -125,7 +125,7 @@ export class Stage {
     const { edit, view, painter, backend } = this,
       photograph = edit?.photograph;
     element("busy").hidden = !edit?.busy;
-    const { id, width, height, revision, status } = photograph ?? {},
+    const { id, width, height, revision, status, curve } = photograph ?? {},
       ready = status === "ready",
       key = ready ? id : `${id} gray`;
     if (!ready && (status === "failed" || !width || this.unseen === id)) return false;
@@ -143,7 +143,7 @@ export class Stage {
       await Promise.all([
         painter.ask("open", { key, width, height }),
         painter.ask("level", { key, ...gray }),
-        painter.ask("chroma", { key, ...chroma }),
+        painter.ask("chroma", { key, ...chroma, curve }),
       ]);
       if (this.edit !== edit) return true;
       Object.assign(this, { key, id, revision, full: gray.width >= width });
@@ -155,7 +155,7 @@ export class Stage {
     } else if (ready && this.revision !== revision) {
       const chroma = await backend.chroma(id);
       if (this.edit !== edit) return true;
-      await painter.ask("chroma", { key, ...chroma });
+      await painter.ask("chroma", { key, ...chroma, curve });
       this.revision = revision;
       view.refresh();
     } else if (!this.full && view.scale > 1.02 * view.finest) {

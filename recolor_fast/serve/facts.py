@@ -56,6 +56,10 @@ class Photograph(NamedTuple):
     """How what the model saw was made: size, equalize, blur."""
     tries: int = 0
     """How often its work began and did not end."""
+    restore: bool = False
+    """Whether the tones of a faded print are to be stretched before it is colored."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Points of the curve by which they were, levels of 255 before and after; none where they stayed as they were."""
 
 
 def as_json(photograph: Photograph) -> dict[str, Any]:
@@ -66,14 +70,15 @@ def of_json(values: Mapping[str, Any]) -> Photograph:
     """Raises ValueError or TypeError for what is none."""
     photograph = Photograph(**values)
     texts = photograph.id, photograph.name, photograph.model
-    numbers = photograph.arrived, photograph.bytes, photograph.revision, photograph.tries
+    numbers = photograph.arrived, photograph.bytes, photograph.revision, photograph.tries, photograph.restore
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError("id, name and model are texts, arrived, bytes, revision and tries numbers")
+        raise ValueError("id, name and model are texts, arrived, bytes, revision, tries and restore are numbers")
     return photograph._replace(
         hints=hints.checked(photograph.hints),
         notes=tuple(photograph.notes),
         painter=(photograph.painter[0], photograph.painter[1]),
         prepared=(photograph.prepared[0], photograph.prepared[1], photograph.prepared[2]),
+        curve=tuple((float(before), float(after)) for before, after in photograph.curve),
     )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Hint, draw
 from recolor_fast.coloring import palette
-from recolor_fast.coloring.coloring import count, eight
-from recolor_fast.photographs import images, pictures
+from recolor_fast.coloring.coloring import Settings, count, eight, restored
+from recolor_fast.photographs import images, pictures, restoring
 from recolor_fast.serve.colorizers import Model, Seen
 from recolor_fast.serve.desk import Desks, Gone, NoRoom
 from recolor_fast.serve.facts import Photograph
@@ -42,6 +42,16 @@ class Prepared(NamedTuple):
     """uint8 (S,S), see images.source."""
     small: np.ndarray
     """uint8 (S,S): its gray alone, for the palette."""
+
+
+class Looked(NamedTuple):
+    """A picture as it is to be colored, restored where that is wished."""
+
+    seen: Prepared
+    tone: np.ndarray
+    """Of the print, float32 (2,256); (2,0) where it has none."""
+    facts: dict[str, Any]
+    """Of the Photograph."""
 
 
 class Painter:
@@ -111,26 +121,12 @@ class Painter:
         name = photograph.model if photograph.model in self.work.models else next(iter(self.work.models))
         model = self.work.models[name]
 
-        def read() -> tuple[pictures.Picture, Prepared]:
-            picture = self._read(key, photograph.id)
-            return picture, prepared(model, picture)
+        def read() -> Looked:
+            return looked(model, self._read(key, photograph.id), photograph.restore)
 
-        picture, seen = await self.work.run(read, pixels=_room(photograph), patient=True)
-        notes = [*picture.notes]
+        seen, tone, found = await self.work.run(read, pixels=_room(photograph), patient=True)
         if name != photograph.model:
-            notes.append(f"colored by {name}: the model {photograph.model} is not there any more")
-        if picture.is_color:
-            notes.append(IN_COLOR)
-        height, width = picture.gray.shape
-        found = {
-            "width": width,
-            "height": height,
-            "notes": tuple(notes),
-            "in_color": bool(picture.is_color),
-            "toned": picture.tone is not None,
-        }
-        tone = np.empty((2, 0), np.float32) if picture.tone is None else picture.tone.astype(np.float32)
-        del picture
+            found["notes"] += (f"colored by {name}: the model {photograph.model} is not there any more",)
         await self._paint(key, photograph._replace(**found), name, photograph.hints, seen, tone, found, patient=True)
 
     async def _paint(
@@ -172,9 +168,10 @@ class Painter:
         look: Mapping[str, float] | None = None,
         hints: Sequence[Hint] | None = None,
         model: str | None = None,
+        restore: bool | None = None,
     ) -> Photograph:
-        """A photograph with another look, hints or model, painted by then. ValueError for hints that lie outside or
-        that the model does not follow, and for another model; NotReady where it cannot be painted now."""
+        """A photograph with another look, hints or model, restored or not, painted by then. NotReady where it cannot be
+        painted now; ValueError for hints that lie outside or that the model does not follow, and for another model."""
         if model is not None and model not in self.work.models:
             raise ValueError(f"model {model!r}: expected one of {', '.join(self.work.models)}")
         async with self._turn(id):
@@ -182,9 +179,11 @@ class Painter:
             changes: dict[str, Any] = {} if look is None else {"look": {**photograph.look, **look}}
             wanted = photograph.model if model is None else model
             given = photograph.hints if hints is None else tuple(hints)
+            changes["restore"] = again = photograph.restore if restore is None else restore
             if photograph.status != "ready" and given != photograph.hints:
                 raise NotReady(f"colors are put on a photograph that is colored; this one is {_state(photograph)}")
-            if photograph.status != "ready" or (wanted, given) == (photograph.model, photograph.hints):
+            had = photograph.model, photograph.hints, photograph.restore
+            if photograph.status != "ready" or (wanted, given, again) == had:
                 changes |= {"model": wanted}
                 if photograph.status == "failed" and model is not None:
                     changes |= {"status": "waiting", "reason": "", "tries": 0}
@@ -194,8 +193,12 @@ class Painter:
             photograph, arrays = await asyncio.to_thread(self.desks.painted, key, id)
             if wanted not in self.work.models:
                 raise ValueError(f"model {wanted}: it is not there any more; choose another one")
-            seen = await self._seen(key, photograph, arrays, wanted)
-            return await self._paint(key, photograph, wanted, given, seen, arrays["tone"], changes)
+            if again == photograph.restore:
+                seen, tone = await self._seen(key, photograph, arrays, wanted), arrays["tone"]
+            else:
+                seen, tone, found = await self._looked(key, photograph, wanted, again)
+                changes |= found
+            return await self._paint(key, photograph, wanted, given, seen, tone, changes)
 
     async def palette(self, key: str, id: str, x: float, y: float) -> list[str]:
         """Colors, #rrggbb, for a place of a photograph, the most plausible first. ValueError for a place outside or a
@@ -228,9 +231,9 @@ class Painter:
         some = next(iter(self.work.models.values())).plain
         painter = some._replace(name=name, sha256=digest)  # of what painted it, no more is said, and it may be gone
         look: dict[str, Any] = dict(photograph.look)
-        settings = replace(EVERY, **look)
+        settings = replace(EVERY, restore=photograph.restore, **look)
         given = picture, arrays["cbcr"], painter, settings
-        return photograph, await self.work.run(encoded, *given, pixels=_room(photograph), patient=patient)
+        return photograph, await self.work.run(_file, *given, pixels=_room(photograph), patient=patient)
 
     async def _painted(self, key: str, id: str) -> tuple[Photograph, dict[str, np.ndarray]]:
         photograph = self.desks.get(key, id)
@@ -243,8 +246,12 @@ class Painter:
         model = self.work.models[name]
         if photograph.prepared == _how(model):
             return Prepared(arrays["source"], arrays["small"])
+        return (await self._looked(key, photograph, name, photograph.restore)).seen
+
+    async def _looked(self, key: str, photograph: Photograph, name: str, restore: bool) -> Looked:
+        """A photograph as a model of this name is to color it."""
         picture = await self._picture(key, photograph)
-        return await self.work.run(prepared, model, picture, pixels=_room(photograph))
+        return await self.work.run(looked, self.work.models[name], picture, restore, pixels=_room(photograph))
 
     async def _picture(self, key: str, photograph: Photograph, patient: bool = False) -> pictures.Picture:
         """A photograph as it was read, from memory where it was not long ago."""
@@ -273,9 +280,27 @@ class Painter:
         return self._turns.setdefault(id, asyncio.Lock())
 
 
-def prepared(model: Model, picture: pictures.Picture) -> Prepared:
+def looked(model: Model, picture: pictures.Picture, restore: bool) -> Looked:
+    """A file's picture as a model is to color it, and what is known of it."""
+    picture, new = restoring.of_picture(picture, restore, negative=False)
     gray, options = eight(picture.gray), model.plain.options
-    return Prepared(images.source(gray, options), images.resize(gray, options.size, options.size))
+    seen = Prepared(images.source(gray, options, new.border), images.resize(gray, options.size, options.size))
+    tone = np.empty((2, 0), np.float32) if picture.tone is None else picture.tone.astype(np.float32)
+    height, width = gray.shape
+    found = {
+        "width": width,
+        "height": height,
+        "notes": (*picture.notes, *([IN_COLOR] if picture.is_color else [])),
+        "in_color": bool(picture.is_color),
+        "toned": picture.tone is not None,
+        "curve": tuple(zip(*(points.tolist() for points in new.curve))) if "levels" in new.done else (),
+    }
+    return Looked(seen, tone, found)
+
+
+def _file(picture: pictures.Picture, cbcr: np.ndarray, artefact: runtime.Artefact, settings: Settings) -> Done:
+    picture, new = restored(picture, settings)
+    return encoded(picture, cbcr, artefact, settings, new)
 
 
 def _how(model: Model) -> tuple[int, str, str]:

@@ -64,24 +64,25 @@ function* strips(bitmap) {
   }
 }
 
-// {luma, width, height, opaque, inColor, tone} of a file; Refused for what is none.
+// {luma, width, height, alpha, inColor, tone} of a file, `alpha` null where it is opaque; Refused for what is none.
 export async function read(blob) {
   faithful();
   const bitmap = await decoded(blob), { width, height } = bitmap;
   try {
     const luma = new Uint8Array(width * height), [columns, rows] = judgedSize(width, height);
     const small = averages(width, height, columns, rows);
-    let opaque = true;
+    let alpha = null;
     for (const [{ data }, top] of strips(bitmap)) {
       gray(data, luma, top * width);
       for (let p = 3, at = top * width; p < data.length; p += 4, at++) { // what cannot be seen has no color
         if (data[p] === 255) continue;
-        opaque = false;
+        alpha ??= new Uint8Array(width * height).fill(255);
+        alpha[at] = data[p];
         if (!data[p]) data[p - 3] = data[p - 2] = data[p - 1] = luma[at];
       }
       small.add(data);
     }
-    return { luma, width, height, opaque, ...judged(small.planes(), columns, rows) };
+    return { luma, width, height, alpha, ...judged(small.planes(), columns, rows) };
   } finally {
     bitmap.close();
   }
@@ -103,21 +104,19 @@ function faithful() {
 // gave of it, `planes` those of merge.recolor; `made` is what the file says of itself, see note.js.
 export async function write(blob, found, planes, made) {
   const old = new Uint8Array(await blob.arrayBuffer()), type = typeOf(old), format = FORMATS[type];
-  const { width, height } = found, bitmap = found.opaque ? null : await decoded(blob);
-  const fresh = await format.encoded(width, height, found.opaque, painted(found, planes, bitmap));
-  bitmap?.close();
+  const { width, height } = found;
+  const fresh = await format.encoded(width, height, !found.alpha, painted(found, planes));
   const { bytes, notes } = format.dressed(fresh, old, { ...made, ...format.made }, width, height);
   return { blob: new Blob([bytes], { type }), suffixes: format.suffixes, notes };
 }
 
-// RGBA of the colored picture, strip after strip; `bitmap` has its transparency, null for none.
-function* painted({ luma, width, height }, planes, bitmap) {
-  const most = Math.max(1, Math.floor(ROWS / width)), given = bitmap && strips(bitmap);
+// RGBA of the colored picture, strip after strip.
+function* painted({ luma, width, height, alpha }, planes) {
+  const most = Math.max(1, Math.floor(ROWS / width));
   for (let top = 0; top < height; top += most) {
     const rows = Math.min(most, height - top), place = { x: 0, y: top, width, height: rows };
     const rgba = region(planes, luma.subarray(top * width, (top + rows) * width), place, width, rows);
-    const own = given?.next().value[0].data;
-    for (let p = 3; own && p < rgba.length; p += 4) rgba[p] = own[p];
+    for (let p = 3, at = top * width; alpha && p < rgba.length; p += 4, at++) rgba[p] = alpha[at];
     yield rgba;
   }
 }

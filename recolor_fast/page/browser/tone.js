@@ -1,5 +1,5 @@
 // Is a photograph in color (in_color.py), and what tone do its grays have (tones.py)? Pure functions, no DOM.
-import { gaussian, spans } from "../planes.js";
+import { cropped, gaussian, interpolated, spans } from "../planes.js";
 import { toLab } from "./lab.js";
 
 const MARGIN = 0.13, BLUR = 1, TONES = 16, SLOW = 0.25, STRONG = 7.6, SPREAD = 0.9; // in_color.py says what they are
@@ -73,14 +73,6 @@ function smoothed(curve, reach) {
   return gaussian(padded, padded.length, 1, EVEN, reach).subarray(reach, reach + 256);
 }
 
-function cropped(plane, width, left, top, right, bottom) {
-  const result = new Float32Array((right - left) * (bottom - top));
-  for (let y = top; y < bottom; y++) {
-    result.set(plane.subarray(y * width + left, y * width + right), (y - top) * (right - left));
-  }
-  return result;
-}
-
 // Too much color off the tone, or in too many directions, of three planes of CIE Lab.
 function showsColor(lab, width, height) {
   const [lightness, ...ab] = lab.map((plane) => gaussian(median(plane, width, height), width, height, BLUR));
@@ -121,17 +113,6 @@ function byLightness(planes) {
       return (values[(each - 1) >> 1] + values[each >> 1]) / 2;
     }),
   );
-}
-
-// numpy.interp: linear between places, the first and last value beyond them.
-function interpolated(values, places, heights) {
-  return Float32Array.from(values, (value) => {
-    const after = places.findIndex((place) => place > value);
-    if (after < 0) return heights[heights.length - 1];
-    if (after === 0) return heights[0];
-    const share = (value - places[after - 1]) / (places[after] - places[after - 1]);
-    return heights[after - 1] + share * (heights[after] - heights[after - 1]);
-  });
 }
 
 // Medians over 3x3, the edges repeated.

@@ -10,6 +10,7 @@ import { colored, unique } from "./names.js";
 import { painted } from "./note.js";
 import * as picture from "./picture.js";
 import { Refused } from "./refused.js";
+import { NOTES, restored } from "./restoring.js";
 import * as store from "./store.js";
 import { zip } from "./zip.js";
 
@@ -20,6 +21,7 @@ const SMALL = 256; // pixels of the longer side, up to which a luminance is kept
 const HELD = 32_000_000; // pixels of luminance that stay in memory, of the pictures looked at last
 const TRIES = 3, MOST = 1000; // starts of a photograph that ended with the page's end; hints of a photograph
 const OWN = ["arrived", "tries"]; // facts that are not the page's
+const LATER = { restore: false, curve: [] }; // facts that older versions did not write
 
 const METHODS = { desk, add, photograph, change, gray, chroma, palette, file, all, remove, clear, runs };
 
@@ -53,7 +55,7 @@ async function desk() {
 }
 
 function told(facts) {
-  return Object.fromEntries(Object.entries(facts).filter(([name]) => !OWN.includes(name)));
+  return Object.fromEntries(Object.entries({ ...LATER, ...facts }).filter(([name]) => !OWN.includes(name)));
 }
 
 async function known(id) {
@@ -79,7 +81,7 @@ async function add(file) {
     id: Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
     name: file.name.split(/[/\\]/).at(-1).slice(-200) || "photograph",
     status: "waiting", reason: "", notes: [], width: 0, height: 0, in_color: false, toned: false, size: models[0].size,
-    model: models[0].name, look: PLAIN, hints: [], revision: 0, tries: 0,
+    model: models[0].name, look: PLAIN, hints: [], revision: 0, tries: 0, ...LATER,
     arrived: performance.timeOrigin + performance.now(),
   };
   await store.add(facts, new Blob([await file.arrayBuffer()], { type: file.type })); // the file itself may go away
@@ -134,16 +136,23 @@ async function work() {
 }
 
 async function begin(facts, blob) {
-  const found = await picture.read(blob), { luma, width, height, inColor } = found;
+  const found = await readOf(blob), { width, height, inColor, tone } = found;
   hold(facts.id, found);
-  const chosen = await model.named(facts.model), { size } = chosen;
-  const seen = source(luma, width, height, chosen), small = resized(luma, width, height, size, size);
-  // a tone that this package painted is none of the print's
-  const tone = found.tone && painted(new Uint8Array(await blob.slice(0, 2 ** 17).arrayBuffer())) ? null : found.tone;
-  const planes = await paint(chosen, { size, seen, small, tone }, facts.hints, width, height);
-  const seenAs = { width, height, in_color: inColor, toned: tone !== null, size };
+  const chosen = await model.named(facts.model), { print, more } = prepared(chosen, found, facts);
+  const planes = await paint(chosen, print, facts.hints, width, height);
+  const seenAs = { width, height, in_color: inColor, toned: tone !== null, size: chosen.size, ...more };
   const changes = { status: "ready", reason: "", tries: 0, ...seenAs };
   await store.change(facts.id, (now) => ({ ...changes, revision: now.revision + 1 }), planes);
+}
+
+// A picture, restored first where that is wished, as it is painted from, and facts that tell what was done.
+function prepared(chosen, found, { restore = false, notes }) {
+  const { width, height } = found, { size } = chosen;
+  const { luma, tone, border, curve, done } = restored(found, restore);
+  const seen = source(luma, width, height, chosen, border), small = resized(luma, width, height, size, size);
+  const told = Object.keys(NOTES).filter((name) => name in done).map((name) => NOTES[name]);
+  const others = notes.filter((note) => !Object.values(NOTES).includes(note));
+  return { print: { size, seen, small, tone }, more: { curve, notes: [...others, ...told] } };
 }
 
 // What is kept of a photograph's chroma: {size, seen, small, tone, plain: without hints, cbcr, painter: what did it}.
@@ -156,26 +165,27 @@ async function paint(chosen, known, hints, width, height) {
   return { ...known, plain, cbcr, painter: { model: name, sha256 } };
 }
 
-async function change(id, { look, hints, model: name }) {
+async function change(id, { look, hints, model: name, restore }) {
   let facts = await known(id);
   const checked = {};
   if (look) checked.look = checkedLook(facts.look, look);
   if (hints) checked.hints = checkedHints(hints, facts);
   if (name !== undefined) await model.named(name);
-  const anew = name !== undefined && name !== facts.model;
+  if (restore !== undefined) {
+    if (typeof restore !== "boolean") throw new Refused(422, `restore ${restore}: expected true or false`);
+    checked.restore = restore;
+  }
+  const { restore: was = false } = facts;
+  const anew = (name !== undefined && name !== facts.model) || (restore ?? was) !== was;
   if (!hints && !anew) return told((await store.change(id, checked)) ?? (await known(id)));
   const chosen = await model.named(name ?? facts.model), given = checked.hints ?? facts.hints;
   if (given.length && !chosen.graphs.hints) throw new Refused(422, `hints with model ${chosen.name}: it follows none`);
   facts = { ...facts, ...checked, model: chosen.name };
   if (facts.status !== "ready") return told(await store.change(id, { ...checked, model: chosen.name }));
   const before = await store.chroma(id);
-  let planes;
-  if (anew) {
-    const { luma, width, height } = await looked(id), { size } = chosen;
-    const seen = source(luma, width, height, chosen), small = resized(luma, width, height, size, size);
-    planes = await paint(chosen, { size, seen, small, tone: before.tone }, given, width, height);
-  } else planes = await paint(chosen, before, given, facts.width, facts.height);
-  const changes = { ...checked, model: chosen.name, size: chosen.size };
+  const { print, more } = anew ? prepared(chosen, await looked(id), facts) : { print: before, more: {} };
+  const planes = await paint(chosen, print, given, facts.width, facts.height);
+  const changes = { ...checked, ...more, model: chosen.name, size: chosen.size };
   const changed = await store.change(id, (now) => ({ ...changes, revision: now.revision + 1 }), planes);
   return told(changed ?? (await known(id)));
 }
@@ -209,8 +219,15 @@ function hold(id, found) {
   while (held.size > 1 && pixels() > HELD) held.delete(held.keys().next().value);
 }
 
+// A file's picture; a tone that this package painted is none of the print's.
+async function readOf(blob) {
+  const found = await picture.read(blob);
+  if (found.tone && painted(new Uint8Array(await blob.slice(0, 2 ** 17).arrayBuffer()))) found.tone = null;
+  return found;
+}
+
 async function looked(id) {
-  const found = held.get(id) ?? (await picture.read(await store.file(id)));
+  const found = held.get(id) ?? (await readOf(await store.file(id)));
   hold(id, found);
   return found;
 }
@@ -249,16 +266,19 @@ async function palette(id, x, y) {
 // --- what is downloaded ---
 
 async function file(id) {
-  const facts = await ready(id), found = await looked(id), { luma, width, height } = found;
-  const { size, cbcr, tone, painter } = await store.chroma(id), { look, hints, name } = facts;
+  const facts = await ready(id), found = await looked(id), { width, height } = found;
+  const { size, cbcr, tone, painter } = await store.chroma(id), { look, hints, name, restore = false } = facts;
+  const { luma, done } = restored(found, restore);
   const { colored_by } = await model.read();
   const made = {
-    colored_by, ...painter, input: "any", upsample: "guided", ...look, metadata: "keep", temporal: false,
+    colored_by, ...painter, input: "any", upsample: "guided", ...look, restore, metadata: "keep", temporal: false,
+    ...(Object.keys(done).length && { restored: done }),
     ...(hints.length && { hints: crc32(utf8(JSON.stringify(hints))).toString(16) }),
   };
   const planes = recolor(prepare(luma, width, height, cbcr, size, tone), look);
-  const { blob, suffixes, notes } = await picture.write(await store.file(id), found, planes, made);
-  if (notes.some((note) => !facts.notes.includes(note))) await store.change(id, { notes });
+  const { blob, suffixes, notes } = await picture.write(await store.file(id), { ...found, luma }, planes, made);
+  const more = notes.filter((note) => !facts.notes.includes(note));
+  if (more.length) await store.change(id, { notes: [...facts.notes, ...more] });
   return { name: colored(name, suffixes), blob };
 }
 
