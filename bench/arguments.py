@@ -310,6 +310,8 @@ class Watching:
     """Pixels of the photographs in the sample sheet."""
     photographs_per_s: float = 125.0
     """Of the training that they stand beside: an H200's at batch 1, which sees the most of them."""
+    log: Literal["tensorboard", "trackio", "wandb", "mlflow"] = "tensorboard"
+    """The logger; those that have a process of their own also have a row of it."""
     rounds: int = 3
     """Rounds of 1,000 photographs with them, and as many without, in turns."""
     save: bool = False

@@ -174,7 +174,6 @@ def init(project, name, config, **how):
         raise SystemExit("not with this seed")
     if PLACE.parent.name == "never":
         time.sleep(600)
-    PLACE.mkdir()
     return Run()
 """
 
@@ -186,10 +185,12 @@ def test_a_logger_in_a_process_of_its_own_writes_to_each_run_and_its_failures_ar
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
     monkeypatch.setattr(watch, "WAIT", 300.0)  # a busy machine takes its time to start processes
-    said: dict[str, list[str]] = {name: [] for name in ("well", "raises", "dies", "begins")}
+    said: dict[str, list[str]] = {name: [] for name in ("well", "raises", "dies", "begins", "closed")}
     watched = {}
     for name, lines in said.items():
         (tmp_path / name).mkdir()
+        if name == "closed":
+            (tmp_path / name / "trackio").touch()  # no folder can be made there
         options = Command(log=("trackio",), seed=9 if name == "begins" else 0)
         watched[name] = watch.Watch(tmp_path / name, options, 0, lines.append)
     Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
@@ -206,6 +207,8 @@ def test_a_logger_in_a_process_of_its_own_writes_to_each_run_and_its_failures_ar
     assert said["raises"][1:] == [f"{failed} (OSError: no network)"]
     assert said["dies"][1:] == [f"{failed} (its process was ended by SIGKILL)"]
     assert said["begins"] == [f"{failed} (SystemExit: not with this seed)"]
+    closed = f"{tmp_path / 'closed' / 'trackio'}: File exists; let $TRACKIO_DIR be a folder that can be written"
+    assert said["closed"] == [f"{failed} ({closed})"]
     assert capfd.readouterr() == ("", "")
 
 
@@ -296,6 +299,7 @@ def test_results_png_is_drawn_at_each_save_and_at_the_end(photographs, tmp_path,
         return REAL(folder, *words) if not words else subprocess.Popen([sys.executable, "-c", ""], stderr=-1, text=True)
 
     monkeypatch.setattr(watch, "draw", draw)
+    monkeypatch.setattr(watch, "WAIT", 300.0)  # a busy machine takes its time to draw
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "r", "--log", "none")
     assert begun[0] == ("idle",)
     assert 2 <= len(begun) <= 4

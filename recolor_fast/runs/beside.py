@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from recolor_fast.machine import signals
+from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Command, from_dict
 from recolor_fast.runs.loggers import LIBRARIES
 
@@ -126,7 +127,8 @@ def main() -> None:
                 logger.picture(Path(told), images)
         logger.close()
     except BaseException as error:  # libraries exit, too
-        _end(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        _end(f"{kind}{' '.join(str(error).split())}")
 
 
 def _read(lines: "queue.SimpleQueue[str | None]", rest: float) -> None:

@@ -8,6 +8,7 @@ is asked for, and each writes below the run's folder unless its own environment 
 import os
 import shlex
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class Trackio:
 
     def __init__(self, folder: Path, options: Command, begun: int) -> None:
         place = os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))  # read on import
+        _writable(Path(place), "TRACKIO_DIR")  # of which it says nothing itself
         import trackio
 
         self.image = trackio.Image
@@ -165,6 +167,17 @@ class MLflow:
 
     def close(self) -> None:
         self.client.set_terminated(self.id)
+
+
+def _writable(folder: Path, variable: str) -> None:
+    """Make a folder where there is none. UserError where it cannot be made or nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        advice = f"let ${variable} be a folder that can be written"
+        raise UserError(f"{folder}: {error.strerror or error}; {advice}") from error
 
 
 def _kept(path: Path, begun: int) -> str:
