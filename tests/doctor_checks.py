@@ -69,6 +69,14 @@ def raises() -> Iterator[Finding]:
     yield Finding("raises", "ok", "never said")
 
 
+def breaks() -> Iterator[Finding]:
+    import PIL
+
+    library = next(Path(PIL.__file__).parent.glob("_imaging.*"))
+    raise ImportError(f"{library}: file too short", name="_imaging", path=str(library))
+    yield Finding("breaks", "ok", "never said")
+
+
 def refuses() -> Iterator[Finding]:
     raise UserError("no such weights")
     yield Finding("refuses", "ok", "never said")

@@ -11,6 +11,7 @@ import tomllib
 from collections import namedtuple
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from recolor_fast.doctor.table import GROUPS
 from recolor_fast.machine import extras, memory
 from recolor_fast.machine.signals import Stopped
 from tests.doctor_checks import by_name
+from tests.mends import looked_at  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 HERE = "tests.doctor_checks"
@@ -74,7 +76,7 @@ def test_what_crashes_or_hangs_is_a_finding_and_the_others_go_on():
     assert re.fullmatch(r"RuntimeError: two lines \(doctor_checks.py, line \d+\)", raises.found)
     assert refuses.found == "no such weights"
     assert lacks.found == "torch_that_is_not_there is not installed, which torch needs"
-    assert lacks.mend == "pip install torch"
+    assert lacks.mend == f"{extras.pip()} torch"
     assert all(one.mend for one in found if one.state != "ok")
     assert raises.facts["seconds"] >= 0
     assert second.facts["pid"] != found[0].facts["pid"]  # another process after the first was brought down
@@ -112,6 +114,32 @@ def test_a_package_that_lost_a_part_of_its_own_is_a_fault():
     (finding,) = made(Check("torch", "torch.no_such_part.anything", package="torch"))
     assert (finding.state, finding.found) == ("fault", "torch is damaged, it lacks torch.no_such_part")
     assert finding.mend == reinstall("torch")
+
+
+def test_what_cannot_be_imported_is_of_the_package_to_install_again():
+    (finding,) = made(check("breaks", package="onnxruntime"))
+    assert "file too short" in finding.found
+    assert finding.mend == reinstall("pillow")
+
+
+def test_packages_that_lack_files_are_damaged(monkeypatch):
+    assert {one.state for one in installed.parts()} == {"ok"}
+    real = metadata.files
+
+    def files(name: str) -> list[metadata.PackagePath] | None:
+        found = real(name)
+        if found and name == "pillow":
+            lacking = metadata.PackagePath("PIL/NoPlugin.py")
+            lacking.dist = found[0].dist
+            library = next(path for path in found if path.suffix == ".so")
+            library.size += 1  # as if some of it had gone
+            return [lacking, *found]
+        return found
+
+    monkeypatch.setattr(installed.metadata, "files", files)
+    (finding,) = installed.parts()
+    assert (finding.name, finding.mend) == ("pillow", reinstall("pillow"))
+    assert finding.found == "damaged: PIL/NoPlugin.py is missing or cut (and 1 more)"
 
 
 @pytest.mark.parametrize(
@@ -350,16 +378,23 @@ def test_models_that_are_missing(monkeypatch, tmp_path):
 
 def test_a_compiler_that_is_missing_broken_or_without_headers(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert [(one.state, one.mend) for one in installed.compiler()] == [("absent", "sudo apt-get install g++")]
+    assert [(one.state, one.mend) for one in installed.compiler()] == [("absent", "unset CXX")]
+    with monkeypatch.context() as patch:
+        patch.setattr(installed.shutil, "which", lambda name: None)
+        assert [(one.state, one.mend) for one in installed.compiler()] == [("absent", "sudo apt-get install g++")]
     broken = tmp_path / "c++"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     assert [one.state for one in installed.compiler()] == ["fault"]
     broken.write_text("#!/bin/sh\necho c++ 14\n")
-    monkeypatch.setattr(installed.sysconfig, "get_path", lambda name: str(tmp_path))
-    (finding,) = installed.compiler()
-    assert (finding.state, "-dev" in finding.mend) == ("absent", True)
+    for place, mend in (
+        ("/usr/include/none", f"sudo apt-get install {installed.HEADERS}"),
+        (tmp_path, "install a Python"),
+    ):
+        monkeypatch.setattr(installed.sysconfig, "get_path", lambda name, place=place: str(place))
+        (finding,) = installed.compiler()
+        assert (finding.state, finding.mend.startswith(mend)) == ("absent", True)
     (tmp_path / "Python.h").touch()
     assert [(one.state, one.found) for one in installed.compiler()] == [("ok", "c++ 14")]
 

@@ -14,6 +14,7 @@ from recolor_fast.doctor.table import COLORING, GROUPS, INSTALLED
 from recolor_fast.machine import extras
 from recolor_fast.photographs import encoders, libraries, pictures
 from tests.doctor_checks import by_name
+from tests.mends import looked_at  # noqa: F401
 
 
 def test_every_format_is_written_and_read(monkeypatch):
@@ -43,7 +44,7 @@ def test_optional_formats(name, monkeypatch):
     assert finding.found.endswith("broken codec")
     monkeypatch.setattr(libraries, "find_spec", lambda name: None)
     (finding,) = coloring.library(name)
-    assert (finding.state, finding.mend) == ("absent", f"pip install {libraries.LIBRARIES[name].package}")
+    assert (finding.state, finding.mend) == ("absent", f"{extras.pip()} {libraries.LIBRARIES[name].package}")
 
 
 def test_films_by_each_encoder(monkeypatch):
@@ -101,7 +102,7 @@ def test_a_provider_that_does_not_load(listed, gpu, state, monkeypatch):
     monkeypatch.setattr(coloring, "has_gpu", lambda: gpu)
     (finding,) = coloring.provider("cuda")
     assert (finding.state, finding.found) == (state, "libcudnn.so.9 is missing")
-    assert ("pip uninstall -y onnxruntime, then" in finding.mend) == (CUDA not in listed)
+    assert ("pip uninstall -y onnxruntime && " in finding.mend) == (CUDA not in listed)
     assert finding.mend.startswith("with an NVIDIA GPU") != gpu
     assert [one.state for one in coloring.provider("cpu")] == ["fault"]
     assert [one.state for one in coloring.provider("tensorrt")] == ["absent"]
@@ -112,7 +113,7 @@ def test_openvino_is_a_fault_where_it_is_installed_and_fails(monkeypatch):
     monkeypatch.setattr(coloring.runtime, "load", lambda path, provider: (_ for _ in ()).throw(reason))
     for spec, state in ((None, "absent"), (object(), "fault")):
         monkeypatch.setattr(coloring, "find_spec", lambda name, spec=spec: spec)
-        assert [(one.state, one.mend) for one in coloring.provider("openvino")] == [(state, "pip install openvino")]
+        assert [(one.state, one.mend) for one in coloring.provider("openvino")] == [(state, f"{extras.pip()} openvino")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_tensorrt_is_to_be_of_the_major_that_onnxruntime_takes(have, loads, stat
     (finding,) = coloring.tensorrt()
     assert finding.state == state
     assert said in finding.found
-    assert state == "ok" or finding.mend == "pip install 'tensorrt-cu13>=10,<11'"
+    assert state == "ok" or finding.mend == f"{extras.pip()} 'tensorrt-cu13>=10,<11'"
 
 
 def test_this_machines_own_findings_have_a_mending():

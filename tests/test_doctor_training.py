@@ -10,6 +10,7 @@ from recolor_fast.doctor import loading, training
 from recolor_fast.losses import weights
 from recolor_fast.losses.features import FEATURES, LPIPS
 from recolor_fast.machine import extras
+from tests.mends import looked_at  # noqa: F401
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="looks at a machine without a CUDA device")
 

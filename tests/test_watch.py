@@ -115,7 +115,7 @@ def test_a_library_that_is_missing_is_one_line_with_what_to_type(name, capsys, m
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
     assert train.main(arguments(photographs, tmp_path, "--log", name)) == 2
     said = capsys.readouterr().err
-    install = {"tensorboard": ".[train]"}.get(name, f"pip install {name}")
+    install = {"tensorboard": "[train]"}.get(name, f"pip install {name}")
     assert said.startswith(f"error: log {name}: {name}")
     assert install in said
     assert said.count("\n") == 1

@@ -35,7 +35,9 @@ def made(check: Check) -> list[Finding]:
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:300]
         where = f"{os.path.basename(last.filename)}, line {last.lineno}"
-        findings = [Finding(check.name, "fault", f"{type(error).__name__}: {text} ({where})", reinstall(check.package))]
+        broken = extras.owner(error) if isinstance(error, ImportError) else ""
+        mend = reinstall(broken or check.package)
+        findings = [Finding(check.name, "fault", f"{type(error).__name__}: {text} ({where})", mend)]
     seconds = round((time.perf_counter() - started) / max(1, len(findings)), 3)
     return [finding._replace(facts=finding.facts | {"seconds": seconds}) for finding in findings]
 
@@ -47,7 +49,8 @@ def _lacks(check: Check, module: str) -> Finding:
         return Finding(check.name, "fault" if extras.damaged(module) else "absent", found, mend)
     packages = check.package.split()
     needed = f", which {' or '.join(packages)} needs" if packages else ""
-    mend = f"pip install {' '.join(packages)}" if packages else reinstall("")  # it brings what is missing
+    brings = f"{extras.pip()} {' '.join(map(extras.here, packages))}"  # what they need, too
+    mend = brings if packages else reinstall("")
     return Finding(check.name, "fault", f"{module} is not installed{needed}", mend)
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import io
+import shlex
 import statistics
 import struct
 import time
@@ -23,6 +24,8 @@ from recolor_fast.photographs import encoders, images, libraries
 
 CLOSE = 6.0  # levels that lossy formats may be off on average
 TIMES = 5  # inferences whose median is told
+CUDA_LIBRARIES = "'onnxruntime-gpu[cuda,cudnn]'"  # with what its provider loads
+GPU = "with an NVIDIA GPU: "
 
 
 # --- formats -------------------------------------------------------------------------------------------------------
@@ -36,27 +39,28 @@ def picture(height: int = 48, width: int = 64) -> np.ndarray:
 
 def formats() -> Iterator[Finding]:
     """What is written and read without an optional library."""
-    good = []
-    for name in encoders.WRITABLE.keys() - libraries.LIBRARIES.keys():
-        if reason := _round_trip(name):
-            mend = "pip install --force-reinstall pillow opencv-python-headless simplejpeg"
-            yield Finding(f"format {name}", "fault", reason, mend)
-        else:
-            good.append(name)
-    if good:
-        listed = " ".join(name for name in encoders.WRITABLE if name in good)
-        yield Finding("formats", "ok", f"written and read: {listed}")
+    of: dict[str, list[str]] = {}  # the formats, by why they do not work; by nothing where they do
+    for name in encoders.WRITABLE:
+        if name not in libraries.LIBRARIES:
+            of.setdefault(_round_trip(name), []).append(name)
+    for reason, names in of.items():
+        if not reason:
+            yield Finding("formats", "ok", f"written and read: {' '.join(names)}")
+            continue
+        mend = extras.reinstall("pillow opencv-python-headless simplejpeg")
+        found = f"{', '.join(names)}: {reason}" if len(names) > 1 else reason
+        yield Finding(f"format {names[0]}", "fault", found, mend)
 
 
 def library(name: str) -> Iterator[Finding]:
     """One of photographs.libraries: a picture is written and read by it; a camera's raw file is read."""
     package, what = libraries.LIBRARIES[name].package, f"format {name}"
     if libraries.missing(name):
-        yield Finding(what, "absent", f"{package} is not installed", f"pip install {package}")
+        yield Finding(what, "absent", f"{package} is not installed", f"{extras.pip()} {package}")
         return
     reason = _round_trip(name) if name in encoders.WRITABLE else _develops()
     if reason:
-        yield Finding(what, "fault", f"{package}: {reason}", f"pip install --force-reinstall {package}")
+        yield Finding(what, "fault", f"{package}: {reason}", extras.reinstall(package))
     else:
         done = "written and read" if name in encoders.WRITABLE else "read"
         yield Finding(what, "ok", f"{done} by {package} {metadata.version(package)}")
@@ -143,11 +147,11 @@ def films() -> Iterator[Finding]:
             lacking.append(name)
         except (OSError, ValueError, RuntimeError) as error:  # PyAV's other errors are of these
             broken[name] = one_line(error)[:200]
-    mend = "pip install --force-reinstall --no-deps av"
     if broken:
         found = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        yield Finding("films", "fault", found, mend)
+        yield Finding("films", "fault", found, extras.reinstall("av"))
     elif lacking:
+        mend = f"{extras.pip()} --force-reinstall --no-deps --only-binary av av"  # PyPI's own has them all
         yield Finding("films", "absent", f"PyAV {av.__version__} has no encoder for {', '.join(lacking)}", mend)
     else:
         yield Finding("films", "ok", f"written and read by PyAV {av.__version__}: {' '.join(CODECS)}")
@@ -246,13 +250,18 @@ def meant(name: Provider) -> bool:
 def mending(name: Provider) -> str:
     """What brings a provider."""
     if name == "openvino":
-        return "pip install openvino"
+        return f"{extras.pip()} openvino"
     if name == "tensorrt":
-        return f"pip install '{tensorrt_wheel()}', and export with --precision fp16 --graph chroma"
+        return f"{_tensorrt()}, and export with --precision fp16 --graph chroma"
     if name == "cuda":
-        remove = "pip uninstall -y onnxruntime, then " if CUDA not in ort().get_available_providers() else ""
-        return f"{'' if has_gpu() else 'with an NVIDIA GPU: '}{remove}{extras.advice('gpu')}"
-    return extras.advice(extras.fitting())
+        there = CUDA in ort().get_available_providers()
+        other = f"pip uninstall -y onnxruntime && {extras.advice('gpu')}"
+        return f"{'' if has_gpu() else GPU}{f'{extras.pip()} {CUDA_LIBRARIES}' if there else other}"
+    return extras.reinstall("onnxruntime")
+
+
+def _tensorrt() -> str:
+    return f"{extras.pip()} {shlex.quote(tensorrt_wheel())}"
 
 
 def tensorrt_wheel() -> str:
@@ -272,7 +281,7 @@ def tensorrt() -> Iterator[Finding]:
         found = f"this onnxruntime has no TensorRT provider{also}"
         yield Finding("TensorRT", "absent", found, mending("cuda"), {"installed": have})
         return
-    library, major, wheel = engines.needed_tensorrt(path.read_bytes())
+    library, major, _ = engines.needed_tensorrt(path.read_bytes())
     with suppress(ImportError, OSError):
         importlib.import_module("tensorrt_libs")  # it loads the libraries that lie in it
     facts = {"needed": major, "installed": have}
@@ -282,9 +291,9 @@ def tensorrt() -> Iterator[Finding]:
         others = {number.split(".")[0] for number in have.values()} - {str(major)}
         if others:
             found = f"onnxruntime takes TensorRT {major}, {', '.join(sorted(others))} is installed"
-            yield Finding("TensorRT", "fault", found, f"pip install '{wheel}'", facts)
+            yield Finding("TensorRT", "fault", found, _tensorrt(), facts)
         else:
-            yield Finding("TensorRT", "fault" if have else "absent", one_line(error), f"pip install '{wheel}'", facts)
+            yield Finding("TensorRT", "fault" if have else "absent", one_line(error), _tensorrt(), facts)
         return
     yield Finding("TensorRT", "ok", f"{library} of version {number}, as onnxruntime takes", facts=facts)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ FILES = {  # what comes with the package, and what needs it
     "colorizer.safetensors": "train --start shipped",
     "lpips_mini.safetensors": "train, where the weights of LPIPS are missing",
 }
+HEADERS = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"  # Debian's package of this Python's
 LOW = 2 * 2**30  # bytes, of memory or disk: what training takes at 256 pixels, and its checkpoints
 
 
@@ -101,12 +103,33 @@ def versions() -> Iterator[Finding]:
             known[canonicalize_name(requirement.name)] = have
         if have and not requirement.specifier.contains(have, prereleases=True):
             bad += 1
-            mend = f"pip install '{requirement.name}{requirement.specifier}'"
+            wanted_now = str(requirement).partition(";")[0].strip()  # without what platforms it is for
+            mend = f"pip install {shlex.quote(wanted_now)}"
             yield Finding(requirement.name, "fault", f"{have}, where {requirement.specifier} is asked for", mend)
     own = version("recolor-fast") or "not installed, run from its folder"
     if not bad:
         found = f"recolor-fast {own}; {len(known)} packages that it asks for, none too old"
         yield Finding("versions", "ok", found, facts={"recolor-fast": own} | known)
+
+
+def parts() -> Iterator[Finding]:
+    """The packages of which files are missing or libraries cut, by the list that pip made of them."""
+    names = {canonicalize_name(one.name) for some in wanted().values() for one in some if version(one.name)}
+    bad = 0
+    for name in sorted(names):
+        lacking = [path for path in metadata.files(name) or [] if path.suffix != ".pyc" and not _whole_file(path)]
+        if lacking:
+            bad += 1
+            more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+            yield Finding(name, "fault", f"damaged: {lacking[0]} is missing or cut{more}", extras.reinstall(name))
+    if not bad:
+        yield Finding("files of packages", "ok", f"all there, of {len(names)} packages")
+
+
+def _whole_file(path: metadata.PackagePath) -> bool:
+    """Whether a file of a package is there, a compiled one in its size."""
+    place = path.locate()
+    return os.path.exists(place) and (path.suffix != ".so" or path.size in (None, os.path.getsize(place)))
 
 
 def wholes() -> Iterator[Finding]:
@@ -142,8 +165,8 @@ def files() -> Iterator[Finding]:
     """The models and weights that come with the package."""
     missing = [name for name in FILES if not (SHIPPED / name).is_file()]
     for name in missing:
-        mend = "pip install --force-reinstall --no-deps recolor-fast, or fetch the repository again"
-        yield Finding(name, "fault", f"missing in {SHIPPED}: {FILES[name]} needs it", mend)
+        found = f"missing in {SHIPPED}: {FILES[name]} needs it"
+        yield Finding(name, "fault", found, extras.reinstall_own())
     if not missing:
         yield Finding("models", "ok", f"the {len(FILES)} files of {SHIPPED}")
 
@@ -153,16 +176,19 @@ def compiler() -> Iterator[Finding]:
     name = os.environ.get("CXX", "g++")
     path = shutil.which(name)
     what = "only train --compile on needs it, and a training on a GPU"
+    mend = "unset CXX" if "CXX" in os.environ and shutil.which("g++") else "sudo apt-get install g++"
     if not path:
-        yield Finding("C++ compiler", "absent", f"no {name}: {what}", "sudo apt-get install g++")
+        yield Finding("C++ compiler", "absent", f"no {name}: {what}", mend)
         return
     told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     line = (told.stdout or told.stderr).strip().splitlines()
     if told.returncode or not line:
-        yield Finding("C++ compiler", "fault", f"{path} does not say its version", "sudo apt-get install g++")
-    elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        mend = f"sudo apt-get install python{sys.version_info.major}.{sys.version_info.minor}-dev"
-        yield Finding("C++ compiler", "absent", f"{line[0]}, without Python's headers (Python.h): {what}", mend)
+        yield Finding("C++ compiler", "fault", f"{path} does not say its version", mend)
+    elif not (headers := Path(sysconfig.get_path("include"), "Python.h")).is_file():
+        found = f"{line[0]}, without Python's headers (Python.h): {what}"
+        debian = headers.is_relative_to("/usr/include")
+        mend = f"sudo apt-get install {HEADERS}" if debian else "install a Python that has them"
+        yield Finding("C++ compiler", "absent", found, mend)
     else:
         yield Finding("C++ compiler", "ok", line[0], facts={"path": path})
 
@@ -187,12 +213,9 @@ def machine() -> Iterator[Finding]:
 def disks() -> Iterator[Finding]:
     """Room where runs, the cache and temporary files go."""
     places = {
-        "disk": (Path.cwd(), "make room, or let --runs, OUT and --out be folders on another disk"),
-        "disk of the cache": (cache_folder(), "make room, or set RECOLOR_FAST_CACHE to a folder on another disk"),
-        "disk of temporary files": (
-            Path(tempfile.gettempdir()),
-            "make room, or set TMPDIR to a folder on another disk",
-        ),
+        "disk": (Path.cwd(), "let --runs, OUT and --out be folders on another disk"),
+        "disk of the cache": (cache_folder(), "set RECOLOR_FAST_CACHE to a folder on another disk"),
+        "disk of temporary files": (Path(tempfile.gettempdir()), "set TMPDIR to a folder on another disk"),
     }
     for name, (place, mend) in places.items():
         folder = next(one for one in (place, *place.absolute().parents) if one.is_dir())
@@ -200,9 +223,10 @@ def disks() -> Iterator[Finding]:
         facts = {"folder": str(place), "free": free}
         state = f"{_gigabytes(free)} free for {place}"
         if not os.access(folder, os.W_OK):
-            yield Finding(name, "fault", f"{folder} cannot be written", f"chmod u+w {folder}, or {mend}", facts)
+            mend = f"chmod u+w {shlex.quote(str(folder))}, or {mend}"
+            yield Finding(name, "fault", f"{folder} cannot be written", mend, facts)
         elif free < LOW:
-            yield Finding(name, "fault", f"{state}: checkpoints alone take 2", mend, facts)
+            yield Finding(name, "fault", f"{state}: checkpoints alone take 2", f"make room, or {mend}", facts)
         else:
             yield Finding(name, "ok", state, facts=facts)
 
@@ -217,7 +241,8 @@ def cache() -> Iterator[Finding]:
                 private(folder / name)
             except NotPrivate as error:
                 bad += 1
-                mend = f"chmod 700 {folder / name}, if only you ever wrote to it; else rm -r {folder / name}"
+                place = shlex.quote(str(folder / name))
+                mend = f"rm -r {place}, or, if only you ever wrote to it: chmod 700 {place}"
                 yield Finding(f"cache {name}", "fault", f"{error}, and what is in it is trusted", mend)
     if not bad:
         yield Finding("cache", "ok", f"{folder}{'' if folder.is_dir() else ', not made yet'}")

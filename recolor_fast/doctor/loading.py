@@ -1,5 +1,6 @@
 """Checks of what trainings load: photographs by DALI, pretrained weights, Imagenette. They import torch and more."""
 
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -62,14 +63,14 @@ def weights() -> Iterator[Finding]:
         path = cached(what)
         if path is None:
             place = torch_cache(what)
-            mend = f"curl --create-dirs -fLo {place} {what.url}"
+            mend = f"curl --create-dirs -fLo {shlex.quote(str(place))} {what.url}"
             found = f"{what.name}: not here; training downloads it; it belongs in {place.parent}"
             yield Finding(name, "absent", found, mend, {"place": str(place)})
             continue
         try:
             verify(what, path)
         except UserError as error:
-            yield Finding(name, "fault", f"damaged: {error}", f"rm {path}", {"place": str(path)})
+            yield Finding(name, "fault", f"damaged: {error}", f"rm {shlex.quote(str(path))}", {"place": str(path)})
         else:
             yield Finding(name, "ok", f"{path}, its SHA-256 is right", facts={"place": str(path)})
 
@@ -81,6 +82,7 @@ def photographs() -> Iterator[Finding]:
         yield Finding("Imagenette", "ok", str(place), facts={"place": str(place)})
         return
     packed = cache_folder() / sources.ARCHIVE.name
-    mend = f"curl --create-dirs -fLo {packed} {sources.ARCHIVE.url} && tar -xzf {packed} -C {packed.parent}"
+    where, into = shlex.quote(str(packed)), shlex.quote(str(packed.parent))
+    mend = f"curl --create-dirs -fLo {where} {sources.ARCHIVE.url} && tar -xzf {where} -C {into}"
     found = f"not here; train downloads it (340 MB), or takes --data FOLDER; it belongs in {place}"
     yield Finding("Imagenette", "absent", found, mend, {"place": str(place)})

@@ -14,6 +14,7 @@ GROUPS: tuple[tuple[Check, ...], ...] = (
     (
         Check("python", f"{INSTALLED}.python"),
         Check("versions", f"{INSTALLED}.versions", package="packaging"),
+        Check("files of packages", f"{INSTALLED}.parts", package="packaging"),
         Check("onnxruntime", f"{INSTALLED}.runtimes"),
         Check("extras", f"{INSTALLED}.wholes", package="packaging"),
         Check("models", f"{INSTALLED}.files"),

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from recolor_fast.doctor.coloring import has_gpu
 from recolor_fast.doctor.findings import Finding, State
+from recolor_fast.doctor.installed import HEADERS
+from recolor_fast.machine import extras
 from recolor_fast.machine.environment import device_name, prepare_compiler
 from recolor_fast.step.graphed import Graphed
 
@@ -28,10 +30,16 @@ def of_torch() -> Iterator[Finding]:
     found = f"{torch.__version__}, {built}; trainings take {device_name(device())}"
     if device().type == "cpu" and has_gpu():
         state: State = "fault" if torch.version.cuda else "absent"
-        mend = "`nvidia-smi`: a newer driver" if torch.version.cuda else "install torch with CUDA (pytorch.org)"
+        mend = "`nvidia-smi`: a newer driver" if torch.version.cuda else _with_cuda()
         yield Finding("torch", state, f"{found}, though there is a GPU", mend, facts)
         return
     yield Finding("torch", "ok", found, facts=facts)
+
+
+def _with_cuda() -> str:
+    """What installs the same versions as PyPI has them, which is with CUDA."""
+    names = " ".join(extras.exactly(package).partition("+")[0] for package in ("torch", "torchvision"))
+    return f"{extras.pip()} --force-reinstall --no-deps {names} && {extras.pip()} {names}"
 
 
 def of_torchvision() -> Iterator[Finding]:
@@ -91,7 +99,7 @@ def compiles() -> Iterator[Finding]:
             right = torch.allclose(torch.compile(_graph)(values), _graph(values), atol=1e-5)
         except Exception as error:  # of inductor, triton and whatever compilers they start
             text = str(error).strip().splitlines() or [type(error).__name__]
-            mend = "sudo apt-get install g++ python3-dev, or train --compile off"
+            mend = f"sudo apt-get install g++ {HEADERS}, or train --compile off"
             yield Finding("torch.compile", state, f"{text[0][:300]}{needless}", mend)
             return
         finally:

@@ -1,9 +1,11 @@
 """The extras of pyproject.toml: which of them brings a module that is missing, and what to type then."""
 
 import ctypes
+import json
 import platform
+import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,10 +23,15 @@ SHARED = {"nvidia": "nvidia-dali-"}  # a module of many packages: how the names 
 
 
 def advice(extra: str) -> str:
-    """What installs an extra beside what is there already: in a checkout of the project, or where a wheel came from."""
+    """The command that installs an extra beside what is there already, of a checkout or of an installed wheel."""
     if CHECKOUT.exists():
-        return f"in this project's folder: pip install -c constraints.txt -e '.[{extra}]'"
+        return f"{pip()} -e {shlex.quote(f'{CHECKOUT.parent}[{extra}]')}"
     return f"pip install 'recolor-fast[{extra}]'"
+
+
+def pip() -> str:
+    """How a command that installs something begins: in a checkout with its constraints, from any folder."""
+    return f"pip install{f' -c {shlex.quote(str(CHECKOUT))}' if CHECKOUT.exists() else ''}"
 
 
 def lacking(module: str) -> str:
@@ -54,17 +61,47 @@ def damaged(module: str) -> str:
     return next((package for package in packages if package.startswith(SHARED.get(top, ""))), "")
 
 
+def owner(error: ImportError) -> str:
+    """The installed package that cannot be imported, by its file: of a library the name is that of the library alone.
+
+    Empty where it is of none, or of this project.
+    """
+    path = Path(error.path or "")
+    folders = [Path(place) for place in sys.path if place and path.is_relative_to(place)]
+    parts = path.relative_to(max(folders, key=lambda one: len(one.parts))).parts if folders else ()
+    top = (parts or ((error.name or ""),))[0].split(".")[0]
+    return "" if top == __name__.split(".")[0] else next(iter(packages_distributions().get(top, [])), "")
+
+
 def reinstall(packages: str) -> str:
     """The command that installs packages (names, with spaces between) again in their versions, and what they need.
 
     Packages that are in order stay as they are, and where a version is missing nothing changes. Versions such as torch
-    2.14.1+cpu come from an index of their own.
+    2.14.1+cpu come from an index of their own. Of onnxruntime's packages it is the one that is installed.
     """
-    exact = [f"{package}=={found}" if (found := _installed(package)) else package for package in packages.split()]
-    install = f"pip install{' -c constraints.txt' if CHECKOUT.exists() else ''}"
-    source = ", from the index that it came from" if any("+" in name for name in exact) else ""
+    exact = [exactly(here(package)) for package in packages.split()]
+    source = "with the --index-url that it came from: " if any("+" in name for name in exact) else ""
     names = " ".join(exact)
-    return f"{install} --force-reinstall --no-deps {names} && {install} {names}{source}"
+    return f"{source}{pip()} --force-reinstall --no-deps {names} && {pip()} {names}"
+
+
+def exactly(package: str) -> str:
+    """pip's word for a package in its installed version."""
+    return f"{package}=={found}" if (found := _installed(package)) else package
+
+
+def here(package: str) -> str:
+    """A package, or the one of RUNTIMES that is installed in its place."""
+    return next(filter(_installed, RUNTIMES), package) if package in RUNTIMES else package
+
+
+def reinstall_own() -> str:
+    """The command that brings the files of this project again."""
+    if CHECKOUT.exists():
+        return f"git -C {shlex.quote(str(CHECKOUT.parent))} checkout -- recolor_fast"
+    told = distribution("recolor-fast").read_text("direct_url.json") if _installed("recolor-fast") else None
+    source = json.loads(told)["url"] if told else "recolor-fast"
+    return f"pip install --force-reinstall --no-deps {shlex.quote(source)}"
 
 
 RUNTIMES = {"onnxruntime": "cpu", "onnxruntime-gpu": "gpu"}  # packages of one module, and the extras that bring them
@@ -93,8 +130,8 @@ def no_onnxruntime() -> str:
         names = " ".join(installed)
         which = RUNTIMES[installed[not nvidia_driver()]]
         return (
-            f"{' and '.join(installed)} are both installed and overwrite each other's files; pip uninstall -y {names}, "
-            f"then {advice(which)}"
+            f"{' and '.join(installed)} are both installed and overwrite each other's files; pip uninstall -y {names} "
+            f"&& {advice(which)}"
         )
     if installed or find_spec("onnxruntime"):
         return ""
