@@ -3,18 +3,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
+from bench import loader
 from bench.common import alternate, report
-from bench.loader import make_photographs
 from recolor_fast.data import dali
 
 ROOT = Path(__file__).resolve().parents[1]
+QUICK = ["--quick", "--count", "2", "--runs", "1"]
 NAMES = {"paper", "torchvision", "host", "cache", "decode"} | ({"dali-cpu"} if dali.available() else set())
 
 
-def run(*arguments: str) -> tuple[dict, str]:
-    command = [sys.executable, str(ROOT / "bench" / "loader.py"), "--quick", "--count", "2", "--runs", "1", *arguments]
+def run() -> tuple[dict, str]:
+    command = [sys.executable, str(ROOT / "bench" / "loader.py"), *QUICK]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tests", check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 1
@@ -56,9 +58,16 @@ def test_the_loader_benchmark_prints_a_table_and_a_line_of_json():
     assert "ratio = ms of paper / ms" in table
 
 
-def test_the_loader_benchmark_takes_a_folder(tmp_path):
-    make_photographs(tmp_path / "photographs", 5, 500, 375)
-    found, table = run("--photographs", str(tmp_path / "photographs"))
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
+def test_the_loader_benchmark_takes_a_folder(tmp_path, capsys):
+    loader.make_photographs(tmp_path / "photographs", 5, 500, 375)
+    threads = cv2.getNumThreads()
+    try:
+        assert loader.main([*QUICK, "--photographs", str(tmp_path / "photographs")]) == 0
+    finally:
+        cv2.setNumThreads(threads)
+    out, table = capsys.readouterr()
+    found = json.loads(out)
     assert (found["bench"], found["n"]) == ("loader", 2)
     assert {row["case"] for row in found["rows"]} == {"plain", "equalize+blur"}
     for case in ("plain", "equalize+blur"):

@@ -146,8 +146,9 @@ def test_compiled_and_in_float32(backend):
     options, critic, batch = problem(critic_scales=2, width=8, batch=2)
     _, expected = reference(critic, options, batch)
     assert relative_error(update(critic, options, batch, backend)[1], expected) < 1e-9
-    rounded = update(single(critic, options), options, [t.float() for t in batch], backend)[1]
-    assert relative_error(rounded, expected) < 1e-5
+    if backend != "aot_eager":  # it would be compiled once more, to the same operations as without
+        rounded = update(single(critic, options), options, [t.float() for t in batch], backend)[1]
+        assert relative_error(rounded, expected) < 1e-5
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

@@ -59,7 +59,14 @@ def test_losses_are_as_they_were(preset):
         assert {name: found[name] for name in expected} == pytest.approx(expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("preset", ["pix2pix", "padova-code-pix2pix", "wgan-gp", "gorriz"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "pix2pix",
+        "wgan-gp",
+        *(pytest.param(preset, marks=pytest.mark.slow) for preset in ("padova-code-pix2pix", "gorriz")),
+    ],
+)
 def test_golden_losses_would_see_that_nothing_is_learnt(preset, monkeypatch):
     monkeypatch.setattr("tests.test_golden.LEARNING_RATE", 0.0)
     golden = json.loads(FILE.read_text())[preset]

@@ -147,12 +147,13 @@ def test_critic_gradient_equals_float64_autograd(norm, batch, backend):
     found, exact = ours(critic, options, batch, backend)
     assert relative_error(exact, gradients) < 1e-9
     assert {k: v.item() for k, v in found.items()} == pytest.approx({k: v.item() for k, v in parts.items()}, rel=1e-9)
-    single = build_critic(options)
-    single.load_state_dict(critic.state_dict())
-    _, rounded = ours(single, options, [t.float() for t in batch], backend)
-    assert relative_error(rounded, gradients) < 1e-5
     for name, gradient in exact.items():
         assert gradient.abs().max() > 0, f"{name} has no gradient"
+    if backend != "aot_eager":  # it would be compiled once more, to the same operations as without
+        single = build_critic(options)
+        single.load_state_dict(critic.state_dict())
+        _, rounded = ours(single, options, [t.float() for t in batch], backend)
+        assert relative_error(rounded, gradients) < 1e-5
 
 
 @pytest.mark.parametrize("scales", [1, 3])

@@ -191,7 +191,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
     """Cut anywhere: the walk sees it, or what is left is whole messages, and onnxruntime or the contract see it."""
     whole = artefacts.constant(tmp_path / "a.onnx").read_bytes()
-    for length in [*range(0, 300), *np.random.default_rng(0).integers(300, len(whole), 200)]:
+    for length in [*range(0, 300, 3), *np.random.default_rng(0).integers(300, len(whole), 60)]:
         (tmp_path / "a.onnx").write_bytes(whole[:length])
         with pytest.raises(runtime.BadArtefact):
             runtime.load(tmp_path / "a.onnx", "cpu")
@@ -203,7 +203,7 @@ def test_flipped_bits_are_refused_or_harmless(make, tmp_path: Path) -> None:
     whole = path.read_bytes()
     used = whole.index(b"recolor_fast.options")  # what follows is mostly training options, which load whatever they say
     refused = 0
-    for _ in range(300):
+    for _ in range(120):
         damaged = bytearray(whole)
         for at in random.integers(0, used + 40, random.integers(1, 4)):
             damaged[at] ^= 1 << random.integers(8)
@@ -215,7 +215,7 @@ def test_flipped_bits_are_refused_or_harmless(make, tmp_path: Path) -> None:
             refused += 1
         else:
             assert loaded.graph in runtime.GRAPHS
-    assert refused > 100
+    assert refused > 40
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tyro
 Kind = TypeVar("Kind")
 
 
+@cache
 def texts(kind: type) -> dict[str, str]:
     """What is written below each option of a class in its source, in one line, by name: the first paragraph of it."""
     (definition,) = ast.parse(inspect.getsource(kind)).body
