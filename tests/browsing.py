@@ -92,7 +92,7 @@ class Browser(webdriver.Chrome):
         self.get(address)
         self.wait("document.body.dataset.ready !== undefined")
 
-    def wait(self, condition: str | Callable[[], Any], seconds: float = 15) -> Any:
+    def wait(self, condition: str | Callable[[], Any], seconds: float = 60) -> Any:
         """Until JavaScript or a function is true; its value."""
 
         def true(_: Any) -> Any:

@@ -16,4 +16,4 @@ def run(*arguments: object, model: Path) -> int:
 def verb(*arguments: object, model: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """In a process of its own, which standard streams need; `data` on its standard input."""
     command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
-    return subprocess.run([*command, "--provider", "cpu"], input=data, capture_output=True, timeout=120, cwd=ROOT)
+    return subprocess.run([*command, "--provider", "cpu"], input=data, capture_output=True, timeout=300, cwd=ROOT)

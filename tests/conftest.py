@@ -2,8 +2,10 @@
 whoever runs it."""
 
 import gc
+import random
 import shutil
 import signal
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
+    from recolor_fast.serve.colorizers import Model
     from tests.browsing import Browser
 
 
@@ -49,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=missing[marker]))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Numbers drawn without a seed are the same in any order of tests, and alone."""
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -64,6 +75,35 @@ def no_pictures_of_runs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch, "draw", lambda folder, *words: None)
         yield
+
+
+# --- artefacts and photographs --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """An artefact that paints everything brown."""
+    from tests import artefacts
+
+    return artefacts.constant(tmp_path / "sepia.onnx")
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, "Model"]:
+    """Those of a server that is given none: the one of this package."""
+    from recolor_fast.serve import colorizers
+
+    return colorizers.models(threads=1)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder "in" of the working folder, with three photographs in "sub"."""
+    from tests.photographs import write_jpegs
+
+    monkeypatch.chdir(tmp_path)
+    write_jpegs(tmp_path / "in" / "sub", 3, height=40, width=30)
+    return tmp_path / "in"
 
 
 # --- the page in a browser ------------------------------------------------------------------------------------------

@@ -54,17 +54,17 @@ def served(app: ASGIApp, connection: type[Connection] = Hasty) -> Iterator[int]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not server.started and time.monotonic() < until:
                 time.sleep(0.01)
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 
-def exchange(port: int, sent: bytes, seconds: float = 20) -> bytes:
+def exchange(port: int, sent: bytes, seconds: float = 60) -> bytes:
     """What the server answers to these bytes until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as client:
         client.sendall(sent)

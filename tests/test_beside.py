@@ -14,14 +14,8 @@ from recolor_fast.coloring import destinations
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.coloring.colorizer import checked
 from recolor_fast.photographs import images, walk
-from tests import artefacts
 from tests.commands import run
 from tests.photographs import pixels
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
 
 
 @pytest.fixture

@@ -11,16 +11,10 @@ from PIL import Image
 from recolor_fast import colorize
 from recolor_fast.coloring import folder
 from recolor_fast.photographs import images, pictures
-from tests import artefacts
 from tests.commands import run, verb
 from tests.photographs import pixels
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -36,9 +36,10 @@ RECOLOR = ("--color", "recolor")
 SKIP = ("--color", "skip")
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """A test draws the same photographs alone."""
+    RANDOM.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_loops_fifos_and_sockets_do_not_hang(photos: Path, model: Path, tmp_path
             [sys.executable, "-m", "recolor_fast.colorize", photos, tmp_path / "out", "--model", model],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             cwd=ROOT,
         )
     assert done.returncode == 0, done.stderr
@@ -692,17 +693,20 @@ def test_temporal_is_the_same_for_any_threads_and_goes_on_where_it_stopped(model
 # --- kills, signals, full disks ------------------------------------------------------------------------------------
 
 
-def many(folder: Path, count: int = 150) -> Path:
+def many(folder: Path, count: int = 60) -> Path:
     draw(folder / "0.jpg", 600, 800)
     for number in range(1, count):
         shutil.copy(folder / "0.jpg", folder / f"{number}.jpg")
     return folder
 
 
-def start(*arguments: object, model: Path) -> subprocess.Popen[str]:
+SOME = 4096  # bytes that a pipe holds: so a run is never more than some ten records ahead of who reads them
+
+
+def start(*arguments: object, model: Path, **more: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "recolor_fast.colorize", *map(str, arguments), "--model", str(model)]
     return subprocess.Popen(
-        [*command, "--provider", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*command, "--provider", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **more
     )
 
 
@@ -711,25 +715,24 @@ def start(*arguments: object, model: Path) -> subprocess.Popen[str]:
     ("number", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.slow), ("SIGKILL", -9)]
 )
 def test_stopped_in_the_middle_nothing_is_damaged_and_it_goes_on(
-    number: str, code: int, model: Path, tmp_path: Path
+    number: str, code: int, model: Path, tmp_path: Path, capsys
 ) -> None:
     source, out = many(tmp_path / "in"), tmp_path / "out"
-    with start(source, out, "--json", model=model) as process:
+    with start(source, out, "--json", "--threads", 2, model=model, pipesize=SOME) as process:
         for _ in range(5):
             assert '"ok"' in process.stdout.readline()
         process.send_signal(getattr(signal, number))
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=300)
     assert process.returncode == code
     assert "Traceback" not in told
     done = [name for name in tree(out) if not name.startswith(".")]
-    assert 5 <= len(done) < 150
+    assert 5 <= len(done) < 60
     assert all(read(out / name).shape == (600, 800, 3) for name in done)
     if code > 0:
         assert told.splitlines()[-1].endswith("the same command resumes from there")
         assert done == tree(out)
-    again = verb(source, out, model=model)
-    assert again.returncode == 0, again.stderr
-    assert f"{150 - len(done)} colored, {len(done)} skipped" in again.stderr.decode()
+    assert run(source, out, model=model) == 0
+    assert f"{60 - len(done)} colored, {len(done)} skipped" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_a_failure_of_what_did_not_fit(photos: Path, model: Path, tmp_path: Path, capsys) -> None:
@@ -794,11 +797,11 @@ folder.jobs = broken
 sys.exit(colorize.main(sys.argv[1:]))
 """
     words = [sys.executable, "-c", program, str(photos), str(tmp_path / "out")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.endswith(f"{kind}: a bug\n")
-    done = subprocess.run([*words, "--quality", "0"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*words, "--quality", "0"], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (2, "quality 0: expected 1 to 100\n")
 
 
@@ -838,7 +841,7 @@ def test_nobody_reads_the_records(photos: Path, model: Path, tmp_path: Path) -> 
     with start(many(tmp_path / "many", 30), tmp_path / "out", "--json", model=model) as process:
         process.stdout.close()
         told = process.stderr.read()
-        assert process.wait(60) == 1
+        assert process.wait(300) == 1
     assert "nobody reads the output" in told
     assert "Traceback" not in told
     assert "Exception ignored" not in told
@@ -848,26 +851,66 @@ def test_nobody_reads_the_records(photos: Path, model: Path, tmp_path: Path) -> 
 # --- watch ---------------------------------------------------------------------------------------------------------
 
 
+FOLLOWED = """
+import os, sys
+from recolor_fast import colorize
+from recolor_fast.photographs import walk
+watch = walk.watch
+def asking(look, stopped, again):
+    def one():
+        print("look?", file=sys.stderr, flush=True)
+        if not sys.stdin.readline() and not stopped.wait(60):  # whoever followed is gone
+            os._exit(1)
+        return look()
+    return watch(one, stopped, 0.001, again)
+walk.watch = asking
+sys.exit(colorize.main([*sys.argv[1:], "--watch", "--json"]))
+"""
+
+
+class Followed:
+    """A command that follows a folder, and looks at it when it is told to."""
+
+    def __init__(self, *arguments: object, model: Path) -> None:
+        command = [sys.executable, "-c", FOLLOWED, *map(str, arguments), "--model", str(model), "--provider", "cpu"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen(command, text=True, cwd=ROOT, **pipes)
+        assert self.process.stderr.readline().endswith(", on the processor\n")
+        assert self.process.stderr.readline() == "look?\n"
+
+    def look(self, times: int = 1) -> None:
+        """Once a file was the same in two looks it is colored."""
+        for _ in range(times):
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            assert self.process.stderr.readline() == "look?\n"
+
+    def record(self) -> tuple[str, str, str]:
+        record = json.loads(self.process.stdout.readline())
+        return Path(record["input"]).name, record["status"], record["reason"]
+
+    def stopped(self) -> tuple[int, str, str]:
+        """Its exit code, and what it has still to say."""
+        self.process.send_signal(signal.SIGINT)
+        rest, told = self.process.communicate(timeout=300)
+        return self.process.returncode, rest, told
+
+
 def test_watch_colors_what_comes_once_it_is_whole(photos: Path, model: Path, tmp_path: Path) -> None:
     data = (photos / "a.jpg").read_bytes()
-    with start(photos, tmp_path / "out", "--watch", "--json", model=model) as process:
-
-        def next_one() -> tuple[str, str]:
-            record = json.loads(process.stdout.readline())
-            return Path(record["input"]).name, record["status"]
-
-        assert sorted(next_one() for _ in range(3)) == [("a.jpg", "ok"), ("a.png", "ok"), ("b.png", "ok")]
-        with open(photos / "slow.jpg", "wb") as file:  # a slow copy, a part every 0.3 seconds
-            for at in range(0, len(data), len(data) // 6 + 1):
-                file.write(data[at : at + len(data) // 6 + 1])
-                file.flush()
-                time.sleep(0.3)
-        shutil.copy(photos / "a.png", photos / "sub" / "late.png")
-        assert sorted(next_one() for _ in range(2)) == [("late.png", "ok"), ("slow.jpg", "ok")]
-        process.send_signal(signal.SIGINT)
-        rest, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert rest == ""
+    followed = Followed(photos, tmp_path / "out", model=model)
+    followed.look(2)
+    assert sorted(followed.record() for _ in range(3)) == [(name, "ok", "") for name in ("a.jpg", "a.png", "b.png")]
+    with open(photos / "slow.jpg", "wb") as file:  # a slow copy: more of it at each look
+        for at in range(0, len(data), len(data) // 6 + 1):
+            file.write(data[at : at + len(data) // 6 + 1])
+            file.flush()
+            followed.look()
+    shutil.copy(photos / "a.png", photos / "sub" / "late.png")
+    followed.look(2)
+    assert sorted(followed.record() for _ in range(2)) == [("late.png", "ok", ""), ("slow.jpg", "ok", "")]
+    code, rest, told = followed.stopped()
+    assert (code, rest) == (130, "")
     assert "5 colored, 0 skipped, 0 failed" in told
     assert tree(tmp_path / "out") == ["a.jpg", "a.png", "slow.jpg", "sub/deep/b.png", "sub/late.png"]
 
@@ -875,30 +918,26 @@ def test_watch_colors_what_comes_once_it_is_whole(photos: Path, model: Path, tmp
 def test_watch_takes_a_replaced_input_and_leaves_what_others_changed(photos: Path, model: Path, tmp_path: Path) -> None:
     out, checker = tmp_path / "out", artefacts.echo(tmp_path / "echo.onnx")
     assert run(photos / "a.png", out / "a.png", model=checker) == 0  # before it is watched
-    with start(photos, out, "--watch", "--json", model=checker) as process:
-
-        def next_one() -> tuple[str, str, str]:
-            record = json.loads(process.stdout.readline())
-            return Path(record["input"]).name, record["status"], record["reason"]
-
-        first = sorted(next_one() for _ in range(3))
-        assert first == [("a.jpg", "ok", ""), ("a.png", "skipped", "done before"), ("b.png", "ok", "")]
-        for name in ("a.png", "sub/deep/b.png"):
-            wanted = draw(tmp_path / "new" / name, *read(photos / name).shape[:2])
-            old = (photos / name).stat().st_mtime - 1000
-            os.utime(tmp_path / "new" / name, (old, old))  # older than the output, as copies often are
-            os.replace(tmp_path / "new" / name, photos / name)
-            assert next_one() == (Path(name).name, "ok", "")
-            gray = pictures.read((out / name).read_bytes()).gray
-            assert np.abs(gray.astype(int) - wanted).max() <= 1
-        edited = draw(out / "a.jpg", 60, 90)
-        draw(photos / "a.jpg", 60, 90)
-        name, status, reason = next_one()
-        assert (name, status, "older than the input" in reason) == ("a.jpg", "failed", True)
-        assert np.abs(read(out / "a.jpg")[..., 0].astype(int) - edited).max() < 20
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+    followed = Followed(photos, out, model=checker)
+    followed.look(2)
+    first = sorted(followed.record() for _ in range(3))
+    assert first == [("a.jpg", "ok", ""), ("a.png", "skipped", "done before"), ("b.png", "ok", "")]
+    for name in ("a.png", "sub/deep/b.png"):
+        wanted = draw(tmp_path / "new" / name, *read(photos / name).shape[:2])
+        old = (photos / name).stat().st_mtime - 1000
+        os.utime(tmp_path / "new" / name, (old, old))  # older than the output, as copies often are
+        os.replace(tmp_path / "new" / name, photos / name)
+        followed.look(2)
+        assert followed.record() == (Path(name).name, "ok", "")
+        gray = pictures.read((out / name).read_bytes()).gray
+        assert np.abs(gray.astype(int) - wanted).max() <= 1
+    edited = draw(out / "a.jpg", 60, 90)
+    draw(photos / "a.jpg", 60, 90)
+    followed.look(2)
+    name, status, reason = followed.record()
+    assert (name, status, "older than the input" in reason) == ("a.jpg", "failed", True)
+    assert np.abs(read(out / "a.jpg")[..., 0].astype(int) - edited).max() < 20
+    assert followed.stopped()[0] == 130
     assert not (out / claims.FILE).exists()
 
 
@@ -919,18 +958,23 @@ sys.exit(colorize.main(sys.argv[1:]))
 """
 
 
-def together(*arguments: object, model: Path) -> tuple[list[int], list[list[dict[str, object]]], list[str]]:
-    """Two runs of a command, each begun before the other is done: their exit codes, records and what they told."""
-    command = [sys.executable, "-c", TOGETHER, *map(str, arguments), "--json", "--model", str(model)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+def together(
+    *arguments: object, model: Path, each: bool = False
+) -> tuple[list[int], list[list[dict[str, object]]], list[str]]:
+    """Two runs of a command, each begun before the other is done: their exit codes, records and what they told. `each`:
+    neither goes far before the other has a record."""
+    command = [sys.executable, "-c", TOGETHER, *map(str, arguments), "--json", "--threads", "2", "--model", str(model)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": SOME}
     runs = [subprocess.Popen([*command, "--provider", "cpu"], text=True, cwd=ROOT, **pipes) for _ in range(2)]
     for process in runs:
         assert process.stdout.readline() == "ready\n"
     for process in runs:
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=120) for process in runs]
-    records = [[json.loads(line) for line in stdout.splitlines()] for stdout, _ in told]
+    begun = [os.read(process.stdout.fileno(), 1).decode() if each else "" for process in runs]
+    with ThreadPoolExecutor(2) as pool:  # each waits for what the other has begun
+        told = [*pool.map(lambda process: process.communicate(timeout=300), runs)]
+    records = [[json.loads(line) for line in (first + rest).splitlines()] for first, (rest, _) in zip(begun, told)]
     return [process.returncode for process in runs], records, [stderr for _, stderr in told]
 
 
@@ -940,7 +984,8 @@ def test_two_runs_into_one_folder_share_the_work(more: tuple[str, ...], model: P
     (source / "sub").mkdir()
     for number in range(30, 60):
         (source / f"{number}.jpg").rename(source / "sub" / f"{number}.jpg")
-    codes, records, told = together(source, out, *more, model=model)
+    sequences = more == ("--temporal",)  # one may have both
+    codes, records, told = together(source, out, *more, model=model, each=not sequences)
     assert codes == [0, 0], told
     colored = [{record["input"] for record in each if record["status"] == "ok"} for each in records]
     assert colored[0].isdisjoint(colored[1])  # none is colored twice
@@ -951,8 +996,7 @@ def test_two_runs_into_one_folder_share_the_work(more: tuple[str, ...], model: P
     assert not any(record["notes"] for each in records for record in each)
     assert len(tree(out)) == 60
     assert all(read(path).shape == (600, 800, 3) for path in out.rglob("[0-9]*.*"))
-    if more != ("--temporal",):
-        assert min(map(len, colored)) > 0  # each has some
+    assert sequences or min(map(len, colored)) > 0  # each has some
 
 
 def test_a_killed_run_blocks_none_and_what_it_had_begun_is_done_by_the_other(model: Path, tmp_path: Path) -> None:
@@ -961,7 +1005,7 @@ def test_a_killed_run_blocks_none_and_what_it_had_begun_is_done_by_the_other(mod
     with one, other:
         assert one.stdout.readline()
         one.kill()
-        told, _ = other.communicate(timeout=120)
+        told, _ = other.communicate(timeout=300)
         assert other.returncode == 0
     assert len([line for line in told.splitlines() if '"failed"' not in line]) == 40
     assert [name for name in tree(out) if not name.startswith(".")] == sorted(f"{number}.jpg" for number in range(40))
@@ -1103,16 +1147,19 @@ def test_a_folder_of_odd_images(every: int, model: Path, tmp_path: Path) -> None
     script.write_text(
         "import sys\n"
         "from recolor_fast import colorize\n"
+        "from recolor_fast.machine import memory\n"
+        "memory.available = lambda *places: 2**32\n"  # so large ones take no more of a machine that has more
         "code = colorize.main(sys.argv[1:])\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
     command = [sys.executable, script, source, out, *RECOLOR, "--model", model, "--provider", "cpu", "--json"]
+    command += ["--threads", "2"]
     regular = {str(path) for path in source.rglob("*") if path.is_file()}
     statuses = []
     for _ in range(2):
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            command, capture_output=True, text=True, timeout=900, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
         assert done.returncode == 3, done.stderr[-2000:]
         records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -1143,7 +1190,7 @@ def isolated(packages: Path, *arguments: object) -> subprocess.CompletedProcess[
         text=True,
         env=environment,
         cwd=ROOT,  # not the packages: OpenCV refuses to be imported from the working folder
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -258,6 +258,6 @@ def test_a_verb_of_the_texts_explains_itself(command):
     """As it is typed: from the checkout's root, without its folder in any path but by install."""
     words = [sys.executable, *command.split(), "--help"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage:" in done.stdout

@@ -1,5 +1,6 @@
 """The desk over HTTP, as the page meets it."""
 
+import asyncio
 import errno
 import io
 import os
@@ -30,6 +31,7 @@ from recolor_fast.serve.app import application
 from recolor_fast.serve.desk import LIMITS, Desks, Limits
 from recolor_fast.serve.desk_routes import folder_of
 from recolor_fast.serve.facts import Photograph
+from recolor_fast.serve.painter import Painter
 from tests import artefacts, photographs, serving
 from tests.test_heif import heic
 from tests.test_jxl import encoded as jxl
@@ -40,11 +42,6 @@ ROOT = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8765"
 SIZE = 160  # of the model that comes with the package
 HINT = {"x": 20.0, "y": 15.0, "color": "#c03020", "radius": 6.0}
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[str, colorizers.Model]:
-    return colorizers.models(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +101,7 @@ def keep(desks: Desks, key: str, data: bytes) -> Photograph:
 
 def done(client: TestClient, id: str) -> dict[str, Any]:
     """The photograph once it is no more worked on."""
-    for _ in range(2000):
+    for _ in range(20_000):
         photograph = client.get(f"/desk/photographs/{id}").json()
         if photograph["status"] in ("ready", "failed"):
             return photograph
@@ -684,14 +681,14 @@ def test_what_is_removed_while_it_is_worked_on_stays_removed(models, tmp_path, m
 
     def slowly(*given: Any, **more: Any) -> pictures.Picture:
         started.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return read(*given, **more)
 
     monkeypatch.setattr(pictures, "read", slowly)
     with Server(models, tmp_path) as client:
         client.get("/desk")
         first = add(client, jpeg())
-        assert started.wait(20)
+        assert started.wait(60)
         assert client.get(f"/desk/photographs/{first['id']}").json()["status"] == "working"
         assert client.delete(f"/desk/photographs/{first['id']}").status_code == 204
         second = add(client, jpeg(1))
@@ -703,9 +700,20 @@ def test_what_is_removed_while_it_is_worked_on_stays_removed(models, tmp_path, m
 
 
 def test_a_server_that_stops_in_mid_work_has_not_failed(models, tmp_path, monkeypatch):
-    go_on = threading.Event()
-    read = pictures.read
-    monkeypatch.setattr(pictures, "read", lambda *given, **more: go_on.wait(20) and read(*given, **more))
+    paint, read, painting = Painter.run, pictures.read, []
+
+    async def noted(painter: Painter) -> None:
+        painting.append(asyncio.current_task())
+        await paint(painter)
+
+    def late(*given: Any, **more: Any) -> pictures.Picture:
+        """Only when the server stops."""
+        while not painting[-1].cancelling():
+            time.sleep(0.01)
+        return read(*given, **more)
+
+    monkeypatch.setattr(Painter, "run", noted)
+    monkeypatch.setattr(pictures, "read", late)
     for _ in range(4):
         server = Server(models, tmp_path)
         with server as client:
@@ -716,8 +724,6 @@ def test_a_server_that_stops_in_mid_work_has_not_failed(models, tmp_path, monkey
             client.cookies.update(cookies)
             while client.get("/desk").json()["photographs"][0]["status"] != "working":
                 time.sleep(0.01)
-            threading.Timer(0.1, go_on.set).start()
-        go_on.clear()
     monkeypatch.undo()
     with Server(models, tmp_path) as client:
         client.cookies.update(cookies)

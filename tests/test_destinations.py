@@ -62,10 +62,3 @@ def test_one_photograph_goes_into_a_folder_that_is_made(photos, model, capsys):
     assert [path.name for path in Path("new/colored").iterdir()] == ["000.jpg"]
     records = colorize.Colorizer(model, provider="cpu").folder("photos/001.jpg", "others", color="recolor")
     assert [record.output for record in records] == ["others/001.jpg"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    from tests.artefacts import constant
-
-    return constant(tmp_path_factory.mktemp("model") / "sepia.onnx")

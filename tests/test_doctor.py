@@ -175,7 +175,7 @@ def test_a_signal_ends_the_checks_at_once_and_what_they_began(tmp_path):
         for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
             time.sleep(0.05)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=300)
     assert (process.returncode, said) == (130, "interrupted\n")
     assert not list(tmp_path.glob("tmp*"))
     with pytest.raises(ProcessLookupError):

@@ -17,11 +17,6 @@ GRAY = np.full((8, 9), 90, np.uint8)
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
-
-
-@pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub.Hub]:
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

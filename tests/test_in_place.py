@@ -11,15 +11,9 @@ from PIL import Image
 
 from recolor_fast import colorize
 from recolor_fast.machine import files
-from tests import artefacts
 from tests.test_inventory import GEO, VIDEO, chunk, random_part, saved, tiff
 
 LONG_AGO = (915_148_800_123_456_789, 926_000_000_987_654_321)  # nanoseconds
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
 
 
 def run(capsys: pytest.CaptureFixture[str], model: Path, *arguments: object) -> dict[str, dict[str, object]]:

@@ -450,7 +450,7 @@ def test_several_processes_keep_what_they_find(tmp_path, kept):
     for process in processes:
         process.stdin.write(b"x")
         process.stdin.flush()
-    assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 4
+    assert [process.communicate(timeout=300)[1] for process in processes] == [b""] * 4
     assert rows(kept) == 12
 
 

@@ -375,7 +375,7 @@ def test_a_stream_that_nobody_reads_decodes_no_further(paths, monkeypatch):
         time.sleep(0.05)
         assert not begun
         next(stream)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         bound = 2 * OPTIONS.batch + 2 * processors.threads()
         while len(begun) < bound and time.monotonic() < until:
             time.sleep(0.01)
@@ -423,7 +423,7 @@ def test_closing_leaves_no_threads(paths, backend):
     assert running
     stream.close()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("recolor_fast-data")]
-    until = time.monotonic() + 5  # a joined thread takes a moment to vanish
+    until = time.monotonic() + 60  # a joined thread takes a moment to vanish
     while system_threads() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert system_threads() <= before
@@ -468,7 +468,7 @@ def test_what_dali_hands_over_stays_what_it_is(monkeypatch, paths):
 
 def test_files_for_dali_are_read_by_all_processors_whatever_the_batches(monkeypatch, paths):
     """Three of one batch at once, which wait for each other here: one after the other none would come."""
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=60)
     monkeypatch.setattr(dali, "available", lambda: True)
     monkeypatch.setattr(dali.processors, "threads", lambda: 3)
     monkeypatch.setattr(dali, "encoded", lambda path, size, decoded: (together.wait(), path)[1])

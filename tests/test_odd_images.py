@@ -100,7 +100,7 @@ def assert_trained(found: dict, warnings: list[str], check: str, bombs: set[str]
     ("check", "backend"), [("header", "host"), pytest.param("full", "dali", marks=[needs_dali, pytest.mark.slow])]
 )
 def test_an_epoch_of_made_odd_images(tmp_path, check, backend):
-    found, warnings = trained_on(tmp_path, check, backend, "off", 60, shared("odd-images", "made"))
+    found, warnings = trained_on(tmp_path, check, backend, "off", 600, shared("odd-images", "made"))
     assert_trained(found, warnings, check, BOMBS["made"])
     assert found["good"] > 30
 
@@ -112,7 +112,7 @@ def test_an_epoch_of_made_odd_images(tmp_path, check, backend):
 def test_an_epoch_of_all_odd_images(tmp_path, backend, check, cache, photographs):
     """Alone, and among photographs."""
     folders = [shared("odd-images"), *([shared("imagenet-wide"), shared("imagenette", "val")] if photographs else [])]
-    found, warnings = trained_on(tmp_path, check, backend, cache, 300, *folders)
+    found, warnings = trained_on(tmp_path, check, backend, cache, 1800, *folders)
     assert_trained(found, warnings, check, BOMBS["made"] | BOMBS[""])
     assert found["good"] > 900
 

@@ -39,7 +39,7 @@ def serving(state: Path, port: int = 0, models: Sequence[Path] = ()) -> Iterator
             yield server.stdout.readline().strip()
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(20)
+            server.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from recolor_fast.photographs import images, pages, pictures
-from tests import artefacts
 from tests.commands import run
 from tests.test_heif import NEUTRAL, scene
 
@@ -32,11 +31,6 @@ def sheets() -> list[np.ndarray]:
     """Three pages of different sizes, the last of 16 bits."""
     first, second = scene(40, 50)[..., 0].copy(), scene(66, 30)[..., 1].copy()
     return [first, second, scene(25, 71, top=65535)[..., 2].copy()]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
 
 
 @pytest.mark.parametrize("settings", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])

@@ -16,16 +16,10 @@ pytest.importorskip("ray", reason="needs Ray, of the extra scale")
 
 from pyarrow import parquet
 
-from tests import artefacts
 from tests.commands import ROOT, run
 from tests.photographs import write_jpegs
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def model(tmp_path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
 
 
 def begun(*words: object, model: Path, folder: Path, **environment: str) -> subprocess.Popen[str]:

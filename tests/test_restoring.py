@@ -17,7 +17,6 @@ from recolor_fast.films import request
 from recolor_fast.photographs import images, pictures, provenance, restoring
 from recolor_fast.photographs.images import Border
 from recolor_fast.photographs.preparation import Preparation
-from tests import artefacts
 from tests.commands import run
 from tests.photographs import pixels, shared
 from tests.test_images import luma
@@ -142,11 +141,6 @@ def test_equalization_goes_by_what_is_inside() -> None:
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return artefacts.constant(tmp_path_factory.mktemp("model") / "sepia.onnx")
 
 
 def records(capsys: pytest.CaptureFixture[str]) -> dict[str, dict]:

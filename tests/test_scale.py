@@ -11,9 +11,7 @@ from recolor_fast.coloring import coloring
 from recolor_fast.coloring.coloring import Settings
 from recolor_fast.coloring.folder import Record
 from recolor_fast.photographs import provenance, walk
-from tests import artefacts
 from tests.commands import run
-from tests.photographs import write_jpegs
 
 pytest.importorskip("pyarrow", reason="needs pyarrow, of the extra scale")
 
@@ -26,17 +24,10 @@ MADE = {"colored_by": "recolor_fast 1", "model": "sepia", "sha256": "0123", "qua
 
 
 @pytest.fixture
-def model(tmp_path) -> Path:
-    return artefacts.constant(tmp_path / "sepia.onnx")
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    write_jpegs(tmp_path / "in" / "sub", 3, height=40, width=30)
-    Path("in/notes.txt").write_text("no picture")
-    Path("in/.hidden").touch()
-    return tmp_path / "in"
+def photos(photos) -> Path:
+    (photos / "notes.txt").write_text("no picture")
+    (photos / ".hidden").touch()
+    return photos
 
 
 def worker(model: Path, output: str, **settings: object) -> Worker:

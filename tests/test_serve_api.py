@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,6 @@ from tests.serving import ORIGIN, color_photograph, file_of, gray_photograph
 
 GRAY = file_of(gray_photograph(), quality=95)
 COLOR = file_of(color_photograph(), quality=95)
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[str, colorizers.Model]:
-    return colorizers.models(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +249,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     encode = work.encoded
 
     def waiting(*given: object) -> work.Done:
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return encode(*given)
 
     monkeypatch.setattr(work, "encoded", waiting)
@@ -269,7 +265,7 @@ def test_a_full_server_says_so_and_when_to_try_again(models, monkeypatch):
         with stuck(monkeypatch):
             waiting = [pool.submit(client.post, "/color", content=GRAY) for _ in range(2)]
             while own.jobs < 2:
-                pass
+                time.sleep(0.01)
             refused = client.post("/color", content=GRAY)
             assert client.get("/health").json()["waiting"] == 2
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
@@ -279,7 +275,7 @@ def test_a_full_server_says_so_and_when_to_try_again(models, monkeypatch):
 
 
 def test_what_takes_too_long_is_given_up_and_its_room_comes_back(models, monkeypatch):
-    own = work.Work(models, work.Limits(seconds=0.2))
+    own = work.Work(models, work.Limits(seconds=0.6))  # in which it comes to its last step
     with TestClient(application(own), base_url=ORIGIN) as client:
         with stuck(monkeypatch):
             late = client.post("/color", content=GRAY)
@@ -288,6 +284,7 @@ def test_what_takes_too_long_is_given_up_and_its_room_comes_back(models, monkeyp
         while own.jobs:
             client.get("/health")
         assert own.pixels == 0
+        own.limits = work.LIMITS
         assert client.post("/color", content=GRAY).status_code == 200
 
 

@@ -23,17 +23,12 @@ from recolor_fast.serve.app import application
 from tests.serving import file_of, gray_photograph, served
 
 
-@pytest.fixture(scope="module")
-def models() -> dict[str, colorizers.Model]:
-    return colorizers.models(threads=1)
-
-
 def within(own: work.Work, job: Callable[[], Awaitable[Any]]) -> Any:
     """What a job in an event loop gives; the work is closed then and holds nothing."""
 
     async def run() -> Any:
         try:
-            return await asyncio.wait_for(job(), 30)
+            return await asyncio.wait_for(job(), 120)
         finally:
             await own.close()
 
@@ -56,7 +51,7 @@ def test_what_waits_goes_through_the_model_together(models, monkeypatch):
 
     def watched(artefact: object, batch: Sequence[colorizers.Seen]) -> list:
         sizes.append(len(batch))
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return predict(artefact, batch)
 
     monkeypatch.setattr(colorizers, "predicted", watched)
@@ -140,8 +135,8 @@ def test_who_leaves_gives_back_place_and_room(models):
 
     async def job() -> None:
         full = own._room
-        first = asyncio.create_task(own.run(go_on.wait, 20, pixels=full))
-        second = asyncio.create_task(own.run(go_on.wait, 20, pixels=full))
+        first = asyncio.create_task(own.run(go_on.wait, 60, pixels=full))
+        second = asyncio.create_task(own.run(go_on.wait, 60, pixels=full))
         third = asyncio.create_task(own.run(lambda: "done", pixels=full))
         await until(lambda: own.jobs == 3 and len(own._line) == 2)
         second.cancel()
@@ -158,7 +153,7 @@ def test_the_patient_wait_and_the_others_are_refused(models):
     own, go_on = work.Work(models, work.Limits(queue=1)), threading.Event()
 
     async def job() -> None:
-        first = asyncio.create_task(own.run(go_on.wait, 20))
+        first = asyncio.create_task(own.run(go_on.wait, 60))
         await until(lambda: own.jobs == 1)
         with pytest.raises(work.Full, match="1 photographs are waiting"):
             await own.run(lambda: None)

@@ -8,14 +8,8 @@ from PIL import Image
 
 from recolor_fast import colorize
 from recolor_fast.coloring import folder, sheet
-from tests.artefacts import constant
 from tests.commands import run
 from tests.photographs import write_jpegs
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return constant(tmp_path_factory.mktemp("model") / "sepia.onnx")
 
 
 @pytest.fixture

@@ -552,7 +552,7 @@ def served(path: Path, *words: object) -> Iterator[tuple[subprocess.Popen, str]]
             yield server, server.stdout.readline().strip()
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(20)
+            server.wait(60)
 
 
 def test_the_real_server_says_nothing_of_itself_and_stops_when_asked(path):
@@ -582,7 +582,7 @@ def test_a_browser_takes_part_by_keyboard_and_by_finger(path):
             return browser.find_element(By.ID, name)
 
         def wait(condition) -> None:
-            WebDriverWait(browser, 10, poll_frequency=0.05).until(lambda _: condition())
+            WebDriverWait(browser, 60, poll_frequency=0.05).until(lambda _: condition())
 
         def await_image(number: int) -> None:
             wait(

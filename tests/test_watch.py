@@ -107,7 +107,7 @@ def test_a_logger_that_hangs_is_left():
     assert len(said) == 1
     assert said[0].startswith("warning: --log wandb is not done 0 s after the end and is waited for no longer")
     hangs.set()
-    feed.thread.join(5)
+    feed.thread.join(60)
 
 
 @pytest.mark.parametrize("name", loggers.LIBRARIES)
@@ -264,7 +264,7 @@ def test_passwords_in_addresses_are_not_told():
 
     feed = watch.Feed("mlflow", lambda: SimpleNamespace(where=address, scalars=fail), said.append)
     feed.put(lambda logger: logger.scalars({}, 1))
-    feed.thread.join(5)
+    feed.thread.join(60)
     assert said[0] == "--log mlflow: https://host:5000/a@b"
     assert said[1].endswith("(OSError: no answer from https://host:5000/a@b)")
 
@@ -284,7 +284,7 @@ def test_a_training_that_is_stopped_waits_neither_for_a_logger_nor_for_the_pictu
     assert len(said) == 1
     assert slow.poll() is None
     hangs.set()
-    watched.feeds[0].thread.join(5)
+    watched.feeds[0].thread.join(60)
     slow.communicate("\n")
 
 
