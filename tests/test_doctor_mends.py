@@ -62,7 +62,7 @@ def test_both_runtimes_at_once(monkeypatch):
 
 def test_a_torch_of_another_index_is_told_as_such(monkeypatch):
     monkeypatch.setattr(extras, "_installed", lambda name: "2.14.1+cpu")
-    assert reinstall("torch").startswith("with the --index-url that it came from: ")
+    assert reinstall("torch").startswith("with the index of packages that it came from: ")
     assert checked(reinstall("torch"))[0][-1] == "torch==2.14.1+cpu"
     assert checked(training._with_cuda())[0][-2:] == ["torch==2.14.1", "torchvision==2.14.1"]
 

@@ -115,7 +115,7 @@ def test_a_package_is_installed_again_in_its_version_with_what_it_needs(monkeypa
     again = "pip install --force-reinstall --no-deps numpy==2.4.0 && pip install numpy==2.4.0"
     assert extras.reinstall("numpy") == again
     again = again.replace("numpy==2.4.0", "torch==2.14.1+cpu")
-    assert extras.reinstall("torch") == f"with the --index-url that it came from: {again}"
+    assert extras.reinstall("torch") == f"with the index of packages that it came from: {again}"
 
 
 def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):

@@ -80,7 +80,7 @@ def reinstall(packages: str) -> str:
     2.14.1+cpu come from an index of their own. Of onnxruntime's packages it is the one that is installed.
     """
     exact = [exactly(here(package)) for package in packages.split()]
-    source = "with the --index-url that it came from: " if any("+" in name for name in exact) else ""
+    source = "with the index of packages that it came from: " if any("+" in name for name in exact) else ""
     names = " ".join(exact)
     return f"{source}{pip()} --force-reinstall --no-deps {names} && {pip()} {names}"
 
