@@ -82,6 +82,14 @@ def test_grays_error_is_seen_after_the_first_validation(tmp_path, drawn):
     assert gray.get_marker() == "_"  # a line of one point is not drawn
 
 
+def test_the_losses_of_a_run_with_one_row_are_seen(tmp_path, drawn):
+    rows = run_folder(tmp_path / "a") / "results.csv"
+    rows.write_text("\n".join(rows.read_text().splitlines()[:2]) + "\n")
+    assert plot.main([str(tmp_path / "a"), "--out", str(tmp_path / "drawn.png")]) == 0
+    (axis,) = (axis for axis in drawn[0].axes if axis.get_title() == "generator: l1")
+    assert [line.get_marker() for line in axis.lines if line.get_label() == "a"] == ["o"]
+
+
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, old = run_folder(tmp_path / "a"), run_folder(tmp_path / "old", time=False)

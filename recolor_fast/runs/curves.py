@@ -85,8 +85,8 @@ def _draw_line(axis, x: np.ndarray, line: Line, color: str, dashes: str, name: s
     else:
         known = np.isfinite(line.y)
         axis.plot(x, line.y, color=color, alpha=0.3, linewidth=1)
-        smooth = plots.smoothed(line.y[known], smoothing)
-        axis.plot(x[known], smooth, color=color, linewidth=2, linestyle=dashes, label=name)
+        smooth, alone = plots.smoothed(line.y[known], smoothing), "o" if known.sum() == 1 else ""
+        axis.plot(x[known], smooth, color=color, linewidth=2, linestyle=dashes, marker=alone, markersize=4, label=name)
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, Callable[[Run], list[Line]]]:
