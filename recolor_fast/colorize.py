@@ -226,6 +226,7 @@ def _run(arguments: Arguments) -> int:
                 unused[record.input] = record.reason
             if arguments.json:
                 print(folder.to_json(record), file=lines, flush=True)
+        tally.whole = True
     if by_name is not None and (left := by_name.left()):
         why = (f"{name} ({_reason(name, unused)})" for name in left[:5])
         say(f"warning: hints without effect: {', '.join(why)}{' and others' * (len(left) > 5)}")

@@ -86,6 +86,30 @@ def _kill_a_worker(driver: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_cluster_that_is_slow_to_start_is_given_more_time(works, monkeypatch):
+    from recolor_fast.scale import engine
+
+    begun = []
+
+    def init(**how: object) -> None:
+        begun.append(how["address"])
+        if len(begun) < engine.TRIES or not works:
+            raise Exception("The current node timed out during startup. This could happen because\nof more.")
+
+    monkeypatch.setattr(engine.ray, "init", init)
+    monkeypatch.setattr(engine.ray, "shutdown", lambda: None)
+    if works:
+        engine._joined(None)
+    else:
+        said = (
+            r"^a cluster of this machine does not start \(The current node timed out .* because\); try again when less"
+        )
+        with pytest.raises(ValueError, match=said):
+            engine._joined(None)
+    assert begun == ["local"] * engine.TRIES
+
+
 # --- an object store -----------------------------------------------------------------------------------------------
 
 

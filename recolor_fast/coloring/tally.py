@@ -19,6 +19,7 @@ class Tally:
         self.where = where or ", ".join(inputs)
         self.settings, self.inputs, self.to_stdout = settings, inputs, output == "-"
         self.images = False  # whether there was any
+        self.whole = False  # whether all files were seen: nothing ended the run before
         self.alone = not settings.in_place and len(inputs) == 1 and not os.path.isdir(inputs[0])
         self.colored = 0
         self.copied = 0
@@ -40,7 +41,7 @@ class Tally:
         self.notes.update(record.notes)
 
     def tell(self) -> None:
-        if not self.images:
+        if self.whole and not self.images:
             say(f"no image files in {self.where}")
         why = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
         say(f"{self.colored} colored, {self.skipped.total()} skipped{why and f' ({why})'}, {self.failed_count} failed")

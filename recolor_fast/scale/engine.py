@@ -27,6 +27,7 @@ from recolor_fast.scale.worker import Item, Task, Worker
 BATCH = 8  # photographs of a call: what a lost worker had begun is done again
 CHUNK = 100_000  # photographs handed to Ray at a time, so that lists may be longer than memory
 SECONDS = 10  # to wait for a cluster
+TRIES = 4  # to start one here: busy machines take longer than the half a minute that Ray gives it
 
 
 class _Actor(Worker):
@@ -101,16 +102,7 @@ def _cluster(address: str | None) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():  # Ray sets its own
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        ray.init(
-            address=where or "local",
-            include_dashboard=None if where else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except Exception as error:  # Ray has no type for a cluster that does not start
-        raise UserError(
-            f"cluster {where or 'of this machine'}: not reached ({_line(error)}); is Ray running there?"
-        ) from None
+        _joined(where)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -124,6 +116,27 @@ def _cluster(address: str | None) -> Iterator[None]:
     finally:
         with suppress(Exception):
             ray.shutdown()
+
+
+def _joined(where: str | None) -> None:
+    """Connect to a cluster, or start one on this machine. Raises UserError where that does not work."""
+    for left in reversed(range(1 if where else TRIES)):
+        try:
+            ray.init(
+                address=where or "local",
+                include_dashboard=None if where else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            return
+        except Exception as error:  # Ray has no type for a cluster that does not start
+            with suppress(Exception):
+                ray.shutdown()
+            if where:
+                raise UserError(f"cluster {where}: not reached ({_line(error)}); is Ray running there?") from None
+            if not left or "timed out" not in str(error):
+                why = f"a cluster of this machine does not start ({_line(error)})"
+                raise UserError(f"{why}; try again when less is running here, or color without engine ray") from None
 
 
 def _reached(address: str) -> None:
