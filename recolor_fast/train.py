@@ -15,6 +15,7 @@ if __name__ == "__main__":
 import gc
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stderr
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ from recolor_fast.runs.console import Lasting, Quiet
 from recolor_fast.runs.outlook import counts, sizes, summary
 from recolor_fast.runs.progress import Progress
 from recolor_fast.runs.session import Course, Session
-from recolor_fast.step.iteration import Step
+from recolor_fast.step.iteration import Step, networks
 
 __all__ = ["train"]
 
@@ -119,9 +120,7 @@ def train_decided(
     else:
         fastest_kernels(options.device)
     with computing(options.threads, options.device):
-        photographs = _same(choose(options, options.check) if ranks.first else None, ranks)
-        options = in_photographs(options, epochs, len(photographs.train), resumed)
-        return _trained(options, photographs, resumed, signals, command, ranks)
+        return _trained(options, resumed, signals, epochs, command, ranks)
 
 
 def _same(photographs: Photographs | None, ranks: Ranks) -> Photographs:
@@ -144,11 +143,17 @@ def in_photographs(options: Command, epochs: float, count: int, resumed: Path | 
 
 
 def _trained(
-    options: Command, photographs: Photographs, resumed: Path | None, signals: Signals, command: str, ranks: Ranks
+    options: Command, resumed: Path | None, signals: Signals, epochs: float, command: str, ranks: Ranks
 ) -> Path | None:
+    count = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(count,)) as beside:
+        made = beside.submit(networks, options)  # while files are looked at, which takes Python's lock and no device
+        photographs = _same(choose(options, options.check) if ranks.first else None, ranks)
+    options = in_photographs(options, epochs, len(photographs.train), resumed)
     options = for_photographs(options, len(photographs.train), beside=ranks.beside)
     terms, device = build_terms(options), torch.device(options.device)
-    step = Step(options, terms, device, ranks)  # before a folder is made for nothing
+    step = Step(options, terms, device, ranks, made.result())  # before a folder is made for nothing
+    del made  # what becomes of its networks is the step's
     if not ranks.first:
         _train(Course(step, options, photographs, Progress(), signals))
         return None
@@ -219,6 +224,7 @@ def _train(course: Course) -> None:
                     if look:
                         course.check()
                     course.log()
+                    course.catch_up()
                     if look:
                         course.heed()
         except (Stopped, FloatingPointError, UserError) as error:  # the step is as sound as ever

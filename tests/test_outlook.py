@@ -12,9 +12,11 @@ import torch
 from recolor_fast import train
 from recolor_fast.arguments import to_onnx
 from recolor_fast.arguments import train as words
-from recolor_fast.data.chosen import Photographs
+from recolor_fast.data import loader
+from recolor_fast.data.chosen import Photographs, choose
 from recolor_fast.options import Command
-from recolor_fast.runs import outlook, progress
+from recolor_fast.runs import outlook, progress, run_folder, validation
+from recolor_fast.step.iteration import Step
 from tests.photographs import write_jpegs
 from tests.trainings import arguments, run
 
@@ -115,6 +117,12 @@ def test_the_first_sheets_are_of_nothing_trained_and_after_a_hundred(folder, tmp
     ]
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("a look after ")]
     assert [line.split(" photographs")[0] for line in said] == ["a look after 0", "a look after 120"]
+    # Painted after the first iteration, of what the generator was before it.
+    options, device = run_folder.stored_options(tmp_path / "r"), torch.device("cpu")
+    step = Step(options, [], device)
+    gray, rgb = loader.load(options, choose(options).val)
+    validation.grid(tmp_path / "untrained.png", *validation.colored(validation.planes(step, gray), rgb))
+    assert (tmp_path / "untrained.png").read_bytes() == (tmp_path / "r" / "samples" / "000000000.png").read_bytes()
 
 
 def test_quiet_leaves_warnings_and_errors(folder, tmp_path, capsys):

@@ -127,7 +127,8 @@ def test_what_no_extra_brings_is_a_traceback(monkeypatch, capsys):
 
 def test_an_interrupt_in_a_verb_without_an_answer_to_it_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "stopping.py").write_text(
-        "import signal\ndef main():\n    signal.raise_signal(signal.SIGINT)\n    return 0\n"
+        "import gc, signal\nassert not gc.isenabled()\n"
+        "def main():\n    assert gc.isenabled()\n    signal.raise_signal(signal.SIGINT)\n    return 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as stop:

@@ -1,6 +1,7 @@
 """The step: against the paper's way, eager against compiled, resumed against unbroken."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import convolutions
-from recolor_fast.step.iteration import Step, step_seed
+from recolor_fast.step.iteration import Step, networks, step_seed
 from recolor_fast.step.updates import critic_update
 
 CPU = torch.device("cpu")
@@ -165,6 +166,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     first, again, other = train(0), train(0), train(1)
     assert all(torch.equal(first[k], again[k]) for k in first)
     assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+def test_networks_made_beforehand_by_a_thread_are_the_seeds_and_leave_the_random_state():
+    options = fastest(small("gorriz-bn-sn"), CPU)  # with spectral norm
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(networks, options).result()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    ours, theirs = weights(Step(options, [], CPU, made=made)), weights(Step(options, [], CPU))
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
 @pytest.mark.parametrize("preset", ["pix2pix", "wgan-gp"])

@@ -99,6 +99,20 @@ def test_a_logger_that_fails_ends_no_training(photographs, tmp_path, capsys, mon
     assert len(rows(tmp_path / "r")) == 3
 
 
+def test_a_logger_is_imported_once_an_iteration_is_done(tmp_path, monkeypatch):
+    begun = threading.Event()
+    monkeypatch.setitem(
+        loggers.LIBRARIES, "tensorboard", loggers.Library(("os",), lambda *started: begun.set() or sys.exit("enough"))
+    )
+    said: list[str] = []
+    watched = watch.Watch(tmp_path, Command(log=("tensorboard",)), 0, said.append)
+    assert not begun.wait(0.05)
+    watched.begin()
+    assert begun.wait(60)
+    watched.leave()
+    assert len(said) == 1
+
+
 def test_a_logger_that_hangs_is_left():
     said: list[str] = []
     hangs = threading.Event()

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -23,6 +24,7 @@ from recolor_fast.photographs import libraries
 VERSION = f"3 {PIL.__version__} {cv2.__version__} {simplejpeg.__version__} {libraries.versions()}"
 DAYS = 90  # so long after a check it is made again: the table does not grow for ever, and a disk may rot in silence
 SETTLED = 2 * 10**9  # nanoseconds: a file changed later than so long ago may change again within the same time stamp
+TOGETHER = 500  # files that one query asks for: SQLite takes at least 999 values
 WAIT = 5.0  # seconds for another process to finish writing, which takes a fraction of one
 
 Key = tuple[Path, str]  # a file and its `state`
@@ -66,14 +68,20 @@ def _known(paths: Sequence[Path], check: str) -> Iterator[tuple[Key, str | None]
     with _database() as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'checked'").fetchone():
             return
-        for path in paths:
+        for first in range(0, len(paths), TOGETHER):
+            names = [(path, _name(path)) for path in paths[first : first + TOGETHER]]
             rows = database.execute(
-                "SELECT state, reason FROM checked WHERE path = ?2 AND version = ?3 AND day BETWEEN ?4 AND ?5"
-                " AND (level = ?1 OR (?1 = 'header' AND level = 'full' AND reason IS NULL))",
-                (check, _name(path), VERSION, today - DAYS, today),
+                "SELECT path, state, reason FROM checked WHERE version = ? AND day BETWEEN ? AND ?"
+                " AND (level = ? OR (? = 'header' AND level = 'full' AND reason IS NULL))"
+                f" AND path IN ({', '.join('?' * len(names))})",
+                (VERSION, today - DAYS, today, check, check, *(name for _, name in names)),
             )
-            for state, reason in rows:
-                yield (path, state), reason
+            found = defaultdict(list)
+            for name, state, reason in rows:
+                found[name].append((state, reason))
+            for path, name in names:
+                for state, reason in found[name]:
+                    yield (path, state), reason
 
 
 def _keep(fresh: Mapping[Key, str | None], check: str) -> None:

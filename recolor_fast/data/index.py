@@ -103,21 +103,24 @@ def _looks(paths: Sequence[Path], check: str, colors: bool) -> Generator[tuple[P
             checked.memory(part if colors else [], "chroma") as (known_chroma, fresh_chroma),
         ):
 
-            def one(path: Path) -> tuple[str | None, float]:
-                key = path, shards.state(path)
-                chroma = float(known_chroma.get(key) or math.nan)
-                if key in known and (known[key] or not colors or key in known_chroma):
-                    return known[key], chroma
+            def settled(key: checked.Key) -> bool:
+                return key in known and bool(known[key] or not colors or key in known_chroma)
+
+            def before(key: checked.Key) -> tuple[str | None, float]:
+                return known[key], float(known_chroma.get(key) or math.nan)
+
+            def one(key: checked.Key) -> tuple[str | None, float]:
+                path, state = key
                 try:
                     data = shards.read(path)
                     pixels = None if key in known else images.check(data, strict=check == "full")
                 except (OSError, ValueError) as error:
                     reason = images.why(error)
                     of_content = isinstance(error, images.UnreadableImage)
-                    if of_content and not isinstance(error.__cause__, MemoryError) and key[1]:
+                    if of_content and not isinstance(error.__cause__, MemoryError) and state:
                         fresh[key] = reason
                     return reason, math.nan
-                if key[1] and key not in known:
+                if state and key not in known:
                     fresh[key] = None
                 if not colors:
                     return None, math.nan
@@ -125,13 +128,17 @@ def _looks(paths: Sequence[Path], check: str, colors: bool) -> Generator[tuple[P
                     chroma = gray_photographs.judged(data, pixels)
                 except (images.UnreadableImage, MemoryError):
                     return None, math.nan
-                if key[1]:
+                if state:
                     fresh_chroma[key] = repr(chroma)
                 return None, chroma
 
-            with closing(in_order(one, part, 8 * processors.threads())) as results:
-                for path, (reason, chroma) in zip(part, results):
-                    yield path, reason, chroma
+            # What is known is looked up here: a thread would take longer to be asked.
+            keys = [(path, shards.state(path)) for path in part]
+            others = (key for key in keys if not settled(key))
+            with closing(in_order(one, others, 8 * processors.threads())) as results:
+                for key in keys:
+                    reason, chroma = before(key) if settled(key) else next(results)
+                    yield key[0], reason, chroma
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def grid(path: Path, columns: dict[str, list[np.ndarray]]) -> None:
     picture = Image.new("RGB", (len(columns) * (width + GAP), 16 + len(rows) * (height + GAP)), "white")
     _paste(picture, list(columns), rows, 0, 16, 10, 1, 0)
     with replacing(path) as file:
-        picture.save(file, "PNG")
+        picture.save(file, "PNG", compress_level=3)  # a third of the time of 6, the default, for 6 % more bytes
 
 
 def sheet(

@@ -1,10 +1,12 @@
 """How a verb starts and ends: its words are read before what takes seconds is imported; errors are exit codes."""
 
+import gc
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import NoReturn, Protocol
 
@@ -35,11 +37,29 @@ def run(module: str, arguments: str = "") -> NoReturn:
 
 
 def _begun(module: str, arguments: str) -> int:
-    if arguments:
-        importlib.import_module(f"recolor_fast.arguments.{arguments}").parse(sys.argv[1:])
-    main: Main = importlib.import_module(module).main
+    with _lasting():
+        if arguments:
+            importlib.import_module(f"recolor_fast.arguments.{arguments}").parse(sys.argv[1:])
+        main: Main = importlib.import_module(module).main
     signals.imported()
     return main()
+
+
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """A block after which all it made is there to stay: nobody looks for garbage among it, then or later.
+
+    What imports make is searched many times over else, which is a sixth of torch's import.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def usage(otherwise: str) -> str:

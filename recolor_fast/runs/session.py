@@ -1,15 +1,17 @@
 """A training at work in its run folder: what it resumes from, and what it checks, shows and writes on its way."""
 
+import copy
 import json
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recolor_fast.data import listed, loader
 from recolor_fast.data.chosen import Photographs
@@ -159,7 +161,10 @@ class Course:
         """Show how far the training is."""
 
     def first_look(self) -> None:
-        """Show what comes out, long before the first checkpoint."""
+        """Have it shown what comes out, long before the first checkpoint."""
+
+    def catch_up(self) -> None:
+        """Do what was put off until the first iteration was done."""
 
     def validate(self) -> None:
         """Measure what the training is worth by now."""
@@ -191,21 +196,30 @@ class Session(Course):
         """
         resume(step, options, folder, photographs, progress)
         super().__init__(step, options, photographs, progress, signals)
-        self.gray, self.rgb = loader.load(options, photographs.val, strict=False, backend=options.loader)
         options = replace(options, changed_files="refuse")  # accepted once, they are the run's own
-        describe(folder, options, photographs, progress.begun, command)
+        self.background.begin(partial(describe, folder, options, photographs, progress.begun, command))
         self.options, self.folder = options, folder
         # A resumed run repeats the row of an interval that its end cut short.
         seen = progress.logged if progress.begun < options.images else progress.begun
         self.results = csv_rows.Rows(folder / "results.csv", seen)
         self.validated = csv_rows.Rows(folder / "validation.csv", progress.begun)
         self.samples = folder / "samples"
-        self.digest = listed.digest(photographs.train, photographs.val)
         self.listed = False  # until a checkpoint is of these photographs, photographs.json is that of the one before
         self.clock = Clock(self.results.number("time"))
         self.console = Console(options.images, progress.begun, options.threads if self.on_cpu else 1)
         self.pace = outlook.Pace(options.images)
         self.signs = Signs()
+        self.untrained: nn.Module | None = None  # the generator, for a look that is put off
+
+    @cached_property
+    def val(self) -> tuple[Tensor, Tensor]:
+        """The photographs to validate on, (gray, rgb), decoded once they are asked for: training begins without."""
+        return loader.load(self.options, self.photographs.val, strict=False, backend=self.options.loader)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the photographs, for checkpoints."""
+        return listed.digest(self.photographs.train, self.photographs.val)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -244,13 +258,40 @@ class Session(Course):
             self.tell(f"warning: {reason}")
 
     def first_look(self) -> None:
-        """Paint a sheet of samples unless there is one, long before the first checkpoint: does anything come out?"""
-        if not self.options.samples or self._sheet().exists():
+        """Have a sheet of samples painted unless there is one, long before the first checkpoint: does anything come
+        out?
+
+        Where nothing is trained yet that is put off until the first iteration is done, unless it is to be compiled,
+        which may take minutes.
+        """
+        if not self.options.samples or self._sheet(self.progress.images).exists():
             return
-        gray, rgb = (validation.shown(part, self.options.samples) for part in (self.gray, self.rgb))
-        validation.grid(self._sheet(), *validation.colored(validation.planes(self.step, gray), rgb))
-        self.watch.sheet(self._sheet(), self.progress.images)
-        self.console.write(f"a look after {self.progress.images:,} photographs: {self._sheet()}")
+        if self.progress.images or self.options.compile == "on":
+            self._paint(self.step.generator, self.progress.images)
+        else:
+            self.untrained = copy.deepcopy(self.step.generator)
+
+    def catch_up(self) -> None:
+        """Paint the sheet that was put off, and let loggers begin."""
+        if self.untrained:
+            with self.clock.paused():
+                self._paint(self.untrained, 0)
+            self.untrained = None
+        self.watch.begin()
+
+    def _paint(self, generator: nn.Module, seen: int) -> None:
+        """A sheet of what a generator makes of the samples: the device colors them now, the background writes it."""
+        gray, rgb = (validation.shown(part, self.options.samples) for part in self.val)
+        planes, come = copied(validation.planes(self.step, gray, generator))
+
+        def write() -> None:
+            come()
+            sheet = self._sheet(seen)
+            validation.grid(sheet, *validation.colored(planes, rgb))
+            self.watch.sheet(sheet, seen)
+            self.console.write(f"a look after {seen:,} photographs: {sheet}")
+
+        self.background.begin(write)
 
     def validate(self) -> None:
         """Add a row to validation.csv, and a sheet of samples, unless the run has them from before it was resumed.
@@ -258,14 +299,15 @@ class Session(Course):
         The device colors the photographs now; the rest is done in the background, once that has nothing else to do.
         """
         self.background.settle()  # one at a time: nothing piles up where iterations are faster
-        seen, count, sheet = self.progress.images, self.options.samples, self._sheet()
+        seen, count = self.progress.images, self.options.samples
+        sheet, (gray, rgb) = self._sheet(seen), self.val
         if self.validated.last >= seen:
             return
-        planes, come = copied(validation.planes(self.step, self.gray))
+        planes, come = copied(validation.planes(self.step, gray))
 
         def measure() -> None:
             come()
-            numbers, colored, truth = validation.validate(planes, self.rgb)
+            numbers, colored, truth = validation.validate(planes, rgb)
             validation.grid(sheet, validation.shown(colored, count), validation.shown(truth, count))
             row = {"images": seen, **numbers}
             self.validated.add(row)
@@ -277,8 +319,8 @@ class Session(Course):
 
         self.background.begin(measure)
 
-    def _sheet(self) -> Path:
-        return self.samples / f"{self.progress.images:09d}.png"
+    def _sheet(self, seen: int) -> Path:
+        return self.samples / f"{seen:09d}.png"
 
     def save(self, last: bool = False) -> None:
         """Have a checkpoint written, and photographs.json with the first; no signal interrupts it. OSError for a full

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recolor_fast.artefact.graphs import Chroma
 from recolor_fast.data.loader import on_device
@@ -18,14 +18,16 @@ from recolor_fast.step.iteration import Step
 PIXELS = 8 * 256**2  # that are colored at a time: twice as fast as one by one, in less memory than an iteration takes
 
 
-def planes(step: Step, gray: Tensor) -> list[Tensor]:
-    """Cb and Cr (n,2,S,S), uint8, of gray photographs (N,1,S,S), uint8, by the generator as it will be exported.
+def planes(step: Step, gray: Tensor, generator: nn.Module | None = None) -> list[Tensor]:
+    """Cb and Cr (n,2,S,S), uint8, of gray photographs (N,1,S,S), uint8, by the generator as it will be exported: the
+    step's, or another one of it.
 
     On the step's device and in eval mode, in batches of so many n as PIXELS says. Nothing of the step changes, and
     nothing waits for the device.
     """
-    step.generator.eval()
-    graph, batch = Chroma(step.generator, step.options.space), max(1, PIXELS // gray[:1].numel())
+    generator = generator or step.generator
+    generator.eval()
+    graph, batch = Chroma(generator, step.options.space), max(1, PIXELS // gray[:1].numel())
     try:
         with torch.no_grad(), bars.bar(None, "validating", len(gray)) as bar:
             colored = []
@@ -33,7 +35,7 @@ def planes(step: Step, gray: Tensor) -> list[Tensor]:
                 colored.append(graph(on_device(some, step.device)))
                 bar.update(len(some))
     finally:
-        step.generator.train()
+        generator.train()
     return colored
 
 

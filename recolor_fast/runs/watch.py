@@ -135,10 +135,22 @@ class Watch:
     def __init__(self, folder: Path, options: Command, begun: int, tell: Tell) -> None:
         """`begun` photographs are seen; `tell` takes a line for people, from any thread."""
         self.picture = Picture(folder, tell)
+        self.under_way = threading.Event()
         names = [name for name in options.log if name != "none"]
         libraries = {name: loggers.LIBRARIES[name] for name in names}
         starts = {name: partial(Beside, name) if one.apart else one.start for name, one in libraries.items()}
-        self.feeds = [Feed(name, partial(start, folder, options, begun), tell) for name, start in starts.items()]
+        self.feeds = [
+            Feed(name, partial(self._started, partial(start, folder, options, begun)), tell)
+            for name, start in starts.items()
+        ]
+
+    def _started(self, start: Callable[[], loggers.Logger]) -> loggers.Logger:
+        self.under_way.wait()
+        return start()
+
+    def begin(self) -> None:
+        """Let the loggers start, whose libraries take a second and more to import: the first iteration is done."""
+        self.under_way.set()
 
     def numbers(self, row: Mapping[str, float], prefix: str = "") -> None:
         """A row of results.csv, or of another file with its `prefix`."""
@@ -160,11 +172,13 @@ class Watch:
 
     def close(self) -> None:
         """The training is done: wait for what is left, the picture and each logger for WAIT seconds at most."""
+        self.begin()
         self.picture.close()
         for feed in self.feeds:
             feed.close(WAIT)
 
     def leave(self) -> None:
         """The training was stopped, or fails: who stops it does not wait long. A picture at work is finished alone."""
+        self.begin()
         for feed in self.feeds:
             feed.close(HURRY)

@@ -20,7 +20,7 @@ from __future__ import annotations  # a compiled function must not evaluate the 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,21 @@ from recolor_fast.step.micro_batches import end_to_end, forward_in_pieces, in_pi
 from recolor_fast.step.updates import Parts, critic_update, generator_update
 
 
+class Networks(NamedTuple):
+    """Both of a system; some have no critic."""
+
+    generator: nn.Module
+    critic: nn.Module | None
+
+
+def networks(options: Options) -> Networks:
+    """Both networks on the host, with the initial weights that the seed stands for. torch's random state stays as it
+    was."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(options.seed)
+        return Networks(build_generator(options), build_critic(options) if options.critic else None)
+
+
 class Step:
     """Both networks, both optimizers, and the iteration that updates them.
 
@@ -54,10 +69,18 @@ class Step:
     one of the ranks was asked to stop (ranks.asked), on all of them after the same iteration.
     """
 
-    def __init__(self, options: Options, terms: list[WeightedTerm], device: torch.device, ranks: Ranks = ALONE) -> None:
-        """Build from decided options (resolve.py) and their terms (build_terms). UserError for what does not fit.
+    def __init__(
+        self,
+        options: Options,
+        terms: list[WeightedTerm],
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        made: Networks | None = None,
+    ) -> None:
+        """Build from decided options (resolve.py), their terms (build_terms) and their networks where those are `made`.
 
-        With several `ranks` its batches are their parts (Ranks.places) of those that the options speak of.
+        With several `ranks` its batches are their parts (Ranks.places) of those that the options speak of. UserError
+        for what does not fit.
         """
         assert "auto" not in (options.compile, options.fused_critic, options.cuda_graph, options.channels_last)
         assert options.winograd != "auto"
@@ -65,20 +88,18 @@ class Step:
         rows, last = torch.contiguous_format, torch.channels_last
         layouts = {"off": (rows, rows), "critic": (rows, last), "on": (last, last)}
         layout, self._critic_layout = layouts[options.channels_last]
-        torch.manual_seed(options.seed)
-        self.generator = build_generator(options).to(device, memory_format=layout)  # type: ignore[call-overload]
-        self.critic: nn.Module | None = None
-        if options.critic:
-            self.critic = build_critic(options)
+        self.generator, self.critic = made or networks(options)
+        self.generator.to(device, memory_format=layout)  # type: ignore[call-overload]
+        if self.critic:
             self.critic.to(device, memory_format=self._critic_layout)  # type: ignore[call-overload]
         for term in terms:
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device, memory_format=layout)  # type: ignore[call-overload]
-        networks = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
+        both = {"generator": self.generator, **({"critic": self.critic} if self.critic else {})}
         self.stopping = torch.zeros((), device=device)
         if ranks.count > 1:
             self._places = torch.from_numpy(ranks.places(options.batch, options.micro_batch)).to(device)
-            for network in networks.values():
+            for network in both.values():
                 shared.share(network, ranks)
         self._encoder = [*encoder(self.generator).parameters()]
         if options.freeze_encoder and not self._encoder:
@@ -93,14 +114,14 @@ class Step:
                 fused=True,
                 capturable=options.cuda_graph == "on",
             )
-            for name, network in networks.items()
+            for name, network in both.items()
         }
         for optimizer in self.optimizers.values():
             guard.begin(optimizer)
         self.streak = torch.zeros((), dtype=torch.int64, device=device)
         self.scales: dict[str, guard.LossScale] = {}
         if options.amp and options.amp_dtype == "float16":
-            for name in networks:
+            for name in both:
                 good = torch.zeros((), dtype=torch.int32, device=device)
                 self.scales[name] = guard.LossScale(torch.full((), guard.FIRST_SCALE, device=device), good)
         # Detached views of the critic's parameters, for its update alone: it differentiates in leaves of its own.
