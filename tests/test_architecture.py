@@ -30,6 +30,7 @@ __main__
 photographs.preparation
 options
 presets
+settings
 arguments.foreign
 arguments.texts
 arguments.benchmark
@@ -84,6 +85,7 @@ photographs.pictures
 photographs.restoring
 networks.space
 artefact.signatures
+arguments.colorize
 artefact.plain
 artefact.engines
 artefact.runtime

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
-from recolor_fast import colorize
 from recolor_fast.arguments import (
     benchmark,
+    colorize,
     demo,
     doctor,
     evaluate,

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from recolor_fast.coloring import folder, outputs, pipeline
 from recolor_fast.machine import memory, processors
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import chroma, claims, images, pages, pictures, provenance, restoring, walk
+from recolor_fast.settings import Handling, Look, Settings
 
 BATCH = 8  # pictures a GPU is given at a time, at most
 PIXELS = 32 * 10**6  # in flight, per worker: two pictures of 12 megapixels and what is made of them
@@ -29,45 +30,13 @@ LOOK = chroma.LOOK
 ALTERING = "restore", "negative"  # settings that change the luminance itself
 
 
-@dataclass(frozen=True)
-class Settings(folder.Handling, pictures.Writing):
-    """How pictures are colored and written."""
-
-    color: Literal["skip", "copy", "recolor"] = "skip"
-    """What becomes of photographs in color: skip leaves them out, copy copies the whole file to OUT under its own name,
-    recolor gives them new colors. Toned, yellowed and faded prints are not in color. To stdout, skip passes them on."""
-    skip_color: bool = False
-    """The old name of --color skip."""
-    beside: bool = False
-    """Give no OUT: what becomes of a.jpg is a.colored.jpg beside it. What is so called is never colored itself."""
-    restore: bool = False
-    """Before coloring, stretch the tones of faded prints from black to white: one curve for all pixels, by the picture
-    without the border of its scan. What was done is in --json and in the file."""
-    negative: bool = False
-    """The photographs are negatives: invert them before coloring, with or without --restore."""
-    strict: bool = False
-    """JPEGs without their end fail. Otherwise one of which nine tenths of the rows are there is colored, with a note,
-    unless that is in place."""
-    include: tuple[str, ...] = ()
-    """Color only what matches this pattern of a name, or of a path below IN where it has a slash, or lies in a folder
-    that does: --include '*.tif'. Repeatable. Hidden files and folders, and thumbnails and trash of systems, are taken
-    where a pattern says their name: --include .picasaoriginals."""
-    exclude: tuple[str, ...] = ()
-    """Leave out files and folders that match this pattern: --exclude 'scans/raw' --exclude '*.gif'. Repeatable."""
-
-    @property
-    def no_out(self) -> str:
-        """The setting with which there is no OUT to give, empty where there is none."""
-        return "in_place" if self.in_place else "beside" if self.beside else ""
-
-
 # --- one picture ---------------------------------------------------------------------------------------------------
 
 
 def colorize(
     artefact: runtime.Artefact,
     gray: np.ndarray,
-    look: chroma.Look = LOOK,
+    look: Look = LOOK,
     tone: np.ndarray | None = None,
     hints: Sequence[Hint] = (),
     border: images.Border | None = None,
@@ -181,7 +150,7 @@ def require_hints(artefact: runtime.Artefact) -> None:
 
 
 def plan_of(settings: Settings) -> folder.Plan:
-    return folder.Plan(**{one.name: getattr(settings, one.name) for one in fields(folder.Handling)})
+    return folder.Plan(**{one.name: getattr(settings, one.name) for one in fields(Handling)})
 
 
 def made(artefact: runtime.Artefact, settings: Settings, new: restoring.Restored | None = None) -> provenance.Made:
@@ -193,7 +162,7 @@ def made(artefact: runtime.Artefact, settings: Settings, new: restoring.Restored
         "model": artefact.name,
         "sha256": artefact.sha256,
         "input": provenance.ANY if every else provenance.GRAY,
-        **{one.name: getattr(settings, one.name) for one in fields(chroma.Look)},
+        **{one.name: getattr(settings, one.name) for one in fields(Look)},
         **{name: getattr(settings, name) for name in (*ALTERING, "quality", "lossless_luma", "metadata", "temporal")},
         **({"restored": new.done} if new and new.done else {}),
     }

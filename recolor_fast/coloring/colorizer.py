@@ -20,7 +20,6 @@ from recolor_fast.coloring import folder, hub, palette
 from recolor_fast.coloring.coloring import (
     ALTERING,
     LOOK,
-    Settings,
     as_image,
     color,
     colorize,
@@ -31,11 +30,12 @@ from recolor_fast.coloring.coloring import (
     restored,
 )
 from recolor_fast.coloring.destinations import beside, check, meant, shared_folder
-from recolor_fast.films import codecs, request
+from recolor_fast.films import request
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
-from recolor_fast.photographs import chroma, claims, encoders, images, libraries, pictures, provenance, restoring, walk
+from recolor_fast.photographs import claims, encoders, images, libraries, pictures, provenance, restoring, walk
 from recolor_fast.photographs.tones import judged
+from recolor_fast.settings import Codec, Look, Settings
 
 
 class Colorizer:
@@ -128,7 +128,7 @@ class Colorizer:
         return hub.upload(repo, files, revision, private, f"{self.path.name} (sha256 {self.artefact.sha256})")
 
     def __reduce__(self) -> tuple[type["Colorizer"], tuple[Any, ...]]:
-        looked = (getattr(self.settings, name) for name in (*(one.name for one in fields(chroma.Look)), *ALTERING))
+        looked = (getattr(self.settings, name) for name in (*(one.name for one in fields(Look)), *ALTERING))
         return type(self), (self.path, self.provider, self.threads, *looked)
 
     @overload
@@ -219,7 +219,7 @@ class Colorizer:
         self,
         input: str | Path,
         output: str | Path,
-        codec: codecs.Name = "auto",
+        codec: Codec = "auto",
         temporal: bool = True,
         **settings: Any,
     ) -> folder.Record:

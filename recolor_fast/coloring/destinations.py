@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recolor_fast.coloring import folder
-from recolor_fast.coloring.coloring import Settings
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import claims, images, provenance
 from recolor_fast.photographs.walk import Found
+from recolor_fast.settings import Settings
 
 BESIDE = ".colored"  # before the suffix of what --beside makes
 _beside = re.compile(rf"\{BESIDE}(\.[^.]*){{0,2}}$", re.I)  # a.gif becomes a.colored.gif.png

@@ -18,6 +18,7 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import encoders, formats, images, pages, provenance
 from recolor_fast.photographs.claims import Claims, shared
 from recolor_fast.photographs.walk import Found, State, identity
+from recolor_fast.settings import Handling
 
 FORMATS = {suffix: name for name, suffix in encoders.WRITABLE.items()} | {
     **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -105,32 +106,6 @@ class Job(NamedTuple):
     """What was done to its picture, see Record."""
     claim: str = ""
     """Name by which several runs into one folder claim it, or its sequence."""
-
-
-@dataclass(frozen=True)
-class Handling:
-    """What becomes of files and what they are written as."""
-
-    format: str = ""
-    """Write everything in this format: JPEG, PNG, TIFF, WEBP, BMP, AVIF, HEIF, JXL, JPEG2000, PPM, QOI, SGI or TGA. A
-    file of another one has the suffix added: a.jpg becomes a.jpg.png. Empty: each file's own; TIFF of a camera's raw
-    file, PNG of others that are not written."""
-    overwrite: bool = False
-    """Color again what exists in the output. Otherwise it is checked and skipped where this command would make the
-    same, and fails where it was made with another model or other settings, which it says itself (see metadata)."""
-    in_place: bool = False
-    """Give no OUT: replace every input, in its own format. Pictures with any color, even a tint, are left alone, so a
-    second run changes nothing; so are links. New files keep owner, mode, access list and extended attributes. What
-    cannot be written back whole (GIF, several frames, a video behind the picture, a file of several names) fails,
-    named."""
-    keep_times: bool = False
-    """Give outputs the times of their inputs: last read, last written."""
-    pages: Literal["first", "all"] = "first"
-    """Of a TIFF of several pages: color the first alone, as a note then says, or all, written as a TIFF of as many."""
-    temporal: bool = False
-    """The images of a folder are frames of a film, in natural order: steady their colors."""
-    max_pixels: int = images.MAX_PIXELS
-    """Larger pictures fail, pixels in all."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from recolor_fast.coloring import folder
-from recolor_fast.coloring.coloring import Settings
 from recolor_fast.machine.files import say
+from recolor_fast.settings import Settings
 
 MOST = 1000  # failures that are named at the end
 

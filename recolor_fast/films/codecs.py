@@ -6,8 +6,6 @@ import numpy as np
 
 from recolor_fast.machine.errors import UserError
 
-Name = Literal["auto", "h264", "h265", "av1", "ffv1"]
-
 
 class Codec(NamedTuple):
     """How pictures are compressed."""

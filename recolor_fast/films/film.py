@@ -17,12 +17,12 @@ import numpy as np
 
 from recolor_fast.artefact import runtime
 from recolor_fast.coloring import coloring, folder, pipeline
-from recolor_fast.coloring.coloring import Settings
 from recolor_fast.coloring.folder import Record, Verdict
 from recolor_fast.films import encoding, joining, planes, segments, source
-from recolor_fast.films.codecs import CODECS, CONTAINERS, Name, chosen
+from recolor_fast.films.codecs import CODECS, CONTAINERS, chosen
 from recolor_fast.machine import bars, files, memory
 from recolor_fast.photographs import chroma, claims, images, provenance
+from recolor_fast.settings import Codec, Settings
 
 Made = provenance.Made
 
@@ -31,7 +31,7 @@ Made = provenance.Made
 class Filming:
     """What a film is written as, beside the settings that photographs have too."""
 
-    codec: Name = "auto"
+    codec: Codec = "auto"
     """Key of CODECS; auto: the first that the output's container holds and PyAV has."""
     temporal: bool = True
     """Whether the colors of a frame are steadied by those of the frames before it, anew after each cut."""

@@ -6,10 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from recolor_fast.coloring import folder
-from recolor_fast.coloring.coloring import Settings
 from recolor_fast.films.codecs import ANY, CONTAINERS
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import formats
+from recolor_fast.settings import Settings
 
 SUFFIXES = frozenset(  # of files that are films, whatever they begin with
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .vob .ts .mts .m2ts .wmv .asf .flv .ogv .3gp .mxf .dv .y4m".split()

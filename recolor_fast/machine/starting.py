@@ -24,16 +24,17 @@ class Main(Protocol):
     def __call__(self, argv: list[str] | None = None) -> int: ...
 
 
-def run(module: str, arguments: str = "") -> NoReturn:
+def run(module: str, arguments: str = "", prefix: str = "error: ") -> NoReturn:
     """End this process as `module.main()` does, the words of the command line being its arguments.
 
     A verb calls it in its first lines, where it is the program and not yet imported. `arguments` is the module of
-    recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported.
+    recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported;
+    `prefix` as of `ended`.
     """
     signals.importing()
     if os.environ.get("NO_COLOR"):
         os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # of --help and of errors, read on import
-    sys.exit(ended(partial(_begun, module, arguments)))
+    sys.exit(ended(partial(_begun, module, arguments), prefix))
 
 
 def _begun(module: str, arguments: str) -> int:

@@ -7,13 +7,13 @@ stays bounded, and a band is too small for OpenCV's own threads: callers may run
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from recolor_fast.machine import processors
+from recolor_fast.settings import Look
 
 BAND = 2**16  # pixels worked on at a time; more would also make cv2.resize start threads
 RADIUS = 1  # of the guided fit's window, in chroma pixels: 3x3. Wider ones find slopes that hold nowhere
@@ -25,31 +25,6 @@ WIDE = 0.05  # of a side, standard deviation: how smoothly a print's tone gives 
 TINY = np.float32(1e-6)  # neutral chroma: any factor does, but not 0 / 0
 
 SMALL = 2**18  # pixels: smaller pictures wait for each other in `subsampled`, see processors.one_by_one
-
-
-@dataclass(frozen=True)
-class Look:
-    """How chroma is spread over the luminance, and how strong it is."""
-
-    # The true chroma of 67 photographs, reduced 8 (4) times and enlarged again: guided is nearer in 91 %, by 0.76
-    # (0.73) dB on average, and off by 11 (13) % less at edges. A window of 5x5 gains 0.5 dB, one of 9x9 0.2.
-    upsample: Literal["guided", "bilinear"] = "guided"
-    """How chroma is enlarged: along the edges of the luminance, or evenly."""
-    saturation: float = 1.0
-    """Factor of the colors' strength, 0 (gray) to 4."""
-    keep_tone: float = 0.7
-    """Share of a toned print's own tone (sepia, cyanotype) that fills in where the model paints little, 0 to 1."""
-    warmth: float = 0.0
-    """Light of another color: -1 (bluer) to 1 (more orange)."""
-    strength: float = 1.0
-    """Share of the colored picture, 0 to 1; the rest is the print as it was, gray or toned."""
-
-    @property
-    def takes_tone(self) -> bool:
-        """Whether a print's tone shows."""
-        return self.keep_tone > 0 or self.strength < 1
-
-
 LOOK = Look()
 
 

@@ -17,8 +17,7 @@ from recolor_fast.machine.files import legible_bytes
 from recolor_fast.photographs import decoders, formats, pam, tiff
 from recolor_fast.photographs.formats import SIGNED, UNSIGNED
 from recolor_fast.photographs.samples import TooManyPixels, UnreadableImage
-
-MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: 2 x 89,478,485 pixels, half a gigabyte of RGB
+from recolor_fast.settings import MAX_PIXELS
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
 

@@ -8,9 +8,8 @@ never RGB on the way: its Y samples are those of the new file.
 import io
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +34,7 @@ from recolor_fast.photographs import (
 from recolor_fast.photographs.in_color import SIDE
 from recolor_fast.photographs.metadata import Metadata
 from recolor_fast.photographs.tones import judged
+from recolor_fast.settings import Writing
 
 LOSS = "loss: "  # what notes begin with that tell of something the written file does not hold any more
 ROWS = 0.9  # share of a JPEG's rows that have to be there where its end is missing
@@ -66,19 +66,6 @@ class Picture(NamedTuple):
     """What the file holds beside the picture."""
     tone: np.ndarray | None = None
     """A toned print's, see photographs.tones; None where `read` was not asked or colors were painted."""
-
-
-@dataclass(frozen=True)
-class Writing(chroma.Look):
-    """How pictures are written."""
-
-    quality: int = 95
-    """Quality of JPEG, WebP, AVIF, HEIF and JXL files, 1 to 100; other formats lose nothing."""
-    metadata: Literal["keep", "drop"] = "keep"
-    """EXIF, XMP, IPTC, resolution and texts of the file: keep or drop. Kept, they also say what colored the file; a
-    hidden list in its folder does where they cannot."""
-    lossless_luma: bool = False
-    """Keep the very coefficients of a gray JPEG's luminance instead of encoding it again."""
 
 
 AS_USUAL = Writing()

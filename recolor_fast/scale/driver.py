@@ -10,13 +10,14 @@ from typing import Any
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given
 from recolor_fast.coloring import folder
-from recolor_fast.coloring.coloring import Settings, made
+from recolor_fast.coloring.coloring import made
 from recolor_fast.coloring.colorizer import globs
 from recolor_fast.coloring.destinations import check
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import lists, provenance, walk
 from recolor_fast.scale import engine, places, table
 from recolor_fast.scale.worker import Item, Task
+from recolor_fast.settings import Settings
 
 
 def items(

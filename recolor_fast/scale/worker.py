@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Given
 from recolor_fast.coloring import folder, outputs
-from recolor_fast.coloring.coloring import Settings, color
+from recolor_fast.coloring.coloring import color
 from recolor_fast.coloring.colorizer import jobs_of
 from recolor_fast.machine.errors import UserError
 from recolor_fast.photographs import claims, provenance, walk
 from recolor_fast.scale import places
+from recolor_fast.settings import Settings
 
 
 class Task(NamedTuple):

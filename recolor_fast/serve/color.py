@@ -15,10 +15,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.types import Receive, Scope, Send
 
 from recolor_fast.artefact import hints
-from recolor_fast.coloring.coloring import LOOK, Settings
+from recolor_fast.coloring.coloring import LOOK
 from recolor_fast.coloring.folder import FORMATS
 from recolor_fast.photographs import encoders, images, libraries
 from recolor_fast.serve.work import MEDIA, Done, Full, Work
+from recolor_fast.settings import Settings
 
 Value = TypeVar("Value")
 

@@ -15,12 +15,13 @@ import numpy as np
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Hint, draw
 from recolor_fast.coloring import palette
-from recolor_fast.coloring.coloring import Settings, count, eight, restored
+from recolor_fast.coloring.coloring import count, eight, restored
 from recolor_fast.photographs import images, pictures, restoring
 from recolor_fast.serve.colorizers import Model, Seen
 from recolor_fast.serve.desk import Desks, Gone, NoRoom
 from recolor_fast.serve.facts import Photograph
 from recolor_fast.serve.work import EVERY, Done, Stopping, Work, encoded
+from recolor_fast.settings import Settings
 
 KEPT = 64 * 2**20  # bytes of pictures that were read last, to be shown and written again
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # a third larger than usual, in a fraction of the time

@@ -18,11 +18,12 @@ import numpy as np
 
 from recolor_fast.artefact import runtime
 from recolor_fast.artefact.hints import Hint
-from recolor_fast.coloring.coloring import Settings, count, eight, made, restored
+from recolor_fast.coloring.coloring import count, eight, made, restored
 from recolor_fast.machine import memory
 from recolor_fast.photographs import encoders, images, opening, pictures, provenance, restoring
 from recolor_fast.serve import colorizers
 from recolor_fast.serve.colorizers import Model, Seen
+from recolor_fast.settings import Settings
 
 Value = TypeVar("Value")
 File = bytes | BinaryIO
