@@ -360,9 +360,12 @@ def test_an_eager_training_imports_no_compiler():
     program = """
 import sys, torch, recolor_fast.train
 from dataclasses import replace
+from recolor_fast.networks.generators import build_generator
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step.iteration import Step
+with torch.device("meta"):  # as of a run that is loaded
+    build_generator(PRESETS["pix2pix"])
 for preset in ("wgan-gp", "pix2pix"):  # whose critics' updates are fused, and not
     options = replace(PRESETS[preset], size=64, width=8, terms=(("l1", 100.0),), lpips="off", device="cpu")
     step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))

@@ -160,6 +160,8 @@ def initialize(network: nn.Module, options: System) -> nn.Module:
             is_norm = weight.dim() == 1
             if not is_norm and module not in pretrained:  # spectral norm would scale what it knows away
                 convolutions.append(module)
+            if weight.is_meta:
+                continue  # shapes alone: to draw nothing torch would import its compiler
             if options.init == "normal":
                 nn.init.normal_(weight, 1.0 if is_norm else 0.0, options.init_sigma)
             elif not is_norm and options.init == "glorot":
