@@ -105,10 +105,10 @@ def test_stopped_while_it_validates_the_validation_is_made_up_for(photographs, t
     run(photographs, tmp_path, "--preset", "pix2pix", "--name", "whole")
     planes = validation.planes
 
-    def interrupted(step, gray):
+    def interrupted(step, gray, *generator):
         if (tmp_path / "broken" / "samples").exists():  # it is not the first look
             signal.raise_signal(signal.SIGINT)
-        return planes(step, gray)
+        return planes(step, gray, *generator)
 
     for _ in range(2):
         with monkeypatch.context() as patch:
