@@ -269,7 +269,7 @@ class Session(Course):
         if self.progress.images or self.options.compile == "on":
             self._paint(self.step.generator, self.progress.images)
         else:
-            self.untrained = copy.deepcopy(self.step.generator)
+            self.untrained = copy.deepcopy(self.step.generator, {id(self.ranks): self.ranks})  # its layers share these
 
     def catch_up(self) -> None:
         """Paint the sheet that was put off, and let loggers begin."""
