@@ -1,5 +1,6 @@
 """How a verb starts and ends: its words are read before what takes seconds is imported; errors are exit codes."""
 
+import atexit
 import gc
 import importlib
 import os
@@ -48,7 +49,7 @@ def _begun(module: str, arguments: str) -> int:
 
 @contextmanager
 def _lasting() -> Iterator[None]:
-    """A block after which all it made is there to stay: nobody looks for garbage among it, then or later.
+    """A block after which all it made is there to stay: nobody looks for garbage among it until the process ends.
 
     What imports make is searched many times over else, which is a sixth of torch's import.
     """
@@ -61,6 +62,7 @@ def _lasting() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        atexit.register(gc.unfreeze)  # or what they hold would outlive Python: of torch's processes a thread, a crash
 
 
 def usage(otherwise: str) -> str:
