@@ -82,14 +82,39 @@ def test_an_unknown_verb_is_one_line_with_the_nearest(word, said, capsys):
     assert told.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
-def test_every_verb_starts_at_once_and_calls_itself_by_its_name(verb):
-    done = door(verb.name, "--help", before=LISTED)
+# A process that has tyro, which takes the longest to import, forks those that say their --help.
+STARTED = """
+import atexit, os, runpy, sys, tyro
+from recolor_fast import cli
+
+def heavy():
+    print("heavy:", *{name.split(".")[0] for name in sys.modules} & {*HEAVY})
+
+def by_module(verb):
+    sys.argv[:] = [verb.module, "--help"]
+    runpy.run_module(verb.module, run_name="__main__")
+
+HEAVY = sys.argv[1:]
+for verb in cli.VERBS:
+    for start in (lambda verb: cli.main([verb.name, "--help"]), by_module):
+        print("start", verb.name, flush=True)
+        if not os.fork():
+            atexit.register(heavy)
+            sys.exit(start(verb))
+        assert os.wait()[1] == 0, verb
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no fork")
+def test_every_verb_starts_at_once_and_calls_itself_by_its_name():
+    done = subprocess.run([sys.executable, "-c", STARTED, *HEAVY], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: recolor-fast {verb.name} ")
-    assert not HEAVY & {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
-    done = subprocess.run([sys.executable, "-m", verb.module, "--help"], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.startswith("usage: python ")
+    said = re.findall(r"^start (.+)\nusage: (python|recolor-fast) (\S+) ", done.stdout, re.M)
+    assert [(name, program) for name, program, _ in said] == [
+        (verb.name, program) for verb in cli.VERBS for program in ("recolor-fast", "python")
+    ]
+    assert all(word == name for name, program, word in said if program == "recolor-fast")
+    assert done.stdout.count("\nheavy:\n") == 2 * len(cli.VERBS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no pseudo-terminal")
@@ -206,32 +231,33 @@ def bash(tmp_path_factory) -> Path:
     return path
 
 
+COMPLETED = {
+    "exp": ["export", "export-safetensors", "export-tensorrt"],
+    "train --device a": ["auto"],
+    "train --pre": ["--preset"],
+    "export --precision int": ["int8"],
+    "study re": ["report"],
+    "study report --compl": ["--complete-only"],
+    "colorize --satu": ["--saturation"],
+    "colorize pho": ["photographs"],
+    "colorize --model pho": ["photographs"],
+    "colorize --threads 2 a pho": ["photographs"],
+}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="no bash")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("exp", ["export", "export-safetensors", "export-tensorrt"]),
-        ("train --device a", ["auto"]),
-        ("train --pre", ["--preset"]),
-        ("export --precision int", ["int8"]),
-        ("study re", ["report"]),
-        ("study report --compl", ["--complete-only"]),
-        ("colorize --satu", ["--saturation"]),
-        ("colorize pho", ["photographs"]),
-        ("colorize --model pho", ["photographs"]),
-        ("colorize --threads 2 a pho", ["photographs"]),
-    ],
-)
-def test_bash_completes(bash, words, expected, tmp_path):
+def test_bash_completes(bash, tmp_path):
     (tmp_path / "photographs").mkdir()
     program = (
-        'source "$1"; shift; COMP_WORDS=(recolor-fast "$@"); COMP_CWORD=$#\n'
-        '_tyro_recolor_fast; printf "%s\\n" "${COMPREPLY[@]}"; complete -p recolor-fast >&2'
+        'source "$1"; shift; for asked in "$@"; do\n'
+        "COMP_WORDS=(recolor-fast $asked); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=(); _tyro_recolor_fast\n"
+        'echo "$asked:" "${COMPREPLY[@]}"; done; complete -p recolor-fast >&2'
     )
-    done = subprocess.run(
-        ["bash", "-c", program, "bash", str(bash), *words.split()], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.stdout.split() == expected
+    words = ["bash", "-c", program, "bash", str(bash), *COMPLETED]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert dict(line.split(": ") for line in done.stdout.splitlines()) == {
+        words: " ".join(expected) for words, expected in COMPLETED.items()
+    }
     assert done.stderr == "complete -F _tyro_recolor_fast recolor-fast\n"
 
 
