@@ -370,7 +370,11 @@ class Growth:
     most: int = 32
     """The largest batch."""
     photographs: int = 100_000
-    """The largest number of files, a power of ten."""
+    """The largest number of files to list and look at, a power of ten."""
+    folder: int = 10_000
+    """The largest number of files to color, a power of ten."""
+    cases: tuple[Literal["batch", "size", "width", "photographs", "no-op", "colored"], ...] = ()
+    """What to measure; none given: all."""
     plot: Path | None = None
     """Also draw it, as a PNG or SVG file."""
     save: bool = False

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import re
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,41 @@ def _facts() -> dict[str, Any]:
     return _built[0].facts()
 
 
+class Ended(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    processor: float
+    """Seconds of all its threads, and of what it started and waited for."""
+    memory: float
+    """Its peak (resident), MiB."""
+
+
+_START = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+seconds, code = time.perf_counter() - started, os.waitstatus_to_exitcode(status)
+print(json.dumps([code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
+def ended(module: str, *words: str | Path) -> Ended:
+    """What `python -m recolor_fast.MODULE WORDS` of this checkout takes, its start included, by wait4.
+
+    A small process starts it: the system has a command's peak begin with that of the process that starts it.
+    RuntimeError with the end of its stderr where it fails.
+    """
+    command = [sys.executable, "-m", f"recolor_fast.{module}", *map(str, words)]
+    started = [sys.executable, "-S", "-c", _START, *command]
+    done = subprocess.run(started, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    code, seconds, processor, peak = json.loads(done.stdout)
+    if code:
+        raise RuntimeError(f"{module} ended with {code}: {done.stderr[-2000:]}")
+    return Ended(seconds, processor, peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     """The fastest matrix product of a side of 2048 (8192 on a GPU) found in ten, 10^9 operations a second.
 
@@ -114,12 +150,19 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def report(
-    bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], note: str = "", save: bool = False
+    bench: str,
+    device: str,
+    n: int,
+    rows: Sequence[Mapping[str, Any]],
+    note: str = "",
+    save: bool = False,
+    same: Sequence[str] = (),
 ) -> None:
     """Print `rows` as a table and `note` on stderr, and everything as one line of JSON on stdout.
 
     `n`: how many images or steps each timed run had. The columns are the keys of all rows, in order. With `save` they
-    also become bench/results/<bench>-<device>-pt<torch version>.csv, each row with n, device, command and versions.
+    also become bench/results/<bench>-<device>-pt<torch version>.csv, each row with n, device, command and versions;
+    with `same` in place of the rows there that these columns say are the same, and beside the others.
     """
     print(table(rows), file=sys.stderr)
     if note:
@@ -127,8 +170,8 @@ def report(
     stack = versions()
     print(json.dumps({"bench": bench, "device": device, "versions": stack, "n": n, "rows": [*map(dict, rows)]}))
     if save:
-        path = Path(__file__).parent / "results" / file_name(bench, device)
-        save_rows(path, bench, device, n, rows)
+        path = results(bench, device)
+        save_rows(path, bench, device, n, rows, same)
         print(f"saved as bench/results/{path.name}", file=sys.stderr)
 
 
@@ -145,16 +188,36 @@ def file_name(bench: str, device: str) -> str:
     return f"{bench}-{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}-pt{versions()['torch']}.csv"
 
 
-def save_rows(path: Path, bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows as CSV, each with n, device, command and versions."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def results(bench: str, device: str) -> Path:
+    """Where `report` saves rows."""
+    return Path(__file__).parent / "results" / file_name(bench, device)
+
+
+def saved_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV; none where there is no file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def save_rows(
+    path: Path, bench: str, device: str, n: int, rows: Sequence[Mapping[str, Any]], same: Sequence[str] = ()
+) -> None:
+    """The rows as CSV, each with n, device, command and versions; see `report` for `same`."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--save"]
     command = " ".join(["python", f"bench/{bench}.py", *words])  # without where on this machine things lie
     said = " ".join(f"{name}={version}" for name, version in versions().items())
+    last = {"n": str(n), "device": device, "command": command, "versions": said}
+    new = [{name: _text(value) for name, value in row.items()} | last for row in rows]
+    known = {tuple(row.get(name) for name in same): row for row in new}
+    kept = [known.pop(tuple(row.get(name) for name in same), row) for row in (saved_rows(path) if same else [])]
+    every = [*kept, *(known.values() if same else new)]
+    columns = [*dict.fromkeys(name for row in every for name in row if name not in last), *last]
     with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*columns, "n", "device", "command", "versions"])
-        writer.writerows([_text(row.get(key)) for key in columns] + [n, device, command, said] for row in rows)
+        writer = csv.DictWriter(file, columns, restval="-")
+        writer.writeheader()
+        writer.writerows(every)
 
 
 def _text(value: Any) -> str:
