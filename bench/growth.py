@@ -181,7 +181,7 @@ def folder(count: int, model: str) -> tuple[Grown, Grown]:
             part = np.ascontiguousarray(pixels[top : top + SMALL, left : left + SMALL])
             (place / "in" / f"{number:07d}.jpg").write_bytes(simplejpeg.encode_jpeg(part, 90, "RGB"))
         no_op(place / "no-op.onnx")
-        own = ["--model", place / "no-op.onnx"] if model == "no-op" else []
+        own: list[str | Path] = ["--model", place / "no-op.onnx"] if model == "no-op" else []
         words: list[str | Path] = [place / "in", place / "out", "--color", "recolor", "--json", *own]
         first, second = (ended("colorize", *words) for _ in range(2))
         made = sum(one.name.endswith(".jpg") for one in os.scandir(place / "out"))
