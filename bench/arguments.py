@@ -379,3 +379,17 @@ class Growth:
     """Also draw it, as a PNG or SVG file."""
     save: bool = False
     """Keep the rows in bench/results."""
+
+
+@dataclass(frozen=True)
+class Large:
+    """Seconds and memory of coloring large photographs."""
+
+    sizes: tuple[Literal["12 megapixels", "100 megapixels"], ...] = ()
+    """What to color; none given: both."""
+    runs: int = 1
+    """Times that each row is measured, in turns."""
+    quick: bool = False
+    """1 and 4 megapixels instead: does it run?"""
+    save: bool = False
+    """Write the rows to bench/results."""
