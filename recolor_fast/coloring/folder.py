@@ -194,8 +194,7 @@ def _claimed(group: list[Job], plan: Plan, claims: Claims) -> tuple[str, int, Pa
     name, times = "", 0
     for job in group:
         if job.verdict is None and job.target is not None:
-            place = job.target.parent if plan.temporal else job.target
-            name, times = os.path.relpath(place, claims.folder), times + 1
+            name, times = claims.name(job.target.parent if plan.temporal else job.target), times + 1
     group = [job if job.verdict else job._replace(claim=name) for job in group]
     return name, times, group[0].source, group
 
@@ -253,7 +252,7 @@ def _judged(
         return no("failed", f"its output {target} is itself an input: give another output", target)
     times = status.st_atime_ns, status.st_mtime_ns
     copy = None if plan.in_place else whole(one.target, header.format, one.named)
-    if copy and (identity(copy) in inputs or taken.get(key(copy), source) != source):
+    if copy and copy != target and (identity(copy) in inputs or taken.get(key(copy), source) != source):
         copy = None
     job = Job(source, target, format, header.width, header.height, status.st_size, times=times, pages=count, whole=copy)
     if count > 1 and plan.pages == "all" and format != "TIFF":

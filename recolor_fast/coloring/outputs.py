@@ -159,7 +159,8 @@ def put(job: Job, data: bytes, plan: Plan) -> tuple[str, ...]:
     assert job.target is not None
     notes: tuple[str, ...] = ()
     try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(job.target.parent):  # what is made for each would raise and look as well
+            job.target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise Verdict("failed", f"its folder {job.target.parent} cannot be made: a file is in its place") from None
     if os.path.exists(job.target) and not os.path.isfile(job.target):

@@ -36,8 +36,15 @@ class Claims:
         """Where work comes without end: keys of what another run has begun, to come again."""
         self.since = time.time_ns()
         """When this run began, or the one that it found at work: nanoseconds."""
+        self._begins = os.path.join(folder or "", "")
         self._handle: int | None = None
         self._held: dict[str, int] = {}
+
+    def name(self, path: Path) -> str:
+        """How all runs into the folder call a path in it."""
+        below = str(path).removeprefix(self._begins)
+        plain = self.folder and len(below) < len(str(path)) and ".." not in below
+        return below if plain else os.path.relpath(path, self.folder)
 
     def take(self, name: str, times: int = 1) -> bool:
         """Begin a piece of work that ends with as many calls of `release`; False where another run has begun it.

@@ -92,6 +92,8 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
 
     Without `trust_suffix`, only formats with a signature count: some of the others match nearly any bytes.
     """
+    if (jpeg := _plain_jpeg(file)) is not None:
+        return jpeg
     kind = formats.kind(file)
     if kind is not None and not kind.image:
         return None
@@ -111,6 +113,19 @@ def header(file: BinaryIO, trust_suffix: bool = True) -> Header | None:
         return Header("", 0, 0)  # an image, and one that reading will refuse with a reason
     except decoders.ERRORS:  # Pillow's plugins and the libraries raise whatever their parsing runs into
         return Header("", 0, 0) if kind else None  # reading will say what is wrong
+
+
+def _plain_jpeg(file: BinaryIO) -> Header | None:
+    """The header of a JPEG that every decoder reads alike and that says nothing of its orientation; None of others,
+    and of one with long headers."""
+    file.seek(0)
+    head = file.read(2**16)
+    file.seek(0)
+    found = jpeg_headers.read(head)
+    if found is None or not found.plain or found.width * found.height > MAX_PIXELS:
+        return None
+    turned = any(head.find(mark, 0, found.scan) >= 0 for mark in (b"Exif\0\0", b"tiff:Orientation"))
+    return None if turned else Header("JPEG", found.width, found.height)
 
 
 def _header_of(image: Image.Image) -> Header:

@@ -50,7 +50,8 @@ def off_tone(lab: np.ndarray) -> tuple[float, float]:
     a hundredth of the pixels exceeds, and the standard deviation in the direction of least color. Lab units."""
     height, width = lab.shape[:2]
     lab = cv2.GaussianBlur(cv2.medianBlur(lab, 3), (0, 0), BLUR)  # the median takes handwriting and scratches away
-    a, b = np.moveaxis(lab[..., 1:] - _tone(lab), 2, 0)
+    planes = np.stack(cv2.split(lab))
+    a, b = planes[1:] - _tone(planes)
     a, b = (plane - _mean_around(plane, round(SLOW * np.sqrt(height * width), 3)) for plane in (a, b))
     strengths = cv2.magnitude(a, b).ravel()
     beyond = len(strengths) - 1 - len(strengths) // 100
@@ -93,16 +94,16 @@ def reduced(rgb: np.ndarray) -> np.ndarray:
     return rgb / white
 
 
-def _tone(lab: np.ndarray) -> np.ndarray:
-    """The tone (H,W,2) of each pixel: that of the pixels as light as it, interpolated between parts."""
-    lightness, a, b = by_lightness(lab)
-    both = np.interp(lab[..., 0], lightness, a + 1j * b)
-    return both.view(float).reshape(*both.shape, 2).astype(np.float32)
+def _tone(planes: np.ndarray) -> np.ndarray:
+    """The tone (2,H,W) of each pixel of (3,H,W): that of the pixels as light as it, interpolated between parts."""
+    lightness, a, b = by_lightness(planes)
+    both = np.interp(planes[0], lightness, a + 1j * b)
+    return np.stack([both.real, both.imag], dtype=np.float32, casting="same_kind")
 
 
 def by_lightness(planes: np.ndarray) -> np.ndarray:
-    """Medians (3,P) of lightness and two chromas, (H,W,3), of up to TONES parts of equal size, dark to light."""
-    by_plane = np.ascontiguousarray(planes.reshape(-1, 3).T)
+    """Medians (3,P) of lightness and two chromas, (3,H,W), of up to TONES parts of equal size, dark to light."""
+    by_plane = planes.reshape(3, -1)
     pixels = by_plane.shape[1]
     count = min(TONES, max(1, pixels // 16))
     each = pixels // count

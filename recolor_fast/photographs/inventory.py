@@ -75,11 +75,11 @@ def _jpeg(data: bytes) -> Iterator[Thing]:
             resources += payload[len(metadata.IPTC) :]
         elif marker == jpeg.COM:
             yield things.of_comment(payload)
-        else:
+        elif (row := parts.of_segment(marker, payload)) is not parts.PIXELS:
             name = f"APP{marker - jpeg.APP0}" if jpeg.APP0 <= marker <= jpeg.APP15 else f"segment {marker:#04x}"
             begins = re.match(rb"[ -~]{3,}", payload)
             yield from things.by_row(
-                parts.of_segment(marker, payload),
+                row,
                 f"{name} {begins[0][:16].decode()}" if begins else name,
                 f"{name} {payload[:16]!r}",
                 payload,

@@ -188,16 +188,16 @@ def cropped(data: bytes, height: int, width: int) -> bytes:
 
     Raises ValueError where the size is not of that kind.
     """
-    header = frame(parse(data, scans=False))
+    start = mark(data, 2)
+    while start.code not in FRAMES:
+        start = mark(data, start.end)
+    header = frame([Segment(start.code, start.payload or b"")])
     units = [
         8 * max(part(factors) for _, factors, _ in header.components) for part in (lambda f: f & 15, lambda f: f >> 4)
     ]
     for old, new, unit in zip((header.height, header.width), (height, width), units):
         if not old - unit < new <= old or -(-new // unit) != -(-old // unit):
             raise ValueError(f"{header.height} x {header.width} pixels cannot be cropped to {height} x {width}")
-    start = mark(data, 2)
-    while start.code not in FRAMES:
-        start = mark(data, start.end)
     at = start.at + 5  # marker, length, precision
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 

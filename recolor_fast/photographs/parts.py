@@ -122,9 +122,12 @@ BOXES: dict[bytes, Row] = {  # of JPEG 2000 and of AVIF and HEIF, at the top and
 COPIED_BOXES = frozenset({b"xml ", b"uuid", b"asoc"})  # of a JPEG 2000: what may follow the picture as it is
 
 
+_BY_MARKER = {marker: [one[1:] for one in SEGMENTS if one[0] == marker] for marker, _, _ in SEGMENTS}
+
+
 def of_segment(marker: int, payload: bytes) -> Row | None:
     """The row of a JPEG's segment; None where there is none."""
-    return next((row for other, begins, row in SEGMENTS if other == marker and payload.startswith(begins)), None)
+    return next((row for begins, row in _BY_MARKER.get(marker, ()) if payload.startswith(begins)), None)
 
 
 def of_chunk(kind: bytes) -> Row | None:

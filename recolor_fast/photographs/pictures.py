@@ -206,7 +206,8 @@ def _fast_jpeg(data: bytes, max_pixels: int, judge: bool) -> Picture | None:
         gray = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
         colored, tone = None if space == "YCbCr" else False, None
         if judge and space == "YCbCr":
-            side = {"min_height": min(2 * SIDE, height), "min_width": min(2 * SIDE, width)}
+            by = next((by for by in (8, 4, 2) if min(height, width) >= by * SIDE), 1)  # others are slower than whole
+            side = {"min_height": -(-height // by), "min_width": -(-width // by)}
             colored, tone = judged(simplejpeg.decode_jpeg(data, "RGB", **side))
     except ValueError as error:
         if "Premature end" in str(error):

@@ -110,7 +110,7 @@ def tagged(held: Metadata, made: Made, format: str) -> Metadata:
     block += f'xmlns:recolor="{NAMESPACE}"><recolor:made>{escape(text)}</recolor:made></{prefix}Description>'
     packet = packet[: ends[-1].start()] + block.encode() + packet[ends[-1].start() :]
     fits = format != "JPEG" or len(metadata.XMP) + len(packet) <= jpeg.MAX_PAYLOAD
-    return held._replace(xmp=packet) if fits and _says(packet, text) else held
+    return held._replace(xmp=packet) if fits and (not held.xmp or _says(packet, text)) else held
 
 
 def _says(packet: bytes, text: str) -> bool:

@@ -22,6 +22,8 @@ def judged(pixels: np.ndarray, alpha: np.ndarray | None = None) -> tuple[bool, n
     if alpha is not None:
         pixels = np.where((alpha == 0)[..., None], images.gray(pixels)[..., None], pixels)
     small = reduced(pixels)
+    if (small == small[..., :1]).all():  # gray that was written as RGB
+        return False, None
     with processors.one_by_one:
         return _judged(small)
 
@@ -29,10 +31,10 @@ def judged(pixels: np.ndarray, alpha: np.ndarray | None = None) -> tuple[bool, n
 def _judged(small: np.ndarray) -> tuple[bool, np.ndarray | None]:
     if in_color(small):
         return True, None
-    planes = 255 * cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
+    planes = 255 * np.stack(cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)))
     luma, cr, cb = by_lightness(planes)
     curve = np.stack([np.interp(np.arange(256), luma, part - 127.5) for part in (cb, cr)]).astype(np.float32)
     sides = 2 * round(3 * EVEN) + 1, 1
     tone = cv2.GaussianBlur(curve, sides, EVEN, borderType=cv2.BORDER_REPLICATE)
-    there = np.hypot(*tone)[planes[..., 0].round().astype(int).clip(0, 255)]
+    there = np.hypot(*tone)[planes[0].round().astype(int).clip(0, 255)]
     return False, tone if there.mean() > NEUTRAL else None

@@ -58,6 +58,8 @@ def true(packet: bytes, extended: bool = False, turned: bool = False) -> bytes:
 
     All else stays as it is, byte for byte. Empty where a packet that cannot be parsed has anything of the kind.
     """
+    if not packet:
+        return packet
     untrue = (*UNTRUE, *(() if extended else (EXTENDED,)), *(PLACES if turned else ()))
     try:
         cuts = list(_cuts(packet, _matcher(untrue)))
