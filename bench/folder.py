@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
                 folder, films, 25 if arguments.quick else 250, 2 if arguments.quick else arguments.runs
             )
     torch.set_num_threads(processors.threads())
-    report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save)
+    report("folder", device_name(torch.device("cpu")), count, rows, "", arguments.save, same=("case", "name"))
     return 0
 
 
