@@ -99,6 +99,14 @@ def test_work_of_others_comes_last_when_they_are_done(tmp_path: Path) -> None:
         process.stdin.close()
 
 
+@pytest.mark.parametrize("folder", ["out", "./out/", "out/..", "."])
+def test_a_path_is_called_as_it_lies_below_the_folder(folder: str) -> None:
+    begun = Claims(Path(folder), threading.Event())
+    for path in (Path(folder, "a", "b.jpg"), Path(folder, "a..b.jpg"), Path(folder, "a", "..", "b.jpg"), Path("c.jpg")):
+        assert begun.name(path) == os.path.relpath(path, folder)
+    assert Claims(None, threading.Event()).name(Path("a/../b.jpg")) == "b.jpg"
+
+
 def test_waiting_ends_when_no_more_is_wanted(tmp_path: Path) -> None:
     mine = Claims(tmp_path, threading.Event())
     with other(tmp_path, "b") as process:

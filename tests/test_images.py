@@ -333,6 +333,22 @@ def test_header_reads_headers_only() -> None:
     assert images.header(io.BytesIO(tga), trust_suffix=False) is None
 
 
+def test_the_header_of_a_jpeg_is_that_of_the_upright_picture() -> None:
+    image = Image.fromarray(smooth(30, 50))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    for given in ({}, {"exif": {274: 6}}, {"xmp": xmp}, {"exif": {270: "a" * 60_000}, "comment": b"b" * 60_000}):
+        exif = Image.Exif()
+        exif.update(given.get("exif", {}))
+        data = encoded(image, "JPEG", **{**given, "exif": exif})
+        expected = (30, 50) if given.get("exif", {}).get(274) or "xmp" in given else (50, 30)
+        for trust in (True, False):
+            assert images.header(io.BytesIO(data), trust) == ("JPEG", *expected)
+    assert images.header(io.BytesIO(encoded(image.convert("CMYK"), "JPEG"))) == ("JPEG", 50, 30)
+    at = data.index(b"\xff\xc0") + 5
+    too_many = data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]
+    assert images.header(io.BytesIO(too_many)) == ("", 0, 0)
+
+
 @pytest.mark.skipif(not ODD.is_dir(), reason=f"no {ODD.name} beside the repository")
 def test_odd_files_give_pixels_or_unreadable() -> None:
     paths = sorted(path for path in ODD.rglob("*") if path.is_file())

@@ -71,6 +71,11 @@ def test_neutral_prints_and_photographs_in_color_have_none() -> None:
     assert tones.judged(pixels(2, 240, 320)) == (True, None)
 
 
+def test_gray_that_was_written_as_rgb_is_no_print_and_not_in_color() -> None:
+    rgb = np.repeat(pixels(3, 150, 200)[..., :1], 3, axis=2)
+    assert tones.judged(rgb) == tones._judged(tones.reduced(rgb)) == (False, None)
+
+
 def test_what_is_hidden_has_no_tone() -> None:
     rgb, alpha = np.dstack([grays()] * 3), np.full((240, 320), 255, np.uint8)
     rgb[:, 100:], alpha[:, 100:] = toned(grays(), SEPIA)[:, 100:], 0
