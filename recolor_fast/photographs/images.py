@@ -119,7 +119,8 @@ def _plain_jpeg(file: BinaryIO) -> Header | None:
     """The header of a JPEG that every decoder reads alike and that says nothing of its orientation; None of others,
     and of one with long headers."""
     file.seek(0)
-    head = file.read(2**16)
+    head = file.read(3)
+    head += file.read(2**16) if head == b"\xff\xd8\xff" else b""
     file.seek(0)
     found = jpeg_headers.read(head)
     if found is None or not found.plain or found.width * found.height > MAX_PIXELS:
