@@ -50,6 +50,7 @@ from bench.steps import OURS, RANDOM, STEP, Row, build, build_step, build_update
 from recolor_fast.machine import memory, starting
 from recolor_fast.machine.environment import device_name
 from recolor_fast.machine.errors import UserError
+from recolor_fast.networks.critics import by_winograd
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
@@ -150,7 +151,7 @@ def differing(options: Options) -> dict[str, Row]:
         "+slope": not penalty,
         "+products": cuda,
         "+layout": not cuda and bool(fused.hindrance(options)),
-        "+winograd": cuda or bool(fused.hindrance(options)) or not fused.gains(options),
+        "+winograd": cuda or not by_winograd(replace(options, amp=True), not fused.hindrance(options)),
         "+compile": not cuda,
         "ours lazy": not penalty,
     }

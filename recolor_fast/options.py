@@ -253,13 +253,13 @@ class Session:
     """The critic's update fused by hand (fused.py) instead of by autograd; auto: wherever it applies, which is with
     a gradient penalty and no norm in the critic."""
     winograd: Literal["auto", "on", "off"] = "auto"
-    """On a CPU, large layers of the fused critic by Winograd's products, in float32 with amp too; auto: where that is
-    faster, which with amp it is not on a processor with matrix units (AMX)."""
+    """On a CPU, large 4x4 convolutions by Winograd's products where that is faster, in float32 with amp too; auto: on,
+    but for amp on a processor with matrix units (AMX)."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
     channels_last: Literal["auto", "on", "critic", "off"] = "auto"
     """Keep activations as NHWC in memory: of both networks, or of the critic alone; auto: on with CUDA; on a CPU, where
-    most is slower with it, the critic's where it is fused and computed with amp or winograd."""
+    most is slower with it, the critic's where it is computed by winograd, or fused and with amp."""
     deterministic: bool = False
     """Only algorithms that give the same numbers each time on a CUDA device, however slow, where otherwise the fastest
     are found by timing them; an error where an operation has none. On a CPU that is so anyway."""

@@ -24,7 +24,7 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
 from recolor_fast.machine.processors import matrix_units
 from recolor_fast.networks import published
-from recolor_fast.networks.critics import check_critic, norms
+from recolor_fast.networks.critics import by_winograd, check_critic, norms
 from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
 from recolor_fast.options import AUTO_SPLIT, Command, Options, System, Whole
@@ -189,17 +189,20 @@ def _fastest(options: Whole, device: torch.device) -> Whole:
     if options.cuda_graph == "on" and not cuda:
         raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
     is_fused = not hindrance and options.fused_critic != "off"
-    if options.winograd == "on" and (cuda or not is_fused):
-        why = f"device {device}" if cuda else f"the critic's update is not fused: {hindrance or 'fused_critic off'}"
+    if options.winograd == "on" and (cuda or (options.compile == "on" and not is_fused)):
+        why = f"device {device}" if cuda else "what is compiled is the compiler's, unless the critic's update is fused"
         raise UserError(f"winograd on: {why}; use auto")
-    fast = is_fused and not cuda and not (options.amp and matrix_units()) and fused.gains(options)
+    winograd = options.winograd
+    if winograd == "auto":
+        winograd = "off" if cuda or (options.amp and matrix_units()) else "on"
+    fast = winograd == "on" and by_winograd(options, is_fused)
     best: dict[str, Any] = {
         "compile": "on" if cuda else "off",
         "fused_critic": "on" if is_fused else "off",
         "cuda_graph": "on" if cuda and not options.micro_batch else "off",
-        "winograd": "on" if fast else "off",
-        # On a CPU most is slower with it, but not the fused critic in bfloat16 or by Winograd.
-        "channels_last": "on" if cuda else "critic" if is_fused and (options.amp or fast) else "off",
+        "winograd": winograd,
+        # On a CPU most is slower with it, but not a critic by Winograd, or fused and in bfloat16.
+        "channels_last": "on" if cuda else "critic" if fast or (is_fused and options.amp) else "off",
     }
     return replace(options, **{name: value for name, value in best.items() if getattr(options, name) == "auto"})
 

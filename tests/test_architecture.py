@@ -176,8 +176,8 @@ data.simulated_hints
 data.loader
 data.chosen
 data.listed
-networks.layers
 networks.winograd
+networks.layers
 networks.lite
 networks.generators
 artefact.graphs

@@ -19,10 +19,10 @@ from recolor_fast.machine import ranks
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.launched import Place, place
 from recolor_fast.machine.ranks import ALONE, Ranks, joined
+from recolor_fast.networks.critics import by_winograd
 from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import for_ranks
 from recolor_fast.runs.run_folder import stored_options
-from recolor_fast.step import fused
 from tests import ranked
 from tests.photographs import write_jpegs
 from tests.ranked import CASES, ROOT, ROUNDED, ended, port, start
@@ -96,7 +96,7 @@ def test_gradients_with_amp_and_winograd_are_nearly_those_of_one_process(tmp_pat
     LeakyReLU's bend, which in so small a critic costs 3e-3 (docs/speed.md)."""
     found = ranked.gradients(tmp_path, 2, list(ROUNDED), ["narrow"])["narrow"]
     alone = {name: ranked.iterations(name, False) for name in (*ROUNDED, "wgan-gp")}
-    assert fused.gains(ranked.chosen("winograd"))
+    assert by_winograd(ranked.chosen("winograd"), True)
     for number in range(ranked.ITERATIONS):
         for player in ("generator", "critic"):
             amp, exact = alone["amp"][number], alone["wgan-gp"][number]

@@ -339,7 +339,9 @@ def test_a_resumed_run_has_the_penalty_in_the_same_steps():
     assert run(resumed, range(2, 4)) == run(unbroken, range(2, 4))
 
 
-def test_what_is_fastest_depends_on_device_and_system():
+def test_what_is_fastest_depends_on_device_and_system(monkeypatch):
+    monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: False)
+
     def chosen(preset: str, device: str, **changes) -> tuple[str, ...]:
         options = fastest(replace(PAPERS[preset], **changes), torch.device(device))
         return options.compile, options.fused_critic, options.cuda_graph, options.channels_last
@@ -348,7 +350,8 @@ def test_what_is_fastest_depends_on_device_and_system():
     assert chosen("wgan-gp", "cpu", width=8) == ("off", "on", "off", "off")
     assert chosen("wgan-gp", "cpu", amp=True) == ("off", "on", "off", "critic")
     assert chosen("wgan-gp", "cpu", amp=True, fused_critic="off") == ("off", "off", "off", "off")
-    assert chosen("pix2pix", "cpu", amp=True) == ("off", "off", "off", "off")
+    assert chosen("pix2pix", "cpu", amp=True) == ("off", "off", "off", "critic")
+    assert chosen("pix2pix", "cpu", amp=True, size=128) == ("off", "off", "off", "off")
     assert chosen("wgan-gp", "cuda") == ("on", "on", "on", "on")
     assert chosen("wgan-gp", "cuda", micro_batch=1) == ("on", "on", "off", "on")
     assert chosen("wgan-gp", "cuda", compile="off", channels_last="critic") == ("off", "on", "on", "critic")

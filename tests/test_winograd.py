@@ -2,13 +2,14 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from recolor_fast.networks import winograd
+from recolor_fast.networks import layers, winograd
 from recolor_fast.networks.critics import Scores, build_critic
 from recolor_fast.networks.layers import TAPS
 from recolor_fast.networks.winograd import SQUARES, Shape, transforms
@@ -17,6 +18,8 @@ from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
 from recolor_fast.step import convolutions, fused
 from recolor_fast.step.convolutions import Convolution, Direct, Taps, Winograd
+from recolor_fast.step.iteration import Step
+from recolor_fast.step.updates import critic_update
 
 DOUBLE = torch.float64
 
@@ -95,6 +98,63 @@ def test_half_precision_is_widened_first() -> None:
     assert relative_error(found, exact) < 0.8 * relative_error(direct.output(x), exact) < 0.01
 
 
+TRANSPOSED = Shape(4, 2, 1)
+
+
+def slopes(forward, inputs, cotangent: torch.Tensor) -> list[torch.Tensor]:
+    """A layer's output and its gradients by x, weight and bias, those that are wanted."""
+    y = forward(*inputs)
+    return [y.detach(), *torch.autograd.grad(y, [one for one in inputs if one.requires_grad], cotangent)]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_layers_that_autograd_differentiates_equal_torchs(wide: bool) -> None:
+    """A convolution, and the transposed one of stride 2: in float64 over odd sizes, batches, layouts and what is
+    differentiated by; in float32, of many channels, within 1e-5."""
+    random = np.random.default_rng(4)
+    kind, least = (DOUBLE, 1e-12) if wide else (torch.float32, 1e-5)
+    for turn in range(12 if wide else 4):
+        shape = (Shape(4, 1, 1), TRANSPOSED, Shape(4, 2, 1))[turn % 3]
+        backward = turn % 3 == 1
+        channels, out = (int(value) for value in random.integers(*((1, 7) if wide else (64, 129)), 2))
+        sides = [int(side) for side in random.integers(4, 30, 2)]
+        x = torch.randn(int(random.integers(1, 5)), out if backward else channels, *sides, dtype=kind)
+        weight = 0.02 * torch.randn(out, channels, 4, 4, dtype=kind)
+        bias = torch.randn(channels if backward else out, dtype=kind)
+        if turn % 2:
+            x = x.contiguous(memory_format=torch.channels_last)
+        wanted = [True, turn % 4 > 0, turn % 4 > 1]
+        ours, exact = (
+            [one.to(to).requires_grad_(want) for one, want in zip((x, weight, bias), wanted)] for to in (kind, DOUBLE)
+        )
+        torchs = F.conv_transpose2d if backward else F.conv2d
+        made = (winograd.transposed if backward else winograd.convolution)(shape, *(one.detach() for one in ours))
+        layout = torch.channels_last if turn % 2 else torch.contiguous_format
+        assert made.is_contiguous(memory_format=layout)
+        cotangent = torch.randn(made.shape, dtype=kind)
+        found = slopes(partial(winograd.transposed if backward else winograd.convolution, shape), ours, cotangent)
+        right = slopes(partial(torchs, stride=shape.stride, padding=1), exact, cotangent.double())
+        assert len(found) == 1 + sum(wanted)
+        for one, other in zip(found, right):
+            assert one.shape == other.shape
+            assert relative_error(one, other) < least, (turn, shape)
+
+
+def test_under_autocast_a_layer_that_autograd_differentiates_is_in_float32() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 64, 20, 20).bfloat16(), torch.randn(64, 64, 4, 4) * 0.05
+    inputs = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = winograd.convolution(Shape(4, 1, 1), *inputs, None)
+        cotangent = torch.randn(y.shape)
+        found = [y, *torch.autograd.grad(y, inputs, cotangent)]
+    assert [one.dtype for one in found] == [torch.float32, torch.bfloat16, torch.float32]
+    exact = [x.double().requires_grad_(), weight.double().requires_grad_()]
+    right = slopes(partial(F.conv2d, padding=1), exact, cotangent.double())
+    for one, other, least in zip(found, right, (1e-5, 4e-3, 1e-5)):
+        assert relative_error(one.detach(), other) < least
+
+
 @pytest.mark.parametrize(("kernel", "stride"), [(4, 1), (4, 2)])
 def test_rounding_in_float32_is_at_most_1e_5(kernel: int, stride: int) -> None:
     random = np.random.default_rng(2)
@@ -161,7 +221,7 @@ def apart(found, exact) -> float:
 )
 def test_the_whole_update_is_that_of_float64_by_all_ways(changes, monkeypatch) -> None:
     """In float64, with all three ways in it: over scales, batches, and what the penalty is on."""
-    monkeypatch.setattr(convolutions, "PAYS", dict.fromkeys(convolutions.PAYS, (8, 16)))
+    monkeypatch.setattr(winograd, "PAYS", dict.fromkeys(winograd.PAYS, (8, 16, 0)))
     monkeypatch.setattr(convolutions, "TAPS", 8)
     used = set()
     for way in (Direct, Winograd, Taps):
@@ -197,8 +257,60 @@ def test_the_whole_update_rounds_in_float32_and_under_amp() -> None:
     assert ratios[0] < 1.2
 
 
+@pytest.mark.parametrize(("norm", "last"), [("batch", False), ("instance", True)])
+def test_the_update_of_a_critic_with_a_norm_is_that_of_float64_and_rounds_as_torchs(norm, last, monkeypatch) -> None:
+    """Three layers by Winograd, both layouts. Softplus for LeakyReLU: no value can be rounded over a bend."""
+    monkeypatch.setattr(winograd, "PAYS", dict.fromkeys(winograd.PAYS, (64, 400, 0)))
+    options = replace(PRESETS["pix2pix"], size=128, critic_norm=norm)
+    torch.manual_seed(0)
+    critic = build_critic(options).to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    for scale in critic.scales:
+        for place, module in enumerate(scale):
+            scale[place] = torch.nn.Softplus() if isinstance(module, torch.nn.LeakyReLU) else module
+    batch = [F.interpolate(torch.rand(1, c, 16, 16) * 2 - 1, 128, mode="bilinear") for c in (1, 3, 3)]
+
+    def found(fast: bool, kind: torch.dtype):
+        for module in critic.modules():
+            module.winograd = fast
+        parameters = {name: value.detach().to(kind) for name, value in critic.named_parameters()}
+        with torch.no_grad():
+            return critic_update(critic, options, parameters, *(value.to(kind) for value in batch), None)[1]
+
+    exact = found(False, DOUBLE)
+    assert apart(found(True, DOUBLE), exact) < 1e-10
+    assert 0 < apart(found(True, torch.float32), exact) < min(1e-5, 2 * apart(found(False, torch.float32), exact))
+
+
+def test_an_iteration_makes_a_weights_transform_once_an_update_and_no_gradient_that_nobody_uses(monkeypatch) -> None:
+    """Critic: three layers, for real and fake in one pass, and once for the generator, whose gradient stops at the
+    fake. Generator: a halving and a doubling."""
+    monkeypatch.setattr(winograd, "PAYS", dict.fromkeys(winograd.PAYS, (16, 45, 0)))
+    monkeypatch.setattr(layers, "SMALL_MAP", 0)
+    calls = dict.fromkeys(("of_weight", "weight_gradient"), 0)
+
+    def counted(name: str, made, *arguments):
+        calls[name] += 1
+        return made(*arguments)
+
+    for name in calls:
+        monkeypatch.setattr(winograd, name, partial(counted, name, getattr(winograd, name)))
+
+    def count(**changes) -> list[int]:
+        options = replace(PRESETS["pix2pix"], size=64, width=16, **changes)
+        step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
+        calls.update(dict.fromkeys(calls, 0))
+        step(*(torch.zeros(1, channels, 64, 64, dtype=torch.uint8) for channels in (1, 3)), 0)
+        return [*calls.values()]
+
+    generators = [4, 4]  # two halvings and what mirrors them
+    assert count() == [3 + 3 + generators[0], 3 + generators[1]]
+    assert count(winograd="off") == [0, 0]
+    # What differentiates its penalty twice is torch's.
+    assert count(gradient_penalty=10.0) == generators
+
+
 def test_it_can_be_compiled(monkeypatch) -> None:
-    monkeypatch.setattr(convolutions, "PAYS", dict.fromkeys(convolutions.PAYS, (8, 16)))
+    monkeypatch.setattr(winograd, "PAYS", dict.fromkeys(winograd.PAYS, (8, 16, 0)))
     monkeypatch.setattr(convolutions, "TAPS", 8)
     options, critic, batch = problem(8, 64)
     exact = update(options, critic, batch, False, DOUBLE)[1]
@@ -231,14 +343,18 @@ def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) 
         return options.winograd, options.channels_last
 
     monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: False)
-    assert chosen() == chosen(amp=True) == ("on", "critic")
-    assert chosen(width=8) == ("off", "off")
-    assert chosen(fused_critic="off") == chosen("pix2pix") == ("off", "off")
+    assert chosen() == chosen(amp=True) == chosen("pix2pix") == chosen("pix2pix", amp=True) == ("on", "critic")
+    assert chosen(width=8) == chosen("pix2pix", size=64) == ("on", "off")  # nowhere in the critic
+    assert chosen("pix2pix", winograd="off") == ("off", "off")
     assert chosen(device="cuda") == ("off", "on")
     monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: True)
     assert chosen() == ("on", "critic")
     assert chosen(amp=True) == ("off", "critic")
-    for changes, why in (({"device": "cuda"}, "device cuda"), ({"preset": "pix2pix"}, "is not fused: there is no g")):
+    assert chosen("pix2pix", amp=True) == ("off", "off")
+    for changes, why in (
+        ({"device": "cuda"}, "device cuda"),
+        ({"preset": "pix2pix", "compile": "on"}, "the compiler's"),
+    ):
         with pytest.raises(ValueError, match=f"winograd on: .*{why}.*; use auto"):
             chosen(**changes, winograd="on")
 

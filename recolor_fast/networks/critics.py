@@ -8,9 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recolor_fast.machine.errors import UserError
-from recolor_fast.networks.layers import NORMS, SLOPE, TAPS, LeakyReLU, at_least_float32, by_taps, initialize, pick
+from recolor_fast.networks.layers import (
+    NORMS,
+    SLOPE,
+    TAPS,
+    Convolution,
+    LeakyReLU,
+    at_least_float32,
+    by_taps,
+    initialize,
+    pick,
+)
 from recolor_fast.networks.space import SPACES
-from recolor_fast.options import System
+from recolor_fast.networks.winograd import Shape, pays
+from recolor_fast.options import Options, System
 
 
 class Geometry(NamedTuple):
@@ -56,6 +67,21 @@ def channels(options: System) -> list[int]:
     return [pair, *(options.width * min(2**level, 8) for level in range(len(geometry(options).strides)))]
 
 
+def by_winograd(options: Options, fused: bool) -> bool:
+    """Whether a CPU computes a layer of the critic by Winograd's products, its update being `fused` or not."""
+    if not options.critic or (options.gradient_penalty and not fused):
+        return False
+    sets = 3 if fused else 2
+    count, side = sets * (options.micro_batch or options.batch), options.size
+    widths = channels(options)
+    for before, out, stride in zip(widths, widths[1:], geometry(options).strides):
+        shape = Shape(4, stride, 1)
+        side = shape.sides(side, side)[0]
+        if pays(shape, before, out, count * side**2, not options.amp):
+            return True
+    return False
+
+
 def check_critic(options: System, batch: int) -> None:
     """UserError, naming the option, for a critic that cannot be built, or not run on a `batch` of the options' size."""
     used = geometry(options)
@@ -79,19 +105,19 @@ def _too_small(options: System, batch: int, scale: int) -> str:
     )
 
 
-def _convolutions(options: System) -> nn.Sequential:
+def _convolutions(options: System) -> nn.Module:
     """The convolutions of one scale, with norms on all but the first and the last."""
     used, widths = geometry(options), channels(options)
     modules: list[nn.Module] = []
     for level, (stride, norm) in enumerate(zip(used.strides, norms(options))):
         before, width = widths[level : level + 2]
         bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
-        modules += [nn.Conv2d(before, width, 4, stride, 1, bias=bias)]
+        modules += [Convolution(before, width, 4, stride, 1, bias=bias)]
         # Ours for the penalty's double-backward; without one, torch's is a single operation.
         activation = LeakyReLU() if options.gradient_penalty else nn.LeakyReLU(SLOPE)
         modules += [pick(NORMS, norm, "critic_norm")(width, False), activation]
     padding = nn.ZeroPad2d((0, used.more, 0, used.more)) if used.more else nn.Identity()
-    return nn.Sequential(*modules, padding, Scores(widths[-1], 1, 4, 1, 1, bias=options.critic_bias))
+    return Scale(*modules, padding, Scores(widths[-1], 1, 4, 1, 1, bias=options.critic_bias))
 
 
 class Scores(nn.Conv2d):
@@ -106,6 +132,19 @@ class Scores(nn.Conv2d):
             return super().forward(x)
 
 
+class Scale(nn.Sequential):
+    """The critic of one scale, on pairs of several sets of photographs: batch norm's statistics are each set's own."""
+
+    def forward(self, pairs: Tensor, sets: int = 1) -> Tensor:
+        """pairs (sets N,C,H,W), one set after the other -> scores (sets N,1,h,w)."""
+        for module in self:
+            if sets > 1 and isinstance(module, nn.BatchNorm2d):
+                pairs = torch.cat([module(pair) for pair in pairs.chunk(sets)])
+            else:
+                pairs = module(pairs)
+        return pairs
+
+
 class Critic(nn.Module):
     """One PatchGAN per scale on the pair (source, image), the pair halved by average pooling from scale to scale."""
 
@@ -114,13 +153,14 @@ class Critic(nn.Module):
         self.scales = nn.ModuleList(scales)
         self.source_channels = source_channels
 
-    def forward(self, source: Tensor, image: Tensor) -> list[Tensor]:
-        """source (N,1,H,W), image (N,C,H,W) in network space -> scores: one map (N,1,h,w) a scale."""
-        pair = torch.cat((source.expand(-1, self.source_channels, -1, -1), image), 1)
+    def forward(self, source: Tensor, *images: Tensor) -> list[Tensor]:
+        """source (N,1,H,W), images (N,C,H,W) in network space -> scores: one map a scale, (N,1,h,w) for each image."""
+        source = source.expand(-1, self.source_channels, -1, -1)
+        pairs = torch.cat([torch.cat((source, image), 1) for image in images])
         scores = []
         for index, scale in enumerate(self.scales):
-            pair = F.avg_pool2d(pair, 2) if index else pair
-            scores.append(scale(pair))
+            pairs = F.avg_pool2d(pairs, 2) if index else pairs
+            scores.append(scale(pairs, len(images)))
         return scores
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from recolor_fast.machine.errors import UserError
+from recolor_fast.networks import winograd
+from recolor_fast.networks.winograd import Shape
 from recolor_fast.options import System
 
 SLOPE = 0.2  # of LeakyReLU below zero, in all networks
@@ -30,7 +32,20 @@ class LeakyReLU(nn.Module):
 SMALL_MAP = 64
 
 
-class Halving(nn.Conv2d):
+class Convolution(nn.Conv2d):
+    """A convolution (N,C,H,W) -> (N,C',H',W') that may be computed by Winograd's products, in training on a CPU."""
+
+    winograd = False
+    """Whether it is, where that pays; it can then be differentiated once alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = Shape(self.kernel_size[0], self.stride[0], self.padding[0])  # type: ignore[arg-type]
+        if _by_winograd(self, shape, x, x.shape[2], x.shape[3]):
+            return winograd.convolution(shape, x, self.weight, self.bias)
+        return super().forward(x)
+
+
+class Halving(Convolution):
     """4x4 convolution of stride 2: (N,C,H,W) -> (N,C',H/2,W/2). On small maps, training on a CPU, by unfolding."""
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
@@ -49,17 +64,33 @@ class Halving(nn.Conv2d):
 class Doubling(nn.ConvTranspose2d):
     """4x4 transposed convolution of stride 2: (N,C,H,W) -> (N,C',2H,2W). On small maps likewise, by folding."""
 
+    winograd = False
+
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
         super().__init__(channels, out, 4, 2, 1, bias=bias)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         height, width = x.shape[2:]
         if not _as_product(self, x, height * width):
+            if _by_winograd(self, HALVING, x, 2 * height, 2 * width):
+                return winograd.transposed(HALVING, x, self.weight, self.bias)
             return super().forward(x, output_size)
         # Not F.linear, whose weight gradient would come transposed: copying it back costs more than computing it.
         patches = (x.flatten(2).mT @ self.weight.flatten(1)).mT
         folded = F.fold(patches, (2 * height, 2 * width), 4, padding=1, stride=2)
         return folded if self.bias is None else folded + self.bias[:, None, None].to(folded.dtype)
+
+
+HALVING = Shape(4, 2, 1)
+
+
+def _by_winograd(module: Convolution | Doubling, shape: Shape, x: Tensor, height: int, width: int) -> bool:
+    """Of the larger map, height x width."""
+    if not module.winograd or not module.training or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    places = len(x) * math.prod(shape.sides(height, width))
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    return winograd.pays(shape, module.in_channels, module.out_channels, places, kind.itemsize >= 4)
 
 
 def _as_product(module: nn.Module, x: Tensor, positions: int) -> bool:

@@ -24,24 +24,31 @@ A convolution of stride s whose kernel is s r taps wide is s^2 convolutions of s
 of rows and columns, added: s^2 times the channels. F(4, 4) takes 49 products for 256, F(4, 2) of a 4x4 kernel of stride
 2 takes 100 for 256.
 
-Which layers are computed so: PAYS in step/convolutions.py. Which points, besides 0 and infinity, decides how it rounds:
-those of POINTS had the smallest error of all sets of a few small fractions. In float32 a layer is within 4e-6 of
-float64 (directly within 1e-6). In half precision it would be a few percent, so inputs of half precision are widened
-first.
+Which layers are computed so: PAYS. Which points, besides 0 and infinity, decides how it rounds: those of POINTS had the
+smallest error of all sets of a few small fractions. In float32 a layer is within 4e-6 of float64 (directly within
+1e-6). In half precision it would be a few percent, so inputs of half precision are widened first.
+
+The fused critic composes these passes itself (step/convolutions.py); for networks that autograd differentiates there
+are `convolution` and its transpose, whose forward is the gradient of the input and the other way round.
 """
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 POINTS = {2: "0 -1 2 1/2", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
 TILE = 4  # outputs of a tile in each dimension, m
+# (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, places of the output in all
+# photographs, and products of channels, channels and places, from which on it is faster on a processor without matrix
+# units (bench/LOG.md).
+PAYS = {(1, True): (64, 500, 2e6), (1, False): (128, 900, 1e8), (2, True): (64, 1000, 3.3e7)}
 
 
 class Shape(NamedTuple):
@@ -69,6 +76,14 @@ class Shape(NamedTuple):
 def fits(shape: Shape) -> bool:
     """Whether its phases have equally many taps, as many as there are transforms for."""
     return shape.kernel % shape.stride == 0 and shape.taps in SQUARES
+
+
+def pays(shape: Shape, channels: int, out: int, places: int, wide: bool) -> bool:
+    """Whether a CPU computes it faster so: `channels` to `out` at so many places of the output in all photographs, in a
+    type `wide`r than 16 bits or not."""
+    fewest = PAYS.get((shape.stride, wide))
+    has = min(channels, out), places, channels * out * places
+    return fewest is not None and fits(shape) and all(one >= least for one, least in zip(has, fewest))
 
 
 def transforms(taps: int) -> tuple[list[list[Fraction]], list[list[Fraction]], list[list[Fraction]]]:
@@ -207,3 +222,74 @@ def weight_gradient(shape: Shape, inputs: Tensor, cotangents: Tensor) -> Tensor:
     made = _each(SQUARES[r][1].T, products.transpose(0, 1))
     phases = made.view(out, r, r, step, step, channels).permute(0, 1, 3, 2, 4, 5)
     return phases.reshape(out, k, k, channels).permute(0, 3, 1, 2)
+
+
+def convolution(shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.conv2d of x (N,C,H,W) with a weight (K,C,k,k), to be differentiated once; float32 at least, autocast or not."""
+    return _Convolution.apply(shape, x, weight, bias)
+
+
+def transposed(shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.conv_transpose2d of x (N,K,H',W') with a weight (K,C,k,k), likewise, to the fewest rows and columns that have
+    an output of H' x W'."""
+    return _Transposed.apply(shape, x, weight, bias)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.shape, ctx.sides = shape, (x.shape[2], x.shape[3])
+        with torch.autocast("cpu", enabled=False):
+            inputs, weights = of_input(shape, x), of_weight(shape, weight)
+            _keep(ctx, inputs, weights)
+            return _laid_out_as(x, output(shape, inputs, weights, ctx.sides, bias))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weights = ctx.saved_tensors
+        by_input = by_weight = None
+        with torch.autocast("cpu", enabled=False):
+            cotangents = of_cotangent(ctx.shape, cotangent)
+            if weights is not None:
+                by_input = _laid_out_as(cotangent, input_gradient(ctx.shape, cotangents, weights, ctx.sides))
+            if inputs is not None:
+                by_weight = weight_gradient(ctx.shape, inputs, cotangents)
+            return None, by_input, by_weight, cotangent.sum((0, 2, 3)) if ctx.needs_input_grad[3] else None
+
+
+class _Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.shape = shape
+        ctx.sides = tuple((side - 1) * shape.stride + shape.kernel - 2 * shape.padding for side in x.shape[2:])
+        with torch.autocast("cpu", enabled=False):
+            cotangents, weights = of_cotangent(shape, x), of_weight(shape, weight)
+            _keep(ctx, cotangents, weights)
+            made = input_gradient(shape, cotangents, weights, ctx.sides)
+            return _laid_out_as(x, made if bias is None else made + bias[:, None, None])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        cotangents, weights = ctx.saved_tensors
+        by_input = by_weight = None
+        with torch.autocast("cpu", enabled=False):
+            inputs = of_input(ctx.shape, cotangent)
+            if weights is not None:
+                by_input = _laid_out_as(cotangent, output(ctx.shape, inputs, weights, ctx.sides))
+            if cotangents is not None:
+                by_weight = weight_gradient(ctx.shape, inputs, cotangents)
+            return None, by_input, by_weight, cotangent.sum((0, 2, 3)) if ctx.needs_input_grad[3] else None
+
+
+def _keep(ctx: Any, taken: Tensor, weights: Tensor) -> None:
+    """For the gradients that are asked for: that of a frozen critic's weights is not."""
+    _, by_input, by_weight, _ = ctx.needs_input_grad
+    ctx.save_for_backward(taken if by_weight else None, weights if by_input else None)
+
+
+def _laid_out_as(x: Tensor, made: Tensor) -> Tensor:
+    """Whole, as torch's own kernels leave it: of a view, its batch norm's gradient is slow, or wrong."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return made.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

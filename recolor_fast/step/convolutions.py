@@ -125,11 +125,6 @@ class Taps:
         return made.T.reshape(self.weight.shape).flip(2, 3)
 
 
-# (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, and the fewest places of the
-# output in all photographs, from which on Winograd is faster on a processor without matrix units (bench/LOG.md).
-PAYS = {(1, True): (64, 500), (1, False): (128, 2800), (2, True): (64, 3000)}
-
-
 def way(convolution: Convolution, count: int, sides: tuple[int, int], fast: bool) -> Way:
     """The fastest for a batch of `count` inputs (H,W); torch's own one unless `fast`, which a CPU may be."""
     out, channels = convolution.weight.shape[:2]
@@ -145,8 +140,5 @@ def fastest(
     if out == 1:
         folds = not torch.compiler.is_compiling()  # compiled, a fold adds in any order (networks/critics.py)
         return Taps if folds and channels >= TAPS and shape.stride == 1 and wide else Direct
-    least = PAYS.get((shape.stride, wide))
-    if least is None or not winograd.fits(shape) or min(out, channels) < least[0]:
-        return Direct
     height, width = shape.sides(*sides)
-    return Winograd if count * height * width >= least[1] else Direct
+    return Winograd if winograd.pays(shape, channels, out, count * height * width, wide) else Direct

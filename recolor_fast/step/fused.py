@@ -51,11 +51,9 @@ from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.penalty import norm_penalty
 from recolor_fast.losses.slopes import grad_and_value
 from recolor_fast.machine.errors import UserError
-from recolor_fast.networks import critics
 from recolor_fast.networks.critics import geometry, norms
 from recolor_fast.networks.layers import SLOPE, LeakyReLU, at_least_float32
-from recolor_fast.networks.winograd import Shape
-from recolor_fast.options import Options, System
+from recolor_fast.options import System
 from recolor_fast.step import convolutions
 from recolor_fast.step.convolutions import Convolution, Direct
 from recolor_fast.step.updates import Parameters
@@ -102,18 +100,6 @@ def hindrance(options: System) -> str:
         if there:
             return f"the critic has more than convolutions and LeakyReLU: {name}"
     return ""
-
-
-def gains(options: Options) -> bool:
-    """Whether a CPU has a faster way than torch's for a layer of the critic of `options`, whose update is fused."""
-    count, side = 3 * (options.micro_batch or options.batch), options.size
-    widths = critics.channels(options)
-    for channels, out, stride in zip(widths, widths[1:], geometry(options).strides):
-        shape = Shape(4, stride, 1)
-        if convolutions.fastest(shape, channels, out, count, (side, side), not options.amp) is not Direct:
-            return True
-        side = shape.sides(side, side)[0]
-    return False
 
 
 def critic_update(

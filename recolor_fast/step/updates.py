@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -40,12 +40,14 @@ def critic_update(
     adversary = ADVERSARIES[options.adversary]
 
     def loss(parameters: Parameters) -> tuple[Tensor, Parts]:
-        def scores(source: Tensor, image: Tensor) -> list[Tensor]:
-            return functional_call(critic, parameters, (source, image))
+        def scores(source: Tensor, *images: Tensor) -> list[Tensor]:
+            return functional_call(critic, parameters, (source, *images))
 
+        # In one pass: what is made of the weights is made once.
+        of_real, of_fake = zip(*(both.chunk(2) for both in scores(source, real, fake)))
         parts = {
-            "critic/real": _over_scales(adversary.critic_real, scores(source, real)),
-            "critic/fake": _over_scales(adversary.critic_fake, scores(source, fake)),
+            "critic/real": _over_scales(adversary.critic_real, of_real),
+            "critic/fake": _over_scales(adversary.critic_fake, of_fake),
         }
         total = parts["critic/real"] + parts["critic/fake"]
         if options.gradient_penalty:
@@ -111,5 +113,5 @@ def generator_update(
     return parts, at_fake
 
 
-def _over_scales(loss: Callable[[Tensor], Tensor], scores: list[Tensor]) -> Tensor:
+def _over_scales(loss: Callable[[Tensor], Tensor], scores: Sequence[Tensor]) -> Tensor:
     return torch.stack([loss(at_least_float32(score)) for score in scores]).sum()
