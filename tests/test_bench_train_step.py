@@ -42,7 +42,7 @@ def test_the_training_benchmark_prints_a_table_and_a_line_of_json():
 def test_the_waterfall_has_what_makes_a_difference_on_this_device():
     names = {name: list(train_step.differing(replace(PRESETS[name], device="cpu"))) for name in PRESETS}
     assert names["wgan-gp"] == ["+adam", "+slope", "+products", "+step", "+amp", "+layout", "+winograd", "ours lazy"]
-    assert names["pix2pix"] == ["+adam", "+products", "+step", "+amp"]
+    assert names["pix2pix"] == ["+adam", "+products", "+step", "+amp", "+winograd"]
     assert "+compile" in train_step.differing(replace(PRESETS["wgan-gp"], device="cuda"))
 
 
@@ -56,7 +56,7 @@ def test_rows_that_do_not_fit_in_memory_take_turns_with_a_paper_row_of_their_own
     monkeypatch.setattr(train_step, "timed", timed)
     monkeypatch.setattr(train_step, "critic_errors", lambda options, chosen: {name: {} for name in chosen})
     monkeypatch.setattr(train_step, "parts", lambda *rest: [])
-    rows = train_step.measure(replace(PRESETS["pix2pix"], device="cpu"), 1, 1, None, True, 4)
+    rows = train_step.measure(replace(PRESETS["pix2pix"], size=128, device="cpu"), 1, 1, None, True, 4)
     assert turns == [["paper", "+adam", "+products", "+step"], ["paper", "+amp", "ours float32", "ours"]]
     assert [(row["name"], row["ms"]) for row in rows if row["name"] in ("paper", "ours")] == [("paper", 1), ("ours", 2)]
     assert len(rows) == 7

@@ -1,5 +1,6 @@
 """Generators and critics: sizes, parameters, and the activation that halves the penalty's work."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -319,6 +320,24 @@ def test_a_generators_gradients_are_those_of_torchs_convolutions(generator, norm
     for (name, parameter), one, other in zip(ours.named_parameters(), found, expected):
         assert one.shape == parameter.shape
         assert torch.allclose(one, other, rtol=1e-8, atol=1e-8 * other.abs().max().item() + 1e-12), name
+
+
+@pytest.mark.parametrize(("kind", "side"), [(Halving, 2), (Doubling, 1)])
+def test_under_autocast_a_single_position_is_computed_in_float32(kind, side):
+    """Where casting the weights takes longer than the product: the gradient is exact, the output rounded once."""
+    torch.manual_seed(0)
+    layer = kind(64, 64)
+    found, exact = [], copy.deepcopy(layer).double()
+    for one, x in ((layer, torch.randn(1, 64, side, side).bfloat16()), (exact, None)):
+        x = x if one is layer else found[0][0].detach().double()
+        x = x.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=one is layer):
+            y = one(x)
+        cotangent = torch.ones_like(y)
+        found.append([x, y.detach(), *torch.autograd.grad(y, [one.weight, one.bias], cotangent)])
+    assert found[0][1].dtype == torch.bfloat16
+    for ours, theirs, least in zip(found[0], found[1], (0, 4e-3, 1e-6, 1e-6), strict=True):
+        assert (ours.double() - theirs).norm() <= least * theirs.norm()
 
 
 def test_small_maps_are_products_in_training_alone(monkeypatch):

@@ -75,24 +75,23 @@ class Direct:
 
 
 class Winograd:
-    """By networks/winograd.py, in float32 whatever the type: half precision would cost it a few percent."""
+    """By networks/winograd.py, in and to float32 whatever the type: half precision would cost it a few percent."""
 
     def __init__(self, convolution: Convolution, sides: tuple[int, int]) -> None:
-        self.shape, self.bias, self.type, self.sides = convolution.shape, convolution.bias, convolution.type, sides
+        self.shape, self.bias, self.sides = convolution.shape, convolution.bias, sides
         self.weights = winograd.of_weight(self.shape, convolution.weight)
 
     def taken(self, x: Tensor) -> Tensor:
         return winograd.of_input(self.shape, x)
 
     def output(self, taken: Tensor, bias: bool = True) -> Tensor:
-        made = winograd.output(self.shape, taken, self.weights, self.sides, self.bias if bias else None)
-        return made.to(self.type)
+        return winograd.output(self.shape, taken, self.weights, self.sides, self.bias if bias else None)
 
     def met(self, cotangent: Tensor) -> Tensor:
         return winograd.of_cotangent(self.shape, cotangent)
 
     def input_gradient(self, met: Tensor) -> Tensor:
-        return winograd.input_gradient(self.shape, met, self.weights, self.sides).to(self.type)
+        return winograd.input_gradient(self.shape, met, self.weights, self.sides)
 
     def weight_gradient(self, taken: Tensor, met: Tensor) -> Tensor:
         return winograd.weight_gradient(self.shape, taken, met)
