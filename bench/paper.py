@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recolor_fast.losses.adversaries import ADVERSARIES
 from recolor_fast.losses.terms import WeightedTerm
 from recolor_fast.networks.critics import Scores
-from recolor_fast.networks.layers import SLOPE, Convolution, Doubling, LeakyReLU, power_iteration
+from recolor_fast.networks.layers import SLOPE, Convolving, Doubling, LeakyReLU, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options
 from recolor_fast.step.iteration import Step, step_seed
@@ -33,7 +33,7 @@ def plain(network: nn.Module, activations: bool = True, convolutions: bool = Tru
             if activations and isinstance(child, LeakyReLU):
                 setattr(module, name, nn.LeakyReLU(SLOPE))
     for module in network.modules():
-        if convolutions and isinstance(module, Convolution | Doubling | Scores):
+        if convolutions and isinstance(module, Convolving | Doubling | Scores):
             # Its own forward would take some maps otherwise; parameters, and spectral norm on them, stay.
             torchs: Any = nn.ConvTranspose2d if isinstance(module, Doubling) else nn.Conv2d
             module.forward = partial(torchs.forward, module)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from recolor_fast.networks.layers import (
     NORMS,
     SLOPE,
     TAPS,
-    Convolution,
+    Convolving,
     LeakyReLU,
     at_least_float32,
     by_taps,
@@ -112,7 +112,7 @@ def _convolutions(options: System) -> nn.Module:
     for level, (stride, norm) in enumerate(zip(used.strides, norms(options))):
         before, width = widths[level : level + 2]
         bias = options.conv_bias == "on" or level == 0 or norm == "none"  # a norm takes any offset away again
-        modules += [Convolution(before, width, 4, stride, 1, bias=bias)]
+        modules += [Convolving(before, width, 4, stride, 1, bias=bias)]
         # Ours for the penalty's double-backward; without one, torch's is a single operation.
         activation = LeakyReLU() if options.gradient_penalty else nn.LeakyReLU(SLOPE)
         modules += [pick(NORMS, norm, "critic_norm")(width, False), activation]

@@ -30,9 +30,10 @@ class LeakyReLU(nn.Module):
 # Photographs times positions of the smaller map up to which a convolution in training on a CPU is a matrix product: its
 # own kernels, and their backward passes most of all, are made for large maps (bench/LOG.md).
 SMALL_MAP = 64
+HALVING = Shape(4, 2, 1)
 
 
-class Convolution(nn.Conv2d):
+class Convolving(nn.Conv2d):
     """A convolution (N,C,H,W) -> (N,C',H',W') that may be computed by Winograd's products, in training on a CPU."""
 
     winograd = False
@@ -45,7 +46,7 @@ class Convolution(nn.Conv2d):
         return super().forward(x)
 
 
-class Halving(Convolution):
+class Halving(Convolving):
     """4x4 convolution of stride 2: (N,C,H,W) -> (N,C',H/2,W/2). On small maps, training on a CPU, by unfolding."""
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
@@ -88,10 +89,7 @@ class Doubling(nn.ConvTranspose2d):
         return folded if self.bias is None else folded + self.bias[:, None, None].to(folded.dtype)
 
 
-HALVING = Shape(4, 2, 1)
-
-
-def _by_winograd(module: Convolution | Doubling, shape: Shape, x: Tensor, height: int, width: int) -> bool:
+def _by_winograd(module: Convolving | Doubling, shape: Shape, x: Tensor, height: int, width: int) -> bool:
     """Of the larger map, height x width."""
     if not module.winograd or not module.training or x.device.type != "cpu" or torch.compiler.is_compiling():
         return False

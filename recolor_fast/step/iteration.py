@@ -33,7 +33,7 @@ from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.ranks import ALONE, Ranks
 from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
-from recolor_fast.networks.layers import Convolution, Doubling, at_least_float32, encoder, power_iteration
+from recolor_fast.networks.layers import Convolving, Doubling, at_least_float32, encoder, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
 from recolor_fast.options import Options, Training
 from recolor_fast.step import fused, guard, shared
@@ -100,7 +100,7 @@ class Step:
             # A penalty that is not fused differentiates the critic twice.
             twice = name == "critic" and options.gradient_penalty and options.fused_critic == "off"
             for module in network.modules():
-                if isinstance(module, Convolution | Doubling):
+                if isinstance(module, Convolving | Doubling):
                     module.winograd = options.winograd == "on" and not twice
         self.stopping = torch.zeros((), device=device)
         if ranks.count > 1:
