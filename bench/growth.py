@@ -192,21 +192,30 @@ def folder(count: int, model: str) -> tuple[Grown, Grown]:
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Seconds and memory of each case by its value, both axes logarithmic; dotted: linear."""
+    """Seconds and memory of each case by its value, both axes logarithmic; dotted: linear. Where a row has processor
+    seconds, these: a folder of many files takes so long that others have work meanwhile."""
     from matplotlib.figure import Figure
 
     figure = Figure((10, 4), layout="constrained")
     for axes, column in zip(figure.subplots(1, 2), ("seconds", "memory")):
         for case in dict.fromkeys(row["case"] for row in rows):
-            points = [(float(row["value"]), float(row[column])) for row in rows if row["case"] == case]
+            own = [row for row in rows if row["case"] == case]
+            points = [(float(row["value"]), float(_spent(row) if column == "seconds" else row[column])) for row in own]
             (line,) = axes.plot(*zip(*points), "o-", label=case)
             if column == "seconds":
                 first, last = points[0][0], points[-1][0]
                 ends = [points[0][1], points[0][1] * last / first]
                 axes.plot([first, last], ends, ":", color=line.get_color(), linewidth=1)
-        axes.set(xscale="log", yscale="log", xlabel="value", ylabel=column + (", MiB" if column == "memory" else ""))
+        label = "seconds (folders: of processor)" if column == "seconds" else "memory, MiB"
+        axes.set(xscale="log", yscale="log", xlabel="value", ylabel=label)
     axes.legend(fontsize=8)
     figure.savefig(path)
+
+
+def _spent(row: Mapping[str, Any]) -> Any:
+    """The processor seconds of a row, measured or saved, or else its seconds."""
+    processor = row.get("processor")
+    return row["seconds"] if processor in (None, "-", "") else processor
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def test_files_are_listed_and_looked_at_and_the_power_says_how_seconds_grow(monk
     assert rows[0]["power"] is None
     assert rows[1]["power"] == pytest.approx(1)
     growth.plot(rows, tmp_path / "growth.png")
+    assert [growth._spent({"seconds": "3", "processor": one}) for one in (None, "-", "2")] == ["3", "3", "2"]
     assert (tmp_path / "growth.png").stat().st_size > 1000
 
 
