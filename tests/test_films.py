@@ -25,6 +25,7 @@ from recolor_fast.films import codecs, encoding, film, planes, request, segments
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import Options
 from recolor_fast.photographs import chroma, images
+from recolor_fast.settings import Codec
 from tests import artefacts, filming
 
 
@@ -45,7 +46,7 @@ def sepia(models) -> runtime.Artefact:
     return runtime.load(models["sepia"], "cpu", 1)
 
 
-def colored(artefact, path: Path, target: Path, codec: codecs.Name = "auto", temporal: bool = True, **settings):
+def colored(artefact, path: Path, target: Path, codec: Codec = "auto", temporal: bool = True, **settings):
     record = film.color(artefact, path, target, Settings(**settings), film.Filming(codec, temporal), 2, show=False)
     assert not list(target.parent.glob(".*.part"))
     return record
