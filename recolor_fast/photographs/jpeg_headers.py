@@ -6,7 +6,8 @@ from recolor_fast.photographs import jpeg
 from recolor_fast.photographs.opening import MAX_PIXELS
 from recolor_fast.photographs.samples import UnreadableImage
 
-APP14 = 0xEE
+APP14, DAC = 0xEE, 0xCC
+OTHERS = frozenset((jpeg.DHT, DAC, jpeg.DQT, jpeg.DRI, jpeg.COM, *range(jpeg.APP0, jpeg.APP15 + 1)))  # than the frame
 
 
 class Jpeg(NamedTuple):
@@ -30,14 +31,14 @@ def read(data: bytes) -> Jpeg | None:
     try:
         while True:
             marker, segment, offset, end = jpeg.mark(data, end)
-            if segment is None or marker < 0xC0:
-                return None  # nothing that belongs here: let the full decoder judge
+            if segment is None:
+                return None
             if marker == jpeg.SOS:
                 return _header(*frame, adobe, offset) if frame else None
-            if marker in jpeg.FRAMES:
+            if marker in jpeg.FRAMES and not frame and len(segment) >= 6 and len(segment) == 6 + 3 * segment[5]:
                 frame = (marker, segment)
-                if len(segment) < 6:
-                    return None
+            elif marker not in OTHERS or (marker == jpeg.DQT and not _whole_tables(segment)):
+                return None  # nothing that belongs here, or a second frame: let the full decoder judge
             if marker == APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
                 adobe = segment[11]
     except ValueError:
@@ -55,6 +56,14 @@ def plain(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg | None:
     if data.rfind(b"\xff\xd9", header.scan) < 0:  # no other FF D9 can follow: entropy-coded FF is stuffed
         raise UnreadableImage("truncated: the JPEG data stops before its end marker")
     return header
+
+
+def _whole_tables(segment: bytes) -> bool:
+    """Whether a DQT segment ends with a table: 64 numbers of 8 or 16 bits, as the byte before them says."""
+    at = 0
+    while at < len(segment):
+        at += 65 if segment[at] < 16 else 129
+    return at == len(segment)
 
 
 def _header(marker: int, frame: bytes, adobe: int | None, scan: int) -> Jpeg:
