@@ -129,7 +129,7 @@ def parts() -> Iterator[Finding]:
 def _whole_file(path: metadata.PackagePath) -> bool:
     """Whether a file of a package is there, a compiled one in its size."""
     place = path.locate()
-    return os.path.exists(place) and (path.suffix != ".so" or path.size in (None, os.path.getsize(place)))
+    return os.path.exists(place) and (".so" not in path.suffixes or path.size in (None, os.path.getsize(place)))
 
 
 def wholes() -> Iterator[Finding]:
