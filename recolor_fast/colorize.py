@@ -10,7 +10,7 @@ Python it is `Colorizer`.
 if __name__ == "__main__":
     from recolor_fast.machine import starting
 
-    starting.run("recolor_fast.colorize", arguments="colorize", prefix="")
+    starting.run("recolor_fast.colorize", arguments="colorize")
 
 import os
 import sys
@@ -62,7 +62,6 @@ OK, ERROR, USAGE, FAILED, NO_MODEL = 0, 1, 2, 3, 4  # exit codes; 128 + the sign
 
 
 @starting.verb(
-    prefix="",
     stopped="stopped; what was written so far is complete, and the same command resumes from there",
     unread="stopped: nobody reads the output any more; the same command resumes from there",
     told={OSError: ERROR},

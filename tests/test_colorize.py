@@ -524,7 +524,7 @@ def test_a_required_provider_that_is_missing_is_exit_4(photos: Path, model: Path
         assert colorize.main(arguments + more) == 4
         printed = capsys.readouterr().err
         assert printed.count("\n") == 1
-        assert printed.startswith(f"provider {more[-1] if more[1:] else 'auto'}: ")
+        assert printed.startswith(f"error: provider {more[-1] if more[1:] else 'auto'}: ")
     assert not (tmp_path / "out").exists()
 
 
@@ -802,7 +802,7 @@ sys.exit(colorize.main(sys.argv[1:]))
     assert "Traceback" in done.stderr
     assert done.stderr.endswith(f"{kind}: a bug\n")
     done = subprocess.run([*words, "--quality", "0"], capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (2, "quality 0: expected 1 to 100\n")
+    assert (done.returncode, done.stderr) == (2, "error: quality 0: expected 1 to 100\n")
 
 
 def test_a_failing_disk_is_one_line(photos: Path, model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -835,7 +835,7 @@ def test_an_output_below_a_file_is_refused_at_once(photos: Path, model: Path, tm
         source = photos / "a.png" if output.suffix else photos
         assert run(source, output, model=model) == 2
         printed = capsys.readouterr().err
-        assert printed.startswith(f"output {output}: {tmp_path / 'file'} is no folder")
+        assert printed.startswith(f"error: output {output}: {tmp_path / 'file'} is no folder")
         assert printed.count("\n") == 1
 
 

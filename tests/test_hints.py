@@ -91,7 +91,7 @@ def test_hints_that_are_no_file_end_the_command_in_one_line(tmp_path, capsys):
     command = [str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--hints"]
     for path, reason in ((tmp_path / "none.json", "No such file or directory"), (tmp_path, "Is a directory")):
         assert colorize.main([*command, str(path)]) == 2
-        assert capsys.readouterr().err == f"hints {path}: cannot be read ({reason}); give a JSON file\n"
+        assert capsys.readouterr().err == f"error: hints {path}: cannot be read ({reason}); give a JSON file\n"
 
 
 def test_hints_are_found_by_the_longest_name_that_a_path_ends_with(tmp_path):

@@ -159,7 +159,7 @@ def test_a_bucket_without_permission_is_one_sentence(allowed, said, store, model
         patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from here on the server asks for rights
         assert run(input, out, "--engine", "ray", model=model) == 2
     told = capsys.readouterr().err.splitlines()
-    assert told[-1].startswith(said.format(input=input, out=out))
+    assert told[-1].startswith("error: " + said.format(input=input, out=out))
     assert "ACCESS_DENIED" in told[-1]
     assert told[-1].endswith("; check its name and rights")
     assert [one["Key"] for one in objects.list_objects_v2(Bucket="photographs")["Contents"]] == ["in/a.jpg"]

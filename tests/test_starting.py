@@ -231,5 +231,5 @@ def test_without_onnxruntime_no_model_can_run_and_it_is_said(monkeypatch, capsys
         assert colorize.main([str(tmp_path / "in"), str(tmp_path / "out")]) == colorize.NO_MODEL
     finally:
         runtime.ort.cache_clear()
-    assert capsys.readouterr().err == "onnxruntime is not installed\n"
+    assert capsys.readouterr().err == "error: onnxruntime is not installed\n"
     assert not (tmp_path / "out").exists()

@@ -12,8 +12,8 @@ from recolor_fast.machine import starting
 class Arguments(NamedTuple):
     """Serve a page to color photographs with, and an HTTP API, until Ctrl-C.
 
-    Its address is the last line on stdout. Nothing leaves this machine. Exit code: 2 wrong usage, 130 interrupted, 143
-    ended by SIGTERM.
+    Its address is the last line on stdout. Nothing leaves this machine. Exit code: 2 wrong usage, 4 no usable
+    model or provider, 130 interrupted, 143 ended by SIGTERM.
     """
 
     host: str = "127.0.0.1"

@@ -25,17 +25,16 @@ class Main(Protocol):
     def __call__(self, argv: list[str] | None = None) -> int: ...
 
 
-def run(module: str, arguments: str = "", prefix: str = "error: ") -> NoReturn:
+def run(module: str, arguments: str = "") -> NoReturn:
     """End this process as `module.main()` does, the words of the command line being its arguments.
 
     A verb calls it in its first lines, where it is the program and not yet imported. `arguments` is the module of
-    recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported;
-    `prefix` as of `ended`.
+    recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported.
     """
     signals.importing()
     if os.environ.get("NO_COLOR"):
         os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # of --help and of errors, read on import
-    sys.exit(ended(partial(_begun, module, arguments), prefix))
+    sys.exit(ended(partial(_begun, module, arguments)))
 
 
 def _begun(module: str, arguments: str) -> int:
@@ -71,7 +70,7 @@ def usage(otherwise: str) -> str:
 
 
 def verb(
-    prefix: str = "error: ", stopped: str = "interrupted", unread: str = "", told: Codes | None = None
+    stopped: str = "interrupted", unread: str = "", told: Codes | None = None
 ) -> Callable[[Callable[[list[str]], int]], Main]:
     """Make a function of a verb's words its `main`, which `ended` keeps to exit codes; the options are those of it."""
 
@@ -79,7 +78,7 @@ def verb(
         @wraps(work)
         def main(argv: list[str] | None = None) -> int:
             words = sys.argv[1:] if argv is None else argv
-            return ended(partial(work, words), prefix, stopped, unread, told)
+            return ended(partial(work, words), stopped, unread, told)
 
         return main
 
@@ -88,17 +87,17 @@ def verb(
 
 def ended(
     work: Callable[[], int],
-    prefix: str = "error: ",
     stopped: str = "interrupted",
     unread: str = "",
     told: Codes | None = None,
 ) -> int:
     """The exit code of `work()`: what it returns, or what becomes of what it raises, in one line on stderr.
 
-    A UserError has its `exit_code`, others that `told` lists theirs (the nearest class decides); a missing module that
-    an extra brings is 2; Stopped and KeyboardInterrupt are 128 and the signal's number, after the line `stopped`, in
-    which {signal} is its name; output that nobody reads is 1, after the line `unread`, if any. SystemExit, as --help
-    raises it, has its own. Anything else is raised: a traceback, and Python's exit code 1.
+    The line begins with "error: ". A UserError has its `exit_code`, others that `told` lists theirs (the nearest class
+    decides); a missing module that an extra brings is 2. Without "error: ", Stopped and KeyboardInterrupt are 128 and
+    the signal's number, after the line `stopped`, in which {signal} is its name; output that nobody reads is 1, after
+    the line `unread`, if any. SystemExit, as --help raises it, has its own. Anything else is raised: a traceback, and
+    Python's exit code 1.
     """
     try:
         return work()
@@ -120,13 +119,13 @@ def ended(
 
         if not (lacking := extras.lacking(error.name or "")):
             raise
-        say(f"{prefix}{lacking}")
+        say(f"error: {lacking}")
         return 2
     except Exception as error:
         code = _code(error, told or {})
         if code is None:
             raise
-        say(f"{prefix}{error}")
+        say(f"error: {error}")
         return code
 
 

@@ -76,7 +76,7 @@ def serve(arguments: Serve) -> None:
         uvicorn.Server(settings).run(sockets=[listener])
 
 
-@starting.verb(prefix="", stopped="interrupted; every answer so far is stored", told={OSError: 2, sqlite3.Error: 2})
+@starting.verb(stopped="interrupted; every answer so far is stored", told={OSError: 2, sqlite3.Error: 2})
 def main(argv: list[str]) -> int:
     """Run the verb with these arguments (none: the command line's); returns the exit code."""
     arguments = parse(argv)
