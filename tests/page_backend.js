@@ -105,6 +105,7 @@ export const backend = {
       hints: [],
       revision: 1,
       restore: false,
+      negative: false,
       curve: [],
       file,
     };
@@ -124,7 +125,7 @@ export const backend = {
     const photograph = desk.get(id);
     Object.assign(photograph, structuredClone(parts));
     if ("restore" in parts) photograph.curve = parts.restore ? stub.curve : [];
-    if (parts.hints || parts.model || "restore" in parts) photograph.revision++;
+    if (parts.hints || parts.model || "restore" in parts || "negative" in parts) photograph.revision++;
     return shown(photograph);
   },
   async gray(id, side) {

@@ -162,6 +162,7 @@ def test_a_photograph_is_colored(client):
         "hints": [],
         "revision": 1,
         "restore": False,
+        "negative": False,
         "curve": [],
     }
     assert client.get("/desk").json()["photographs"] == [photograph]
@@ -287,7 +288,7 @@ def test_a_faded_print_is_restored_as_the_colorizer_does_it_and_back(models, tmp
         assert (changed["restore"], changed["revision"], changed["toned"]) == (True, 2, True)
         assert changed["notes"] == [restoring.NOTES["levels"], restoring.NOTES["border"]]
         picture, new = restoring.of_picture(pictures.read(data), True, False)
-        assert changed["curve"] == [*map(list, zip(*new.curve))]
+        assert changed["curve"] == [*map(list, zip(*new.curve))] == [*map(list, new.points)]
         painted = part(client, id, "chroma")
         np.testing.assert_array_equal(np.frombuffer(painted, "<f4", offset=2 * SIZE**2).reshape(2, 256), picture.tone)
         gray = cv2.imdecode(np.frombuffer(part(client, id, "gray.png"), np.uint8), -1)
@@ -305,6 +306,27 @@ def test_a_faded_print_is_restored_as_the_colorizer_does_it_and_back(models, tmp
         assert (back["curve"], back["notes"], part(client, id, "chroma")) == ([], [], before)
         sound = serving.file_of(np.indices((60, 256))[1].astype(np.uint8), "PNG")
         assert put(client, ready(client, sound)["id"], restore=True)["curve"] == []
+
+
+def test_a_negative_is_inverted_as_the_colorizer_does_it_and_restored_and_back(client):
+    sepia_ = cv2.cvtColor(cv2.imdecode(np.frombuffer(sepia(4), np.uint8), 1), cv2.COLOR_BGR2RGB)
+    data = serving.file_of(255 - (90 + sepia_ // 3), "PNG")
+    plain = ready(client, data)
+    id, before = plain["id"], part(client, plain["id"], "chroma")
+    changed = put(client, id, negative=True)
+    assert (changed["negative"], changed["toned"], changed["notes"]) == (True, False, [restoring.NOTES["negative"]])
+    assert changed["curve"] == [[0, 255], [255, 0]]
+    assert len(part(client, id, "chroma")) == 2 * SIZE**2  # no tone
+    written = part(client, id, "file")
+    assert written == Colorizer(threads=1, negative=True)(data)
+    assert provenance.of(written)["restored"] == {"negative": True}
+    both = put(client, id, restore=True, hints=[HINT])
+    assert (both["negative"], both["restore"], len(both["curve"])) == (True, True, 4)
+    assert both["notes"] == [restoring.NOTES["negative"], restoring.NOTES["levels"]]
+    assert part(client, id, "file") == Colorizer(threads=1, negative=True, restore=True)(data, hints=[HINT])
+    back = put(client, id, restore=False, negative=False, hints=[])
+    assert (back["toned"], back["curve"], back["notes"]) == (plain["toned"], [], [])
+    assert part(client, id, "chroma") == before
 
 
 def test_plausible_colors_are_the_colorizers(client, colorizer):
@@ -329,6 +351,7 @@ def test_plausible_colors_are_the_colorizers(client, colorizer):
         ({"look": {"upsample": "bilinear"}}, "look.upsample"),
         ({"model": "another"}, "model 'another': expected one of recolor_fast"),
         ({"restore": 1}, "restore 1"),
+        ({"negative": 1}, "negative 1"),
         ({"name": "new"}, "name 'new'"),
     ],
 )

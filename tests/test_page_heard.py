@@ -60,6 +60,7 @@ SAID: dict[str, Callable[[], str]] = {
     "empty": lambda: fault(b""),
     "faded": lambda: restoring.NOTES["levels"],
     "format": lambda: refusal(b"v/1\x01" + bytes(99)),
+    "negative": lambda: restoring.NOTES["negative"],
     "no_image": lambda: fault(b"\xff\xd8"),
     "no_photograph": lambda: refusal(b"%PDF-1.7"),
     "pages": pages,

@@ -168,6 +168,26 @@ PRINTS = {
 }
 
 
+def test_negatives_are_inverted_as_in_python_by_one_curve():
+    cases = [(name, gray, restore) for name, gray in PRINTS.items() for restore in (False, True)]
+    wanted = [
+        ("browser/restoring", "restored", [_print(255 - gray, None), restore, True]) for _, gray, restore in cases
+    ]
+    every = javascript.call(wanted)
+    applied = javascript.call(
+        [("curve", "applied", [255 - gray, found["curve"]]) for (_, gray, _), found in zip(cases, every, strict=True)]
+    )
+    for (name, gray, restore), found, shown in zip(cases, every, applied, strict=True):
+        new = restoring.restored(255 - gray, restore=restore, negative=True)
+        assert (*found["done"],) == (*new.done,), name
+        assert np.abs(found["luma"].reshape(gray.shape).astype(int) - new.gray).max() <= 2 * restore, name
+        assert np.abs(shown.astype(int) - found["luma"]).max() <= 1, name  # at halves
+        assert np.ravel(found["curve"]) == pytest.approx(np.ravel(new.points), abs=0.5), name
+        points = np.array(new.points)
+        by_points = np.interp(255 - gray, points[:, 0], points[:, 1])
+        assert np.abs(by_points - new.gray).max() <= 0.5 + 1e-6, name
+
+
 def test_prints_are_restored_as_in_python():
     tone = a_tone(np.random.default_rng(0))
     every = javascript.call([("browser/restoring", "restored", [_print(gray, tone), True]) for gray in PRINTS.values()])
@@ -178,11 +198,25 @@ def test_prints_are_restored_as_in_python():
         assert np.abs(found["luma"].reshape(gray.shape).astype(int) - new.gray).max() <= 2, name
         assert (*found["done"],) == (done := done | {name: (*new.done,)})[name], name
         assert found["done"].get("levels", []) == pytest.approx(new.done.get("levels", []), abs=0.5), name
+        assert np.ravel(found["curve"]) == pytest.approx(np.ravel(new.points), abs=0.5), name
         assert (found["border"] or []) == pytest.approx(new.border or [], abs=0.003), name
         assert np.abs(found["tone"].reshape(2, 256) - restoring.toned(tone, new)).max() < 2, name
         low, high = np.percentile(gray, [1, 99]).astype(int)
         assert np.abs(before.reshape(2, 256) - tone)[:, low : high + 1].max() < 1.5, name
     assert {*done.values()} == {(), ("levels",), ("levels", "border")}
+
+
+def test_a_print_of_16_bits_is_shown_restored_from_8():
+    random = np.random.default_rng(0)
+    gray = (photographs.pixels(8, 150, 211)[..., 1] + random.random((150, 211))) * 64 + 110 * 257
+    gray, smooth = gray.astype(np.uint16), cv2.resize(random.integers(90, 166, (4, 4, 2), np.uint8), (64, 64))
+    cbcr, new = np.ascontiguousarray(smooth.transpose(2, 0, 1)), restoring.restored(gray)
+    assert np.diff(new.points, axis=0)[1] @ [-3.8, 1] > 0  # a level of the print is nearly four
+    luma = ("curve", "applied", [images.shallow(gray), [*new.points]])
+    (rgba,) = javascript.call([("merge", "merge", [{"call": luma}, 211, 150, cbcr, 64, None, {}])])
+    apart = np.abs(rgba.reshape(150, 211, 4)[..., :3] - chroma.merge(new.gray, cbcr) / 257)
+    assert (apart <= 2).mean() > 0.9
+    assert (apart <= 4).mean() > 0.99
 
 
 def test_a_border_and_what_cannot_be_seen_are_left_out_of_a_print_as_in_python():

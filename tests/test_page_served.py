@@ -174,6 +174,32 @@ def test_a_faded_print_is_restored_beside_what_it_was(browser, portrait, tmp_pat
 
 
 @pytest.mark.browser
+def test_a_negative_is_inverted_beside_what_it_was(browser, portrait, tmp_path):
+    gray = images.gray(images.read_rgb(portrait.read_bytes())) // 2 + 60
+    Image.fromarray(255 - gray).save(tmp_path / "negative.png")
+    browser.add(tmp_path / "negative.png")
+    ready(browser)
+    for box, said in (("negative", "inverted"), ("restore", "faded")):
+        browser.js(f"document.getElementById('{box}').focus()")
+        browser.keys(Keys.SPACE)
+        ready(browser)
+        browser.wait(f"document.getElementById('notes').textContent.includes('{said}')")
+    written = file(browser)
+    assert written == Colorizer(negative=True, restore=True)((tmp_path / "negative.png").read_bytes())
+    divide(browser, 0)
+    assert np.abs(canvas(browser) - images.read_rgb(written)).max() <= 2
+    divide(browser, 1)
+    assert np.abs(canvas(browser) - (255 - gray)[..., None]).max() <= 2  # as it was, left of the divider
+    for _ in range(2):
+        browser.control("z")
+        ready(browser)
+    assert not browser.id("negative").is_selected()
+    assert not browser.id("restore").is_selected()
+    divide(browser, 0)
+    assert file(browser) == Colorizer()((tmp_path / "negative.png").read_bytes())
+
+
+@pytest.mark.browser
 def test_each_of_two_models_is_chosen_on_the_page(chromium, portrait, tmp_path):
     models = artefacts.constant(tmp_path / "brown.onnx"), artefacts.obedient(tmp_path / "obedient.onnx")
     brown, gray = (images.read_rgb(Colorizer(model)(portrait.read_bytes())).astype(int) for model in models)

@@ -155,6 +155,27 @@ def test_a_faded_print_is_restored_as_in_python(empty):
     assert apart(decoded(empty("file", facts["id"])["blob"]), Colorizer()(faded)).max() <= 3
 
 
+def test_a_negative_is_inverted_as_in_python_and_hints_stay(empty):
+    negative = 255 - sepia(3)
+    facts = empty.add("old.png", file(negative))
+    assert facts["toned"]
+    with pytest.raises(Refusal, match="negative 1: expected true or false"):
+        empty("change", facts["id"], {"negative": 1})
+    changed = empty("change", facts["id"], {"negative": True})
+    assert (changed["negative"], changed["toned"], changed["revision"]) == (True, False, 2)
+    assert (changed["curve"], changed["notes"]) == ([[0, 255], [255, 0]], [restoring.NOTES["negative"]])
+    data, expected = empty("file", facts["id"])["blob"], Colorizer(negative=True)(file(negative))
+    found = apart(decoded(data), decoded(expected))
+    assert (found <= 2).mean() > 0.999
+    assert found.max() <= 4
+    assert provenance.of(data)["restored"] == provenance.of(expected)["restored"] == {"negative": True}
+    empty("change", facts["id"], {"hints": HINTS})
+    back = empty("change", facts["id"], {"negative": False})
+    assert (back["toned"], back["curve"], back["notes"], len(back["hints"])) == (True, [], [], len(HINTS))
+    plain = apart(decoded(empty("file", facts["id"])["blob"]), decoded(Colorizer()(file(negative), hints=HINTS)))
+    assert (plain <= 2).mean() > 0.99
+
+
 def test_what_the_page_is_given_makes_the_file(empty):
     gray = gray_photograph(6)
     facts = empty.add("old.png", file(gray))

@@ -1,5 +1,5 @@
-// The curve that stretched a print's tones, see restoring.py: points [before, after], levels of 255, both rising; none
-// where they stay as they were. Pure functions, no DOM.
+// The curve that stretched a print's tones, or inverted a negative's, see restoring.py: points [before, after], levels
+// of 255, the first rising; none where they stay as they were. Pure functions, no DOM.
 import { even, interpolated } from "./planes.js";
 
 const LEVELS = Float32Array.from({ length: 256 }, (_, i) => i);
@@ -12,7 +12,8 @@ export function applied(luma, points) {
   return luma.map((value) => table[value]);
 }
 
-// A tone (Float32Array, Cb at 256 luminances, then Cr) by the luminance before, as one by that after; null stays null.
+// A tone (Float32Array, Cb at 256 luminances, then Cr) by the luminance before, as one by that after, a curve that rises;
+// null stays null, as a negative's is.
 export const toned = (tone, points) => moved(tone, column(points, 1), column(points, 0));
 
 // And back.

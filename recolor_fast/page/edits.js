@@ -3,7 +3,7 @@
 /**
  * @typedef {{x: number, y: number, color: string, radius: number | null}} Hint
  * @typedef {{saturation: number, warmth: number, strength: number, keep_tone: number}} Look
- * @typedef {{look: Look, hints: Hint[], model: string, restore: boolean}} Wishes
+ * @typedef {{look: Look, hints: Hint[], model: string, restore: boolean, negative: boolean}} Wishes
  */
 
 /** @type {Look} */
@@ -11,8 +11,8 @@ export const PLAIN = { saturation: 1, warmth: 0, strength: 1, keep_tone: 0.7 };
 const STEPS = 200; // that can be undone
 
 /** @returns {Wishes} a copy of what a photograph or other wishes have */
-export function wishes({ look, hints, model, restore = false }) {
-  return structuredClone({ look, hints, model, restore });
+export function wishes({ look, hints, model, restore = false, negative = false }) {
+  return structuredClone({ look, hints, model, restore, negative });
 }
 
 /** The parts of `wanted` that differ from `had`; null where none does. */

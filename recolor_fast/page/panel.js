@@ -16,12 +16,13 @@ const SLIDERS = {
   strength: { of: (value) => 100 * value, to: (at) => at / 100, text: percent },
   keep_tone: { of: (value) => 100 * value, to: (at) => at / 100, text: percent },
 };
+const ALTERING = ["restore", "negative"]; // boxes, of what changes the luminance itself
 const rounded = (value) => Math.round(value * 1000) / 1000;
 
 export class Panel {
   /**
-   * @param {{look: (look: object, last: boolean) => void, model: (name: string) => void, restore: (wanted: boolean) =>
-   *   void, open: (index: number) => void, erase: (index: number) => void, eraseAll: () => void}} acts
+   * @param {{look: (look: object, last: boolean) => void, model: (name: string) => void,
+   *   alter: (parts: object) => void, open: (index: number) => void, erase: (index: number) => void, eraseAll: () => void}} acts
    */
   constructor(acts) {
     this.acts = acts;
@@ -35,7 +36,9 @@ export class Panel {
     }
     element("plain").addEventListener("click", () => acts.look(PLAIN, true));
     element("model").addEventListener("change", ({ target }) => acts.model(target.value));
-    element("restore").addEventListener("change", ({ target }) => acts.restore(target.checked));
+    for (const name of ALTERING) {
+      element(name).addEventListener("change", ({ target }) => acts.alter({ [name]: target.checked }));
+    }
     element("erase-all").addEventListener("click", () => {
       acts.eraseAll();
       element("hints-how").focus(); // the button is gone
@@ -69,9 +72,12 @@ export class Panel {
     element("plain").setAttribute("aria-disabled", String(plain)); // disabled, it would lose the focus
     element("model").value = wanted.model;
     element("model").disabled = !ready;
-    element("restore").checked = wanted.restore;
-    element("restore").disabled = !ready;
-    element("restore-none").hidden = !ready || !wanted.restore || !photograph.restore || photograph.curve.length > 0;
+    for (const name of ALTERING) {
+      element(name).checked = wanted[name];
+      element(name).disabled = !ready;
+    }
+    const stretched = photograph.curve.length > 2; // a negative's, inverted alone, has two points
+    element("restore-none").hidden = !ready || !wanted.restore || !photograph.restore || stretched;
     element("download").disabled = !ready;
     const failed = photograph.status === "failed";
     for (const name of ["download", "guess", "hints-part", "restore-part", "look-part"]) element(name).hidden = failed;

@@ -45,6 +45,15 @@ class Restored(NamedTuple):
     """Points of the curve, levels of 255 before and after, both rising: of the inverted picture, of a negative."""
 
     @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """Levels of 255 of the picture as it was, rising, and what they are in `gray`: points with straight lines
+        between them. None where nothing was done to them."""
+        points = [*zip(*map(np.ndarray.tolist, self.curve))] if "levels" in self.done else [(0.0, 0.0), (255.0, 255.0)]
+        if "negative" in self.done:
+            return tuple((255 - before, after) for before, after in reversed(points))
+        return tuple(points) if "levels" in self.done else ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done, in words."""
         return tuple(note for name, note in NOTES.items() if name in self.done)

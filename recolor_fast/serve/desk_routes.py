@@ -83,6 +83,7 @@ class Change(BaseModel):
     hints: list[Hint] | None = Field(None, max_length=hints.MOST)
     model: str | None = Field(None, max_length=255)
     restore: bool | None = Field(None, description="Whether the tones of a faded print are stretched first.")
+    negative: bool | None = Field(None, description="Whether it is a negative, which is inverted first.")
 
 
 class Shown(BaseModel):
@@ -103,6 +104,7 @@ class Shown(BaseModel):
     hints: list[Hint]
     revision: int
     restore: bool
+    negative: bool
     curve: list[list[float]]
 
 
@@ -231,11 +233,12 @@ def router(desks: Desks, work: Work) -> APIRouter:
 
     @routes.put("/photographs/{id}", responses=WORKED | NO_ROOM)
     async def change(id: Id, change: Change, cookie: Key = "") -> Shown:
-        """Change a photograph's look, hints or model, or restore it; it is painted anew by the answer."""
+        """Change a photograph's look, hints or model, restore it or invert it; it is painted anew by the answer."""
         with told():
             look = None if change.look is None else change.look.model_dump(exclude_none=True)
             points = None if change.hints is None else hints.checked([hint.model_dump() for hint in change.hints])
-            return shown(await painter.change(folder_of(cookie), id, look, points, change.model, change.restore))
+            wishes = look, points, change.model, change.restore, change.negative
+            return shown(await painter.change(folder_of(cookie), id, *wishes))
 
     @routes.delete("/photographs/{id}", status_code=204, responses=COMMON | NONE)
     async def remove(id: Id, cookie: Key = "") -> None:

@@ -46,7 +46,7 @@ class Photograph(NamedTuple):
     size: int = 0
     """Pixels a side of what the model paints; 0 until it has."""
     look: Mapping[str, float] = {}
-    """Of chroma.Look what the visitor chooses, by name; what is not in it is as usual."""
+    """Of settings.Look what the visitor chooses, by name; what is not in it is as usual."""
     hints: tuple[Hint, ...] = ()
     revision: int = 0
     """How often it was painted."""
@@ -58,8 +58,10 @@ class Photograph(NamedTuple):
     """How often its work began and did not end."""
     restore: bool = False
     """Whether the tones of a faded print are to be stretched before it is colored."""
+    negative: bool = False
+    """Whether it is a negative, to be inverted before it is colored."""
     curve: tuple[tuple[float, float], ...] = ()
-    """Points of the curve by which they were, levels of 255 before and after; none where they stayed as they were."""
+    """restoring.Restored.points of what was done for these two."""
 
 
 def as_json(photograph: Photograph) -> dict[str, Any]:
@@ -70,9 +72,10 @@ def of_json(values: Mapping[str, Any]) -> Photograph:
     """Raises ValueError or TypeError for what is none."""
     photograph = Photograph(**values)
     texts = photograph.id, photograph.name, photograph.model
-    numbers = photograph.arrived, photograph.bytes, photograph.revision, photograph.tries, photograph.restore
+    counts = photograph.arrived, photograph.bytes, photograph.revision, photograph.tries
+    numbers = *counts, photograph.restore, photograph.negative
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError("id, name and model are texts, arrived, bytes, revision, tries and restore are numbers")
+        raise ValueError("id, name and model are texts, the counts, restore and negative are numbers")
     return photograph._replace(
         hints=hints.checked(photograph.hints),
         notes=tuple(photograph.notes),

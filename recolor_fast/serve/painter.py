@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """A picture as it is to be colored, restored where that is wished."""
+    """A picture as it is to be colored: restored and inverted where that is wished."""
 
     seen: Prepared
     tone: np.ndarray
@@ -123,7 +123,7 @@ class Painter:
         model = self.work.models[name]
 
         def read() -> Looked:
-            return looked(model, self._read(key, photograph.id), photograph.restore)
+            return looked(model, self._read(key, photograph.id), photograph)
 
         seen, tone, found = await self.work.run(read, pixels=_room(photograph), patient=True)
         if name != photograph.model:
@@ -170,9 +170,11 @@ class Painter:
         hints: Sequence[Hint] | None = None,
         model: str | None = None,
         restore: bool | None = None,
+        negative: bool | None = None,
     ) -> Photograph:
-        """A photograph with another look, hints or model, restored or not, painted by then. NotReady where it cannot be
-        painted now; ValueError for hints that lie outside or that the model does not follow, and for another model."""
+        """A photograph with another look, hints or model, restored or not, inverted or not, painted by then. NotReady
+        where it cannot be painted now; ValueError for hints that lie outside or that the model does not follow, and for
+        another model."""
         if model is not None and model not in self.work.models:
             raise ValueError(f"model {model!r}: expected one of {', '.join(self.work.models)}")
         async with self._turn(id):
@@ -180,11 +182,14 @@ class Painter:
             changes: dict[str, Any] = {} if look is None else {"look": {**photograph.look, **look}}
             wanted = photograph.model if model is None else model
             given = photograph.hints if hints is None else tuple(hints)
-            changes["restore"] = again = photograph.restore if restore is None else restore
+            altered = photograph._replace(
+                restore=photograph.restore if restore is None else restore,
+                negative=photograph.negative if negative is None else negative,
+            )
+            changes |= {"restore": altered.restore, "negative": altered.negative}
             if photograph.status != "ready" and given != photograph.hints:
                 raise NotReady(f"colors are put on a photograph that is colored; this one is {_state(photograph)}")
-            had = photograph.model, photograph.hints, photograph.restore
-            if photograph.status != "ready" or (wanted, given, again) == had:
+            if photograph.status != "ready" or altered._replace(model=wanted, hints=given) == photograph:
                 changes |= {"model": wanted}
                 if photograph.status == "failed" and model is not None:
                     changes |= {"status": "waiting", "reason": "", "tries": 0}
@@ -194,10 +199,10 @@ class Painter:
             photograph, arrays = await asyncio.to_thread(self.desks.painted, key, id)
             if wanted not in self.work.models:
                 raise ValueError(f"model {wanted}: it is not there any more; choose another one")
-            if again == photograph.restore:
+            if altered == photograph:
                 seen, tone = await self._seen(key, photograph, arrays, wanted), arrays["tone"]
             else:
-                seen, tone, found = await self._looked(key, photograph, wanted, again)
+                seen, tone, found = await self._looked(key, altered, wanted)
                 changes |= found
             return await self._paint(key, photograph, wanted, given, seen, tone, changes)
 
@@ -232,7 +237,7 @@ class Painter:
         some = next(iter(self.work.models.values())).plain
         painter = some._replace(name=name, sha256=digest)  # of what painted it, no more is said, and it may be gone
         look: dict[str, Any] = dict(photograph.look)
-        settings = replace(EVERY, restore=photograph.restore, **look)
+        settings = replace(EVERY, restore=photograph.restore, negative=photograph.negative, **look)
         given = picture, arrays["cbcr"], painter, settings
         return photograph, await self.work.run(_file, *given, pixels=_room(photograph), patient=patient)
 
@@ -247,12 +252,12 @@ class Painter:
         model = self.work.models[name]
         if photograph.prepared == _how(model):
             return Prepared(arrays["source"], arrays["small"])
-        return (await self._looked(key, photograph, name, photograph.restore)).seen
+        return (await self._looked(key, photograph, name)).seen
 
-    async def _looked(self, key: str, photograph: Photograph, name: str, restore: bool) -> Looked:
+    async def _looked(self, key: str, photograph: Photograph, name: str) -> Looked:
         """A photograph as a model of this name is to color it."""
         picture = await self._picture(key, photograph)
-        return await self.work.run(looked, self.work.models[name], picture, restore, pixels=_room(photograph))
+        return await self.work.run(looked, self.work.models[name], picture, photograph, pixels=_room(photograph))
 
     async def _picture(self, key: str, photograph: Photograph, patient: bool = False) -> pictures.Picture:
         """A photograph as it was read, from memory where it was not long ago."""
@@ -281,9 +286,9 @@ class Painter:
         return self._turns.setdefault(id, asyncio.Lock())
 
 
-def looked(model: Model, picture: pictures.Picture, restore: bool) -> Looked:
+def looked(model: Model, picture: pictures.Picture, photograph: Photograph) -> Looked:
     """A file's picture as a model is to color it, and what is known of it."""
-    picture, new = restoring.of_picture(picture, restore, negative=False)
+    picture, new = restoring.of_picture(picture, photograph.restore, photograph.negative)
     gray, options = eight(picture.gray), model.plain.options
     seen = Prepared(images.source(gray, options, new.border), images.resize(gray, options.size, options.size))
     tone = np.empty((2, 0), np.float32) if picture.tone is None else picture.tone.astype(np.float32)
@@ -294,7 +299,7 @@ def looked(model: Model, picture: pictures.Picture, restore: bool) -> Looked:
         "notes": (*picture.notes, *([IN_COLOR] if picture.is_color else [])),
         "in_color": bool(picture.is_color),
         "toned": picture.tone is not None,
-        "curve": tuple(zip(*(points.tolist() for points in new.curve))) if "levels" in new.done else (),
+        "curve": new.points,
     }
     return Looked(seen, tone, found)
 

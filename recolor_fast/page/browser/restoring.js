@@ -1,24 +1,30 @@
-// What helps a faded print before it is colored: restoring.py for 8 bits. Pure functions, no DOM.
+// What helps a faded print or a negative before it is colored: restoring.py for 8 bits. Pure functions, no DOM.
 import { applied, toned } from "../curve.js";
 import { area, even, inside } from "../planes.js";
 
 const SIDE = 256, ENDS = 0.005, BLACK = 5, WHITE = 250, MOST = 4, LEAST = 3; // restoring.py says what they are
 const DEEPEST = 0.3, LIKE = 10, SHARE = 0.95, LEFT = 0.5, SOFT = 0.03;
 
+const INVERSE = [[0, 255], [255, 0]];
+
 export const NOTES = {
+  negative: "a negative: inverted",
   levels: "faded: its tones were stretched",
   border: "a border: left out where its tones were measured",
 };
 
-// A picture ({luma, width, height, alpha, tone}) as it is colored: {luma, tone, border, curve, done}; as it is where it
-// is not `wanted`. `border`: see planes.inside; `curve`: see curve.js; `done`: what the file says of it.
-export function restored({ luma, width, height, alpha, tone }, wanted) {
-  if (!wanted) return { luma, tone, border: null, curve: [], done: {} };
+// A picture ({luma, width, height, alpha, tone}) as it is colored: {luma, tone, border, curve, done}; as it is where
+// neither is wanted. `border`: see planes.inside; `curve`: see curve.js; `done`: what the file says of it.
+export function restored({ luma, width, height, alpha, tone }, restore, negative = false) {
+  const inverse = negative ? INVERSE : [], done = negative ? { negative } : {};
+  luma = applied(luma, inverse);
+  tone = negative ? null : tone; // that is the film's
+  if (!restore) return { luma, tone, border: null, curve: inverse, done };
   const scale = Math.min(1, SIDE / Math.max(width, height));
   const [columns, rows] = [width, height].map((side) => Math.max(1, even(side * scale)));
   const small = (plane) => (scale === 1 ? plane : Uint8Array.from(area(plane, width, height, columns, rows), even));
   const seen = small(luma), shown = alpha && small(alpha);
-  const border = borderOf(seen, columns, rows), done = {};
+  const border = borderOf(seen, columns, rows);
   let plane = inside(seen, columns, rows, border);
   if (shown) {
     const mask = inside(shown, columns, rows, border);
@@ -33,7 +39,9 @@ export function restored({ luma, width, height, alpha, tone }, wanted) {
     }
   }
   if (border) done.border = border.map((share) => Math.round(1000 * share) / 1000);
-  return { luma: applied(luma, curve), tone: toned(tone, curve), border, curve, done };
+  const falling = () => curve.map(([before, after]) => [255 - before, after]).reverse();
+  const whole = !curve.length ? inverse : negative ? falling() : curve;
+  return { luma: applied(luma, curve), tone: toned(tone, curve), border, curve: whole, done };
 }
 
 // Black and white of a picture's levels, far enough from each other for MOST.

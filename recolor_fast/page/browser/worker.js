@@ -21,7 +21,8 @@ const SMALL = 256; // pixels of the longer side, up to which a luminance is kept
 const HELD = 32_000_000; // pixels of luminance that stay in memory, of the pictures looked at last
 const TRIES = 3, MOST = 1000; // starts of a photograph that ended with the page's end; hints of a photograph
 const OWN = ["arrived", "tries"]; // facts that are not the page's
-const LATER = { restore: false, curve: [] }; // facts that older versions did not write
+const ALTERING = ["restore", "negative"]; // what changes the luminance itself
+const LATER = { restore: false, negative: false, curve: [] }; // facts that older versions did not write
 
 const METHODS = { desk, add, photograph, change, gray, chroma, palette, file, all, remove, clear, runs };
 
@@ -136,23 +137,23 @@ async function work() {
 }
 
 async function begin(facts, blob) {
-  const found = await readOf(blob), { width, height, inColor, tone } = found;
+  const found = await readOf(blob), { width, height, inColor } = found;
   hold(facts.id, found);
   const chosen = await model.named(facts.model), { print, more } = prepared(chosen, found, facts);
   const planes = await paint(chosen, print, facts.hints, width, height);
-  const seenAs = { width, height, in_color: inColor, toned: tone !== null, size: chosen.size, ...more };
+  const seenAs = { width, height, in_color: inColor, size: chosen.size, ...more };
   const changes = { status: "ready", reason: "", tries: 0, ...seenAs };
   await store.change(facts.id, (now) => ({ ...changes, revision: now.revision + 1 }), planes);
 }
 
-// A picture, restored first where that is wished, as it is painted from, and facts that tell what was done.
-function prepared(chosen, found, { restore = false, notes }) {
+// A picture, inverted and restored where that is wished, as it is painted from, and facts that tell what was done.
+function prepared(chosen, found, { restore, negative, notes }) {
   const { width, height } = found, { size } = chosen;
-  const { luma, tone, border, curve, done } = restored(found, restore);
+  const { luma, tone, border, curve, done } = restored(found, restore, negative);
   const seen = source(luma, width, height, chosen, border), small = resized(luma, width, height, size, size);
   const told = Object.keys(NOTES).filter((name) => name in done).map((name) => NOTES[name]);
   const others = notes.filter((note) => !Object.values(NOTES).includes(note));
-  return { print: { size, seen, small, tone }, more: { curve, notes: [...others, ...told] } };
+  return { print: { size, seen, small, tone }, more: { curve, toned: tone !== null, notes: [...others, ...told] } };
 }
 
 // What is kept of a photograph's chroma: {size, seen, small, tone, plain: without hints, cbcr, painter: what did it}.
@@ -165,18 +166,18 @@ async function paint(chosen, known, hints, width, height) {
   return { ...known, plain, cbcr, painter: { model: name, sha256 } };
 }
 
-async function change(id, { look, hints, model: name, restore }) {
+async function change(id, { look, hints, model: name, ...others }) {
   let facts = await known(id);
   const checked = {};
   if (look) checked.look = checkedLook(facts.look, look);
   if (hints) checked.hints = checkedHints(hints, facts);
   if (name !== undefined) await model.named(name);
-  if (restore !== undefined) {
-    if (typeof restore !== "boolean") throw new Refused(422, `restore ${restore}: expected true or false`);
-    checked.restore = restore;
+  for (const one of ALTERING.filter((one) => others[one] !== undefined)) {
+    if (typeof others[one] !== "boolean") throw new Refused(422, `${one} ${others[one]}: expected true or false`);
+    checked[one] = others[one];
   }
-  const { restore: was = false } = facts;
-  const anew = (name !== undefined && name !== facts.model) || (restore ?? was) !== was;
+  const altered = ALTERING.some((one) => one in checked && checked[one] !== (facts[one] ?? false));
+  const anew = (name !== undefined && name !== facts.model) || altered;
   if (!hints && !anew) return told((await store.change(id, checked)) ?? (await known(id)));
   const chosen = await model.named(name ?? facts.model), given = checked.hints ?? facts.hints;
   if (given.length && !chosen.graphs.hints) throw new Refused(422, `hints with model ${chosen.name}: it follows none`);
@@ -267,12 +268,12 @@ async function palette(id, x, y) {
 
 async function file(id) {
   const facts = await ready(id), found = await looked(id), { width, height } = found;
-  const { size, cbcr, tone, painter } = await store.chroma(id), { look, hints, name, restore = false } = facts;
-  const { luma, done } = restored(found, restore);
+  const { size, cbcr, tone, painter } = await store.chroma(id), { look, hints, name } = facts;
+  const { restore = false, negative = false } = facts, { luma, done } = restored(found, restore, negative);
   const { colored_by } = await model.read();
   const made = {
-    colored_by, ...painter, input: "any", upsample: "guided", ...look, restore, metadata: "keep", temporal: false,
-    ...(Object.keys(done).length && { restored: done }),
+    colored_by, ...painter, input: "any", upsample: "guided", ...look, restore, negative,
+    metadata: "keep", temporal: false, ...(Object.keys(done).length && { restored: done }),
     ...(hints.length && { hints: crc32(utf8(JSON.stringify(hints))).toString(16) }),
   };
   const planes = recolor(prepare(luma, width, height, cbcr, size, tone), look);
