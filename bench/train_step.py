@@ -52,6 +52,7 @@ from recolor_fast.machine.environment import device_name
 from recolor_fast.machine.errors import UserError
 from recolor_fast.networks.critics import by_winograd
 from recolor_fast.networks.layers import pick
+from recolor_fast.networks.winograd import STRIDES
 from recolor_fast.options import Options
 from recolor_fast.presets import PAPERS
 from recolor_fast.step import fused
@@ -151,7 +152,7 @@ def differing(options: Options) -> dict[str, Row]:
         "+slope": not penalty,
         "+products": cuda,
         "+layout": not cuda and bool(fused.hindrance(options)),
-        "+winograd": cuda or not by_winograd(replace(options, amp=True), not fused.hindrance(options)),
+        "+winograd": cuda or not by_winograd(replace(options, amp=True), not fused.hindrance(options), STRIDES["on"]),
         "+compile": not cuda,
         "ours lazy": not penalty,
     }

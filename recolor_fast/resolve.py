@@ -22,11 +22,11 @@ from recolor_fast.machine.download import reachable
 from recolor_fast.machine.environment import threads
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
-from recolor_fast.machine.processors import matrix_units
 from recolor_fast.networks import published
 from recolor_fast.networks.critics import by_winograd, check_critic, norms
 from recolor_fast.networks.generators import check_generator
 from recolor_fast.networks.layers import pick
+from recolor_fast.networks.winograd import STRIDES, paying
 from recolor_fast.options import AUTO_SPLIT, Command, Options, System, Whole
 from recolor_fast.runs import learned, loggers
 from recolor_fast.step import fused
@@ -189,13 +189,12 @@ def _fastest(options: Whole, device: torch.device) -> Whole:
     if options.cuda_graph == "on" and not cuda:
         raise UserError(f"cuda_graph on with device {device}: CUDA graphs need a CUDA device; use auto")
     is_fused = not hindrance and options.fused_critic != "off"
-    if options.winograd == "on" and (cuda or (options.compile == "on" and not is_fused)):
+    if options.winograd not in ("auto", "off") and (cuda or (options.compile == "on" and not is_fused)):
         why = f"device {device}" if cuda else "what is compiled is the compiler's, unless the critic's update is fused"
-        raise UserError(f"winograd on: {why}; use auto")
-    winograd = options.winograd
-    if winograd == "auto":
-        winograd = "off" if cuda or (options.amp and matrix_units()) else "on"
-    fast = winograd == "on" and by_winograd(options, is_fused)
+        raise UserError(f"winograd {options.winograd}: {why}; use auto")
+    kind = getattr(torch, options.amp_dtype) if options.amp else torch.float32
+    winograd = options.winograd if options.winograd != "auto" else "off" if cuda else paying(kind)
+    fast = by_winograd(options, is_fused, STRIDES[winograd])
     best: dict[str, Any] = {
         "compile": "on" if cuda else "off",
         "fused_critic": "on" if is_fused else "off",

@@ -187,7 +187,7 @@ def test_dry_run_prints_the_resolved_options_and_makes_nothing(tmp_path, capsys)
     options = from_dict(json.loads(capsys.readouterr().out))
     assert (options.device, options.compile, options.lpips) == ("cpu", "off", "off")
     assert (options.loader, options.cache, options.channels_last) == ("host", "on", "critic")
-    assert options.winograd == "on"
+    assert options.winograd in ("on", "stride1", "last")  # by a measurement
     assert options.terms == (("l1", 100.0),)
     assert not list(tmp_path.iterdir())
 

@@ -340,7 +340,7 @@ def test_a_resumed_run_has_the_penalty_in_the_same_steps():
 
 
 def test_what_is_fastest_depends_on_device_and_system(monkeypatch):
-    monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: False)
+    monkeypatch.setattr("recolor_fast.resolve.paying", lambda kind: "on")
 
     def chosen(preset: str, device: str, **changes) -> tuple[str, ...]:
         options = fastest(replace(PAPERS[preset], **changes), torch.device(device))

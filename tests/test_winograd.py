@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from recolor_fast.networks import layers, winograd
 from recolor_fast.networks.critics import Scores, build_critic
 from recolor_fast.networks.layers import TAPS
-from recolor_fast.networks.winograd import SQUARES, Shape, transforms
+from recolor_fast.networks.winograd import SQUARES, STRIDES, Shape, transforms
 from recolor_fast.options import from_dict
 from recolor_fast.presets import PRESETS
 from recolor_fast.resolve import fastest
@@ -202,7 +202,7 @@ def update(options, critic, batch, fast: bool, dtype=torch.float32, amp: bool = 
     layers = fused.layers(critic, options)
 
     def run(parameters, *batch):
-        return fused.critic_update(layers, options, parameters, *batch, fast=fast)
+        return fused.critic_update(layers, options, parameters, *batch, strides=STRIDES["on" if fast else "off"])
 
     if backend:
         torch._dynamo.reset()
@@ -271,7 +271,7 @@ def test_the_update_of_a_critic_with_a_norm_is_that_of_float64_and_rounds_as_tor
 
     def found(fast: bool, kind: torch.dtype):
         for module in critic.modules():
-            module.winograd = fast
+            module.winograd = (1, 2) if fast else ()
         parameters = {name: value.detach().to(kind) for name, value in critic.named_parameters()}
         with torch.no_grad():
             return critic_update(critic, options, parameters, *(value.to(kind) for value in batch), None)[1]
@@ -296,7 +296,7 @@ def test_an_iteration_makes_a_weights_transform_once_an_update_and_no_gradient_t
         monkeypatch.setattr(winograd, name, partial(counted, name, getattr(winograd, name)))
 
     def count(**changes) -> list[int]:
-        options = replace(PRESETS["pix2pix"], size=64, width=16, **changes)
+        options = replace(PRESETS["pix2pix"], size=64, width=16, **{"winograd": "on", **changes})
         step = Step(fastest(options, torch.device("cpu")), [], torch.device("cpu"))
         calls.update(dict.fromkeys(calls, 0))
         step(*(torch.zeros(1, channels, 64, 64, dtype=torch.uint8) for channels in (1, 3)), 0)
@@ -304,6 +304,7 @@ def test_an_iteration_makes_a_weights_transform_once_an_update_and_no_gradient_t
 
     generators = [4, 4]  # two halvings and what mirrors them
     assert count() == [3 + 3 + generators[0], 3 + generators[1]]
+    assert count(winograd="stride1") == [2, 1]  # the critic's fourth layer
     assert count(winograd="off") == [0, 0]
     # What differentiates its penalty twice is torch's.
     assert count(gradient_penalty=10.0) == generators
@@ -320,43 +321,63 @@ def test_it_can_be_compiled(monkeypatch) -> None:
 def test_it_is_chosen_where_it_is_faster() -> None:
     """By shape: the fourth layer in either type, the second and third in float32 alone, at the default's size."""
 
-    def ways(wide: bool, width: int = 64, size: int = 256, batch: int = 1) -> list[str]:
+    def ways(wide: bool, width: int = 64, size: int = 256, batch: int = 1, level: str = "on") -> list[str]:
         found, side = [], size
         widths = [4, width, 2 * width, 4 * width, 8 * width, 1]
         for channels, out, stride in zip(widths[:-1], widths[1:], (2, 2, 2, 1, 1)):
             shape = Shape(4, stride, 1)
-            chosen = convolutions.fastest(shape, channels, out, 3 * batch, (side, side), wide or out == 1)
+            chosen = convolutions.fastest(
+                STRIDES[level], shape, channels, out, 3 * batch, (side, side), wide or out == 1
+            )
             found.append(chosen.__name__)
             side = shape.sides(side, side)[0]
         return found
 
     assert ways(True) == ["Direct", "Winograd", "Winograd", "Winograd", "Taps"]
     assert ways(False) == ["Direct", "Direct", "Direct", "Winograd", "Taps"]
+    assert ways(True, level="stride1") == ["Direct", "Direct", "Direct", "Winograd", "Taps"]
+    assert ways(True, level="last") == ["Direct", "Direct", "Direct", "Direct", "Taps"]
     assert ways(True, width=8) == ["Direct"] * 5
     assert ways(False, size=64) == ["Direct", "Direct", "Direct", "Direct", "Taps"]
     assert ways(False, size=64, batch=32)[3] == "Winograd"
 
 
 def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) -> None:
+    """With rates as they are between this library's matrix products and torch's convolutions."""
+
     def chosen(preset: str = "wgan-gp", device: str = "cpu", **changes) -> tuple[str, str]:
         options = fastest(replace(PRESETS[preset], **changes), torch.device(device))
         return options.winograd, options.channels_last
 
-    monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: False)
-    assert chosen() == chosen(amp=True) == chosen("pix2pix") == chosen("pix2pix", amp=True) == ("on", "critic")
+    monkeypatch.setattr(winograd, "convolutions_rate", lambda kind: rates[kind])
+    rates = {torch.float32: 1.1, torch.bfloat16: 2.0}  # Zen 4
+    winograd.paying.cache_clear()
+    assert chosen() == chosen("pix2pix") == ("on", "critic")
+    assert chosen(amp=True) == chosen("pix2pix", amp=True) == ("on", "critic")
     assert chosen(width=8) == chosen("pix2pix", size=64) == ("on", "off")  # nowhere in the critic
     assert chosen("pix2pix", winograd="off") == ("off", "off")
     assert chosen(device="cuda") == ("off", "on")
-    monkeypatch.setattr("recolor_fast.resolve.matrix_units", lambda: True)
-    assert chosen() == ("on", "critic")
-    assert chosen(amp=True) == ("off", "critic")
-    assert chosen("pix2pix", amp=True) == ("off", "off")
+    rates = {torch.float32: 3.0, torch.bfloat16: 4.6}  # Zen 5
+    assert chosen() == ("on", "critic")  # measured once
+    winograd.paying.cache_clear()
+    assert chosen() == chosen("pix2pix") == ("stride1", "critic")
+    assert chosen(amp=True) == ("last", "critic")
+    assert chosen("pix2pix", amp=True) == ("last", "off")
+    winograd.paying.cache_clear()
     for changes, why in (
         ({"device": "cuda"}, "device cuda"),
         ({"preset": "pix2pix", "compile": "on"}, "the compiler's"),
     ):
-        with pytest.raises(ValueError, match=f"winograd on: .*{why}.*; use auto"):
-            chosen(**changes, winograd="on")
+        for level in ("on", "stride1", "last"):
+            with pytest.raises(ValueError, match=f"winograd {level}: .*{why}.*; use auto"):
+                chosen(**changes, winograd=level)
+
+
+def test_the_rate_of_torchs_convolutions_is_measured_in_each_type() -> None:
+    threads = torch.get_num_threads()
+    for kind in (torch.float32, torch.bfloat16):
+        assert 0.01 < winograd.convolutions_rate(kind, rounds=2) < 100
+    assert torch.get_num_threads() == threads
 
 
 def test_a_run_of_before_there_was_a_choice_goes_on_without() -> None:

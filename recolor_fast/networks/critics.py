@@ -67,8 +67,9 @@ def channels(options: System) -> list[int]:
     return [pair, *(options.width * min(2**level, 8) for level in range(len(geometry(options).strides)))]
 
 
-def by_winograd(options: Options, fused: bool) -> bool:
-    """Whether a CPU computes a layer of the critic by Winograd's products, its update being `fused` or not."""
+def by_winograd(options: Options, fused: bool, strides: tuple[int, ...] | None) -> bool:
+    """Whether a CPU computes a layer of the critic by Winograd's products at these strides, its update being `fused` or
+    not."""
     if not options.critic or (options.gradient_penalty and not fused):
         return False
     sets = 3 if fused else 2
@@ -77,7 +78,7 @@ def by_winograd(options: Options, fused: bool) -> bool:
     for before, out, stride in zip(widths, widths[1:], geometry(options).strides):
         shape = Shape(4, stride, 1)
         side = shape.sides(side, side)[0]
-        if pays(shape, before, out, count * side**2, not options.amp):
+        if pays(strides or (), shape, before, out, count * side**2, not options.amp):
             return True
     return False
 

@@ -36,8 +36,8 @@ HALVING = Shape(4, 2, 1)
 class Convolving(nn.Conv2d):
     """A convolution (N,C,H,W) -> (N,C',H',W') that may be computed by Winograd's products, in training on a CPU."""
 
-    winograd = False
-    """Whether it is, where that pays; it can then be differentiated once alone."""
+    winograd: tuple[int, ...] = ()
+    """At which strides it is, where that pays; it can then be differentiated once alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         shape = Shape(self.kernel_size[0], self.stride[0], self.padding[0])  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ class Halving(Convolving):
 class Doubling(nn.ConvTranspose2d):
     """4x4 transposed convolution of stride 2: (N,C,H,W) -> (N,C',2H,2W). On small maps likewise, by folding."""
 
-    winograd = False
+    winograd: tuple[int, ...] = ()
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
         super().__init__(channels, out, 4, 2, 1, bias=bias)
@@ -95,7 +95,7 @@ def _by_winograd(module: Convolving | Doubling, shape: Shape, x: Tensor, height:
         return False
     places = len(x) * math.prod(shape.sides(height, width))
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    return winograd.pays(shape, module.in_channels, module.out_channels, places, kind.itemsize >= 4)
+    return winograd.pays(module.winograd, shape, module.in_channels, module.out_channels, places, kind.itemsize >= 4)
 
 
 def _as_product(module: nn.Module, x: Tensor, positions: int) -> bool:

@@ -24,9 +24,10 @@ A convolution of stride s whose kernel is s r taps wide is s^2 convolutions of s
 of rows and columns, added: s^2 times the channels. F(4, 4) takes 49 products for 256, F(4, 2) of a 4x4 kernel of stride
 2 takes 100 for 256.
 
-Which layers are computed so: PAYS. Which points, besides 0 and infinity, decides how it rounds: those of POINTS had the
-smallest error of all sets of a few small fractions. In float32 a layer is within 4e-6 of float64 (directly within
-1e-6). In half precision it would be a few percent, so inputs of half precision are widened first.
+Which layers are computed so: PAYS, of the strides that `paying` finds. Which points, besides 0 and infinity, decides
+how it rounds: those of POINTS had the smallest error of all sets of a few small fractions. In float32 a layer is within
+4e-6 of float64 (directly within 1e-6). In half precision it would be a few percent, so inputs of half precision are
+widened first.
 
 The fused critic composes these passes itself (step/convolutions.py); for networks that autograd differentiates there
 are `convolution` and its transpose, whose forward is the gradient of the input and the other way round.
@@ -35,8 +36,10 @@ are `convolution` and its transpose, whose forward is the gradient of the input 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
 import math
+import time
 from fractions import Fraction
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -45,9 +48,15 @@ from torch.autograd.function import once_differentiable
 
 POINTS = {2: "0 -1 2 1/2", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
 TILE = 4  # outputs of a tile in each dimension, m
+# By the option winograd: strides of the convolutions that are computed so. None: what else is faster than torch's own
+# convolutions on a CPU is left out, too.
+Level = Literal["on", "stride1", "last", "off"]
+STRIDES: dict[Level, tuple[int, ...] | None] = {"on": (1, 2), "stride1": (1,), "last": (), "off": None}
+# By stride: how many times the rate of matrix products torch's own convolution may have (bench/LOG.md).
+RATES = {1: 3.8, 2: 2.1}
+LONG = 0.2  # seconds of a measurement that needs no second one
 # (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, places of the output in all
-# photographs, and products of channels, channels and places, from which on it is faster on a processor without matrix
-# units (bench/LOG.md).
+# photographs, and products of channels, channels and places, from which on it is faster (bench/LOG.md).
 PAYS = {(1, True): (64, 500, 2e6), (1, False): (128, 900, 1e8), (2, True): (64, 1000, 3.3e7)}
 
 
@@ -78,12 +87,50 @@ def fits(shape: Shape) -> bool:
     return shape.kernel % shape.stride == 0 and shape.taps in SQUARES
 
 
-def pays(shape: Shape, channels: int, out: int, places: int, wide: bool) -> bool:
-    """Whether a CPU computes it faster so: `channels` to `out` at so many places of the output in all photographs, in a
-    type `wide`r than 16 bits or not."""
-    fewest = PAYS.get((shape.stride, wide))
+def pays(strides: tuple[int, ...], shape: Shape, channels: int, out: int, places: int, wide: bool) -> bool:
+    """Whether a CPU for which it pays at these `strides` computes it faster so: `channels` to `out` at so many places
+    of the output in all photographs, in a type `wide`r than 16 bits or not."""
+    fewest = PAYS.get((shape.stride, wide)) if shape.stride in strides else None
     has = min(channels, out), places, channels * out * places
     return fewest is not None and fits(shape) and all(one >= least for one, least in zip(has, fewest))
+
+
+@cache
+def paying(kind: torch.dtype) -> Level:
+    """What is fastest on this processor of STRIDES but "off", where torch's own convolutions are in this type."""
+    rate = convolutions_rate(kind)
+    strides = tuple(stride for stride, most in RATES.items() if rate <= most)
+    return next(name for name, found in STRIDES.items() if found == strides)
+
+
+def convolutions_rate(kind: torch.dtype, rounds: int = 7) -> float:
+    """How many times as many products a second torch's own convolution makes in this type as float32 matrices do.
+
+    Measured on one thread, in 50 ms: a layer of 128 to 256 channels, and what it is by Winograd. About 1 and 2 in
+    float32 and bfloat16 where vectors of 512 bits are computed by halves (Zen 4), 3 and 4.6 where they are not and the
+    matrix library does not use them (Zen 5), and more in bfloat16 with matrix units (AMX).
+    """
+    shape, side = Shape(4, 1, 1), 32
+    x, weight = torch.zeros(1, 128, side, side, dtype=kind), torch.zeros(256, 128, 4, 4, dtype=kind)
+    inputs, weights = of_input(shape, x), of_weight(shape, weight)
+    products = len(inputs) * shape.points**2, math.prod(shape.sides(side, side)) * shape.kernel**2
+    x, weight = (one.to(memory_format=torch.channels_last) for one in (x, weight))
+    least, threads = [math.inf, math.inf], torch.get_num_threads()
+    torch.set_num_threads(1)  # whoever is busy beside it holds up one thread less than two
+    try:
+        with torch.no_grad():
+            for _ in range(rounds):
+                begun = time.perf_counter()
+                torch.bmm(inputs.permute(1, 0, 2), weights.permute(1, 2, 0))
+                between = time.perf_counter()
+                F.conv2d(x, weight, None, shape.stride, shape.padding)
+                seconds = between - begun, time.perf_counter() - between
+                least = [min(pair) for pair in zip(least, seconds)]
+                if sum(seconds) > LONG:
+                    break  # a type that this processor does not know, in which no rate is close
+    finally:
+        torch.set_num_threads(threads)
+    return products[1] / least[1] / (products[0] / least[0])
 
 
 def transforms(taps: int) -> tuple[list[list[Fraction]], list[list[Fraction]], list[list[Fraction]]]:

@@ -124,20 +124,28 @@ class Taps:
         return made.T.reshape(self.weight.shape).flip(2, 3)
 
 
-def way(convolution: Convolution, count: int, sides: tuple[int, int], fast: bool) -> Way:
-    """The fastest for a batch of `count` inputs (H,W); torch's own one unless `fast`, which a CPU may be."""
+def way(convolution: Convolution, count: int, sides: tuple[int, int], strides: tuple[int, ...] | None) -> Way:
+    """The fastest for a batch of `count` inputs (H,W), Winograd's at these strides alone; None: torch's own one."""
     out, channels = convolution.weight.shape[:2]
-    if not fast:
+    if strides is None:
         return Direct(convolution, sides)
-    return fastest(convolution.shape, channels, out, count, sides, convolution.type.itemsize >= 4)(convolution, sides)
+    wide = convolution.type.itemsize >= 4
+    return fastest(strides, convolution.shape, channels, out, count, sides, wide)(convolution, sides)
 
 
 def fastest(
-    shape: winograd.Shape, channels: int, out: int, count: int, sides: tuple[int, int], wide: bool
+    strides: tuple[int, ...],
+    shape: winograd.Shape,
+    channels: int,
+    out: int,
+    count: int,
+    sides: tuple[int, int],
+    wide: bool,
 ) -> type[Direct | Winograd | Taps]:
-    """What a CPU does fastest: `channels` to `out`, `count` inputs (H,W), in a type `wide`r than 16 bits or not."""
+    """What a CPU does fastest, Winograd's at these strides alone: `channels` to `out`, `count` inputs (H,W), in a type
+    `wide`r than 16 bits or not."""
     if out == 1:
         folds = not torch.compiler.is_compiling()  # compiled, a fold adds in any order (networks/critics.py)
         return Taps if folds and channels >= TAPS and shape.stride == 1 and wide else Direct
     height, width = shape.sides(*sides)
-    return Winograd if winograd.pays(shape, channels, out, count * height * width, wide) else Direct
+    return Winograd if winograd.pays(strides, shape, channels, out, count * height * width, wide) else Direct

@@ -111,13 +111,13 @@ def critic_update(
     fake: Tensor,
     mix: Tensor,
     loss_scale: Tensor | None = None,
-    fast: bool = False,
+    strides: tuple[int, ...] | None = None,
 ) -> tuple[Parameters, Parameters]:
     """The critic's loss by parts and its gradient by parameter name, as updates.critic_update gives them.
 
-    `scales` from `layers`; otherwise the same arguments. `fast`: with what a CPU does faster than torch's convolutions,
-    where it does (convolutions.way). Under autocast the convolutions but for the scores' are in its
-    type; the scores, the norm, the penalty and all reductions are at least float32.
+    `scales` from `layers`; otherwise the same arguments. `strides`: those of the convolutions that a CPU computes by
+    Winograd's products where that is faster (convolutions.way); None: all are torch's. Under autocast the convolutions
+    but for the scores' are in its type; the scores, the norm, the penalty and all reductions are at least float32.
     """
     kind = source.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else real.dtype
@@ -128,7 +128,7 @@ def critic_update(
         pyramid = [torch.cat((source.repeat(3, 1, 1, 1), image), 1)]
         while len(pyramid) < len(scales):
             pyramid.append(F.avg_pool2d(pyramid[-1], 2))
-        chains = [_ways(scale, parameters, pair, low, fast) for scale, pair in zip(scales, pyramid)]
+        chains = [_ways(scale, parameters, pair, low, strides) for scale, pair in zip(scales, pyramid)]
 
         moved = image.new_ones(()) if loss_scale is None else loss_scale.clamp(max=_share(options, image[:count]))
         parts = dict.fromkeys(("critic/real", "critic/fake"), image.new_zeros(()))
@@ -176,14 +176,14 @@ def _share(options: System, image: Tensor) -> float:
 
 
 def _ways(
-    scale: list[Layer], parameters: Parameters, pair: Tensor, low: torch.dtype, fast: bool
+    scale: list[Layer], parameters: Parameters, pair: Tensor, low: torch.dtype, strides: tuple[int, ...] | None
 ) -> list[convolutions.Way]:
     """How each layer is computed, for the pair (3 N,C,H,W); the scores' own is never in half precision."""
     ways, sides = [], (pair.shape[2], pair.shape[3])
     for layer in scale:
         weight, bias = parameters[layer.weight], parameters[layer.bias] if layer.bias else None
         one = _convolution(layer, weight, bias, weight.dtype if layer is scale[-1] else low)
-        ways.append(convolutions.way(one, len(pair), sides, fast))
+        ways.append(convolutions.way(one, len(pair), sides, strides))
         sides = one.shape.sides(*sides)
     return ways
 

@@ -35,6 +35,7 @@ from recolor_fast.networks.critics import build_critic
 from recolor_fast.networks.generators import build_generator
 from recolor_fast.networks.layers import Convolving, Doubling, at_least_float32, encoder, power_iteration
 from recolor_fast.networks.space import SPACES, to_rgb01, to_unit
+from recolor_fast.networks.winograd import STRIDES
 from recolor_fast.options import Options, Training
 from recolor_fast.step import fused, guard, shared
 from recolor_fast.step.adam import Adam
@@ -101,7 +102,7 @@ class Step:
             twice = name == "critic" and options.gradient_penalty and options.fused_critic == "off"
             for module in network.modules():
                 if isinstance(module, Convolving | Doubling):
-                    module.winograd = options.winograd == "on" and not twice
+                    module.winograd = () if twice else STRIDES[options.winograd] or ()
         self.stopping = torch.zeros((), device=device)
         if ranks.count > 1:
             self._places = torch.from_numpy(ranks.places(options.batch, options.micro_batch)).to(device)
@@ -142,7 +143,7 @@ class Step:
             penalized: Callable = partial(critic_update, self.critic, lazy)
             if options.fused_critic == "on":
                 layers = fused.layers(self.critic, options)
-                penalized = partial(fused.critic_update, layers, lazy, fast=options.winograd == "on")
+                penalized = partial(fused.critic_update, layers, lazy, strides=STRIDES[options.winograd])
             free = partial(critic_update, self.critic, replace(options, gradient_penalty=0.0, penalty_every=1))
             self.critic_updates = {True: self._prepare(penalized), False: self._prepare(free)}
         if length := options.micro_batch // ranks.count:
