@@ -350,14 +350,14 @@ def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) 
         return options.winograd, options.channels_last
 
     monkeypatch.setattr(winograd, "convolutions_rate", lambda kind: rates[kind])
-    rates = {torch.float32: 1.1, torch.bfloat16: 2.0}  # Zen 4
+    rates = {torch.float32: 1.1, torch.bfloat16: 2.0}
     winograd.paying.cache_clear()
     assert chosen() == chosen("pix2pix") == ("on", "critic")
     assert chosen(amp=True) == chosen("pix2pix", amp=True) == ("on", "critic")
     assert chosen(width=8) == chosen("pix2pix", size=64) == ("on", "off")  # nowhere in the critic
     assert chosen("pix2pix", winograd="off") == ("off", "off")
     assert chosen(device="cuda") == ("off", "on")
-    rates = {torch.float32: 3.0, torch.bfloat16: 4.6}  # Zen 5
+    rates = {torch.float32: 3.0, torch.bfloat16: 4.6}
     assert chosen() == ("on", "critic")  # measured once
     winograd.paying.cache_clear()
     assert chosen() == chosen("pix2pix") == ("stride1", "critic")

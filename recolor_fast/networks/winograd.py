@@ -106,9 +106,9 @@ def paying(kind: torch.dtype) -> Level:
 def convolutions_rate(kind: torch.dtype, rounds: int = 7) -> float:
     """How many times as many products a second torch's own convolution makes in this type as float32 matrices do.
 
-    Measured on one thread, in 50 ms: a layer of 128 to 256 channels, and what it is by Winograd. About 1 and 2 in
-    float32 and bfloat16 where vectors of 512 bits are computed by halves (Zen 4), 3 and 4.6 where they are not and the
-    matrix library does not use them (Zen 5), and more in bfloat16 with matrix units (AMX).
+    Measured on one thread, in 50 ms: a layer of 128 to 256 channels, and what it is by Winograd. 3 and 4.6 in float32
+    and bfloat16 on a processor with vectors of 512 bits that the matrix library does not use (AMD's of Zen 5); about 1
+    and 2, by other measurements, on one that computes them by halves; more in bfloat16 with matrix units (AMX).
     """
     shape, side = Shape(4, 1, 1), 32
     x, weight = torch.zeros(1, 128, side, side, dtype=kind), torch.zeros(256, 128, 4, 4, dtype=kind)
