@@ -50,6 +50,7 @@ class Round:
 
     def __init__(self, folder: Path, size: int, log: Log) -> None:
         self.watch = Watch(folder, Command(log=(log,)), 0, say)
+        self.watch.begin()
         self.results = csv_rows.Rows(folder / "results.csv", 0)
         self.sheet = folder / "sheet.png"
         noise = np.random.default_rng(0).normal(128, 20, (8, size, size, 3)).clip(0, 255).astype(np.uint8)

@@ -193,7 +193,10 @@ def _fastest(options: Whole, device: torch.device) -> Whole:
         why = f"device {device}" if cuda else "what is compiled is the compiler's, unless the critic's update is fused"
         raise UserError(f"winograd {options.winograd}: {why}; use auto")
     kind = getattr(torch, options.amp_dtype) if options.amp else torch.float32
-    winograd = options.winograd if options.winograd != "auto" else "off" if cuda else paying(kind)
+    winograd = options.winograd
+    if winograd == "auto":
+        compiled = options.compile == "on" and not is_fused  # by the compiler, which has its own way
+        winograd = "off" if cuda or compiled else paying(kind)
     fast = by_winograd(options, is_fused, STRIDES[winograd])
     best: dict[str, Any] = {
         "compile": "on" if cuda else "off",

@@ -256,6 +256,32 @@ def test_a_killed_rank_is_started_again_by_torchrun_and_ends_as_the_unbroken_run
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
+def test_no_thread_is_in_torchs_store_when_the_ranks_part(monkeypatch):
+    """One would abort Python as it ends."""
+
+    class Store(torch.distributed.HashStore):
+        def clone(self):
+            return self
+
+    def beat(ours: Ranks, store: Store) -> None:
+        ours._ended.wait(60)
+        time.sleep(0.1)  # the store is slow
+        ended.append(ours)
+
+    ended: list[Ranks] = []
+    monkeypatch.setattr(ranks.launched, "place", lambda: Place(1, 2))
+    monkeypatch.setattr(ranks, "_store", Store)
+    monkeypatch.setattr(ranks, "_meet", lambda *who: None)
+    monkeypatch.setattr(Ranks, "_beat", beat)
+    for name in ("init_process_group", "destroy_process_group", "all_reduce"):
+        monkeypatch.setattr(torch.distributed, name, lambda *how, **more: None)
+    with joined():
+        pass
+    with pytest.raises(KeyError), joined():
+        raise KeyError
+    assert len(ended) == 2
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

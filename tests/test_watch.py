@@ -113,6 +113,21 @@ def test_a_logger_is_imported_once_an_iteration_is_done(tmp_path, monkeypatch):
     assert len(said) == 1
 
 
+def test_a_logger_is_not_begun_for_a_training_that_fails_before(tmp_path, monkeypatch):
+    begun: list[tuple] = []
+    monkeypatch.setitem(
+        loggers.LIBRARIES, "tensorboard", loggers.Library(("os",), lambda *started: begun.append(started))
+    )
+    said: list[str] = []
+    for told in (False, True):
+        watched = watch.Watch(tmp_path, Command(log=("tensorboard",)), 0, said.append)
+        if told:
+            watched.numbers({"images": 2, "time": 1, "loss": 0.5})
+        watched.leave()
+        watched.feeds[0].thread.join(60)
+        assert (len(begun), said) == (told, [])
+
+
 def test_a_logger_that_hangs_is_left():
     said: list[str] = []
     hangs = threading.Event()
@@ -293,6 +308,7 @@ def test_a_training_that_is_stopped_waits_neither_for_a_logger_nor_for_the_pictu
     monkeypatch.setattr(watch, "HURRY", 0.05)
     said: list[str] = []
     watched = watch.Watch(tmp_path, Command(log=("tensorboard",)), 0, said.append)
+    watched.begin()
     watched.saved()
     watched.leave()
     assert len(said) == 1

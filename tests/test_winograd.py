@@ -1,6 +1,7 @@
 """Winograd's convolutions and the other ways of the fused critic: against torch's, in float64, and their rounding."""
 
 import copy
+import itertools
 from dataclasses import replace
 from functools import partial
 
@@ -342,6 +343,15 @@ def test_it_is_chosen_where_it_is_faster() -> None:
     assert ways(False, size=64, batch=32)[3] == "Winograd"
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("compiled", ["auto", "on", "off"])
+def test_what_was_decided_is_taken_again_as_a_resumed_run_does(device, compiled) -> None:
+    for preset, critic in itertools.product(("wgan-gp", "pix2pix"), ("auto", "off")):
+        options = replace(PRESETS[preset], compile=compiled, fused_critic=critic)
+        decided = fastest(options, torch.device(device))
+        assert fastest(decided, torch.device(device)) == decided
+
+
 def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) -> None:
     """With rates as they are between this library's matrix products and torch's convolutions."""
 
@@ -355,7 +365,8 @@ def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) 
     assert chosen() == chosen("pix2pix") == ("on", "critic")
     assert chosen(amp=True) == chosen("pix2pix", amp=True) == ("on", "critic")
     assert chosen(width=8) == chosen("pix2pix", size=64) == ("on", "off")  # nowhere in the critic
-    assert chosen("pix2pix", winograd="off") == ("off", "off")
+    assert chosen("pix2pix", winograd="off") == chosen("pix2pix", compile="on") == ("off", "off")
+    assert chosen(compile="on") == ("on", "critic")
     assert chosen(device="cuda") == ("off", "on")
     rates = {torch.float32: 3.0, torch.bfloat16: 4.6}
     assert chosen() == ("on", "critic")  # measured once

@@ -203,14 +203,18 @@ def joined(words: Sequence[str] = ()) -> Iterator[Ranks]:
         world_size=place.ranks,
         timeout=SLOW,
     )
-    threading.Thread(target=ranks._beat, args=(store.clone(),), daemon=True, name="recolor_fast-ranks").start()
+    beating = threading.Thread(target=ranks._beat, args=(store.clone(),), daemon=True, name="recolor_fast-ranks")
+    beating.start()
     try:
         yield ranks
         ranks.wait()
     except BaseException as error:
         ranks._leave(error)
         raise
-    ranks._leave(None)
+    else:
+        ranks._leave(None)
+    finally:
+        beating.join(GRACE)  # Python, ending, would abort the process for a thread that is inside of torch's store
     distributed.destroy_process_group()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recolor_fast.data import listed, loader
+from recolor_fast.data import index, listed, loader
 from recolor_fast.data.chosen import Photographs
 from recolor_fast.machine.background import Background, copied
 from recolor_fast.machine.environment import environment, peak_memory
@@ -69,7 +69,7 @@ def describe(folder: Path, options: Command, photographs: Photographs, seen: int
     (folder / "unusable.txt").unlink(missing_ok=True)
     if lines:
         write_text(folder / "unusable.txt", "".join(lines))
-        print(f"warning: {len(lines)} unusable files left out, see {folder / 'unusable.txt'}", file=sys.stderr)
+        index.warn(f"{len(lines)} unusable files left out, see {folder / 'unusable.txt'}")
 
 
 EARLY = 100  # photographs after which one sees whether anything comes out
@@ -299,10 +299,10 @@ class Session(Course):
         The device colors the photographs now; the rest is done in the background, once that has nothing else to do.
         """
         self.background.settle()  # one at a time: nothing piles up where iterations are faster
-        seen, count = self.progress.images, self.options.samples
-        sheet, (gray, rgb) = self._sheet(seen), self.val
+        seen, count, sheet = self.progress.images, self.options.samples, self._sheet(self.progress.images)
         if self.validated.last >= seen:
             return
+        gray, rgb = self.val
         planes, come = copied(validation.planes(self.step, gray))
 
         def measure() -> None:

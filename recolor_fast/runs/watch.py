@@ -21,7 +21,8 @@ USER = re.compile(r"(?<=://)[^\s/?#]*@")  # the name and password of an address
 class Feed:
     """A logger in a thread of its own: it is told, and never waited for but at the end. It fails with one warning."""
 
-    def __init__(self, name: str, start: Callable[[], loggers.Logger], tell: Tell) -> None:
+    def __init__(self, name: str, start: Callable[[], loggers.Logger | None], tell: Tell) -> None:
+        """`start` may wait; None: there is no need of it any more."""
         self.name, self.start, self._tell = name, start, tell
         self.jobs: queue.SimpleQueue[Callable[[loggers.Logger], None] | None] = queue.SimpleQueue()
         self.failed = self.left = False
@@ -51,7 +52,8 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            logger = self.start()
+            if not (logger := self.start()):
+                return
             if logger.where:
                 self.tell(f"--log {self.name}: {logger.where}")
             while job := self.jobs.get():
@@ -136,6 +138,7 @@ class Watch:
         """`begun` photographs are seen; `tell` takes a line for people, from any thread."""
         self.picture = Picture(folder, tell)
         self.under_way = threading.Event()
+        self.in_vain = False
         names = [name for name in options.log if name != "none"]
         libraries = {name: loggers.LIBRARIES[name] for name in names}
         starts = {name: partial(Beside, name) if one.apart else one.start for name, one in libraries.items()}
@@ -144,9 +147,9 @@ class Watch:
             for name, start in starts.items()
         ]
 
-    def _started(self, start: Callable[[], loggers.Logger]) -> loggers.Logger:
+    def _started(self, start: Callable[[], loggers.Logger]) -> loggers.Logger | None:
         self.under_way.wait()
-        return start()
+        return None if self.in_vain else start()
 
     def begin(self) -> None:
         """Let the loggers start, whose libraries take a second and more to import: the first iteration is done."""
@@ -178,7 +181,9 @@ class Watch:
             feed.close(WAIT)
 
     def leave(self) -> None:
-        """The training was stopped, or fails: who stops it does not wait long. A picture at work is finished alone."""
+        """The training was stopped, or fails: who stops it does not wait long. A picture at work is finished alone, and
+        loggers that had nothing to begin with do not begin."""
+        self.in_vain = not self.under_way.is_set() and all(feed.jobs.empty() for feed in self.feeds)
         self.begin()
         for feed in self.feeds:
             feed.close(HURRY)
