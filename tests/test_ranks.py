@@ -19,6 +19,7 @@ from recolor_fast.machine import ranks
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.launched import Place, place
 from recolor_fast.machine.ranks import ALONE, Ranks, joined
+from recolor_fast.machine.signals import Stopped
 from recolor_fast.networks.critics import by_winograd
 from recolor_fast.presets import PAPERS, PRESETS
 from recolor_fast.resolve import for_ranks
@@ -256,7 +257,7 @@ def test_a_killed_rank_is_started_again_by_torchrun_and_ends_as_the_unbroken_run
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
-def test_no_thread_is_in_torchs_store_when_the_ranks_part(monkeypatch):
+def test_no_thread_is_in_torch_when_the_ranks_part(monkeypatch):
     """One would abort Python as it ends."""
 
     class Store(torch.distributed.HashStore):
@@ -268,18 +269,28 @@ def test_no_thread_is_in_torchs_store_when_the_ranks_part(monkeypatch):
         time.sleep(0.1)  # the store is slow
         ended.append(ours)
 
+    def destroy() -> None:
+        nonlocal destroyed
+        destroyed += 1
+
     ended: list[Ranks] = []
+    destroyed = 0
     monkeypatch.setattr(ranks.launched, "place", lambda: Place(1, 2))
     monkeypatch.setattr(ranks, "_store", Store)
     monkeypatch.setattr(ranks, "_meet", lambda *who: None)
     monkeypatch.setattr(Ranks, "_beat", beat)
-    for name in ("init_process_group", "destroy_process_group", "all_reduce"):
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", destroy)
+    for name in ("init_process_group", "all_reduce"):
         monkeypatch.setattr(torch.distributed, name, lambda *how, **more: None)
     with joined():
         pass
-    with pytest.raises(KeyError), joined():
+    with pytest.raises(Stopped), joined():
+        raise Stopped(signal.SIGTERM)
+    assert len(ended) == destroyed == 2
+    with pytest.raises(KeyError), joined():  # the other ranks may be waiting
         raise KeyError
-    assert len(ended) == 2
+    assert len(ended) == 3
+    assert destroyed == 2
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -191,6 +191,8 @@ def joined(words: Sequence[str] = ()) -> Iterator[Ranks]:
     if place.ranks == 1:
         yield ALONE
         return
+    # Imported once there is a group, as torch's compiler does, its functions would keep that as a default for ever.
+    import torch.distributed.nn.functional
     from torch import distributed
 
     store = _store()
@@ -205,17 +207,22 @@ def joined(words: Sequence[str] = ()) -> Iterator[Ranks]:
     )
     beating = threading.Thread(target=ranks._beat, args=(store.clone(),), daemon=True, name="recolor_fast-ranks")
     beating.start()
+    alone = False
     try:
         yield ranks
         ranks.wait()
     except BaseException as error:
+        alone = not isinstance(error, Stopped)
         ranks._leave(error)
         raise
     else:
         ranks._leave(None)
     finally:
-        beating.join(GRACE)  # Python, ending, would abort the process for a thread that is inside of torch's store
-    distributed.destroy_process_group()
+        # Python, ending, would abort the process for a thread of torch's that asks for its lock: in the store, or
+        # letting go of what was summed last.
+        beating.join(GRACE)
+        if not alone:
+            distributed.destroy_process_group()
 
 
 def _store() -> Any:
