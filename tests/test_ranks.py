@@ -31,7 +31,7 @@ from tests.trainings import assert_same_run, flat, newest, rows
 
 FAST = ["pix2pix", "wgan-gp", "pieces", "hints", "not finite"]
 FEW = ["pieces"]  # of 2 photographs each, which 4 ranks cannot divide
-TOLERANCE = {"wide": 1e-10, "narrow": 1e-5}
+TOLERANCE = {"wide": 1e-10, "narrow": 2e-5}  # processors round differently: up to 1.02e-5 was seen
 # Of these float32 alone makes more of rounding, 2e-5 to 0.1, and float64 does not: deep networks with random weights,
 # and biases before a batch norm, whose gradient is nothing but rounding.
 ROUGH = "hints features-resnet50 features-unet features-fpn padova-code-pix2pix padova-code-lpips".split()
