@@ -22,6 +22,7 @@ from recolor_fast.machine.download import reachable
 from recolor_fast.machine.environment import threads
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import cache_folder
+from recolor_fast.machine.ranks import Ranks
 from recolor_fast.networks import published
 from recolor_fast.networks.critics import by_winograd, check_critic, norms
 from recolor_fast.networks.generators import check_generator
@@ -70,6 +71,11 @@ def for_ranks(options: Command, count: int) -> Command:
         )
     options = replace(options, cuda_graph="off")
     return replace(options, compile="off") if batch_norm else options
+
+
+def as_first(options: Whole, ranks: Ranks) -> Whole:
+    """`options` with what was decided by measuring as the first rank found it, which is what the run folder keeps."""
+    return replace(options, **ranks.told({name: getattr(options, name) for name in ("winograd", "channels_last")}))
 
 
 def for_loggers(options: Command) -> Command:

@@ -35,7 +35,15 @@ from recolor_fast.machine.ranks import ALONE, Ranks, joined
 from recolor_fast.machine.signals import Signals, Stopped, stoppable
 from recolor_fast.networks import published
 from recolor_fast.options import Command, Options, from_dict, reopened, to_json
-from recolor_fast.resolve import encoder_file, for_loggers, for_photographs, for_ranks, in_stored_pieces, resolve
+from recolor_fast.resolve import (
+    as_first,
+    encoder_file,
+    for_loggers,
+    for_photographs,
+    for_ranks,
+    in_stored_pieces,
+    resolve,
+)
 from recolor_fast.runs import checkpoint, learned, run_folder
 from recolor_fast.runs.console import Lasting, Quiet
 from recolor_fast.runs.outlook import counts, sizes, summary
@@ -114,6 +122,7 @@ def train_decided(
     each once all that is good is saved; OSError for a full disk: the checkpoints before it stay. Where a GPU has no
     memory for one of the first iterations, its batches are halved (`micro_batch`), HALVINGS times at most.
     """
+    options = as_first(options, ranks)
     memory.keep_freed()
     if options.deterministic:
         deterministic()

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from recolor_fast import resolve
+from recolor_fast.machine.launched import Place
+from recolor_fast.machine.ranks import ALONE, Ranks
 from recolor_fast.options import Options
 from recolor_fast.step import iteration
 from tests.photographs import write_jpegs
@@ -55,3 +57,17 @@ def test_only_one_room_decides_what_is_auto():
         if asks.search(line) and not line.lstrip().startswith("assert ")
     }
     assert found == {"resolve.py"}
+
+
+def test_what_was_measured_is_as_the_first_rank_found_it():
+    """A run goes on as its folder says, which the first rank has written."""
+
+    class Second(Ranks):
+        def told(self, value):
+            return {name: {"winograd": "stride1", "channels_last": "critic"}[name] for name in value}
+
+    options = Options(winograd="last", channels_last="off")
+    assert resolve.as_first(options, ALONE) == options
+    assert resolve.as_first(options, Second(Place(1, 2))) == replace(
+        options, winograd="stride1", channels_last="critic"
+    )
