@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     """Run the verb; returns the exit code."""
     arguments = words.parse(argv)
     runs = dict(zip(names(arguments.runs), map(curves.read, arguments.runs)))
-    caption = f"Thin: as logged. Thick: mean over {arguments.smoothing:.0%} of a run's rows."
+    caption = f"Thin: as logged. Thick: mean over {arguments.smoothing:.0%} of a run's rows, 3 at least."
     try:
         curves.draw(arguments.out, runs, arguments.by, arguments.smoothing, caption, not arguments.overwrite)
     except FileExistsError as error:

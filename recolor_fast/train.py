@@ -8,7 +8,6 @@ number where one stopped it (130, 143).
 if __name__ == "__main__":
     from recolor_fast.machine import processors, starting
 
-    processors.spin_briefly()
     processors.watch()
     starting.run("recolor_fast.train", arguments="train")
 
@@ -257,6 +256,8 @@ def main(argv: list[str] | None = None) -> int:
 def _decided(options: Command, resumed: Path | None, ranks: Ranks) -> Command:
     """The options with every "auto" decided, and those of the run `resumed`. UserError where they are of another."""
     options = resolve(for_loggers(for_ranks(options, ranks.count)), resumed, ranks.beside)
+    if options.name and not (resumed or options.dry_run):
+        run_folder.check_free(Path(options.runs) / options.name)  # before all photographs are looked at
     if resumed:
         options = in_stored_pieces(options, run_folder.stored_options(resumed))
         run_folder.check_same(resumed, options)

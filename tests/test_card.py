@@ -57,6 +57,12 @@ def test_a_card_says_what_the_file_and_its_run_say(run):
     )
 
 
+def test_a_card_rounds_what_validation_wrote(run):
+    (run / "validation.csv").write_text("images,ab_rmse,ab_rmse/gray,chroma\n20,12.549,12.5576,0.983489\n")
+    text = card.text("r.onnx", METADATA, card.measured(run, OPTIONS, 20))
+    assert "ab error 12.55 (gray: 12.56), PSNR - dB, chroma 0.9835 of the truth's" in text
+
+
 @pytest.mark.parametrize("images", [10, 20])
 def test_an_evaluation_of_another_checkpoint_does_not_count(run, images):
     known = card.measured(run, OPTIONS, images)

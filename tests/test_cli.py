@@ -115,6 +115,7 @@ def test_every_verb_starts_at_once_and_calls_itself_by_its_name():
     ]
     assert all(word == name for name, program, word in said if program == "recolor-fast")
     assert done.stdout.count("\nheavy:\n") == 2 * len(cli.VERBS)
+    assert "{None}" not in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no pseudo-terminal")

@@ -44,13 +44,32 @@ def test_torchvision_of_another_torch(monkeypatch):
 
 
 def test_bfloat16_that_is_slow_or_wrong(monkeypatch):
-    times = iter([2.0, 1.0, 1.0, 2.0])
-    monkeypatch.setattr(training, "_seconds", lambda left, right: next(times))
+    ratios = iter([2.0, 0.5])
+    monkeypatch.setattr(training, "_ratio", lambda one, other: next(ratios))
     assert [(one.state, one.facts["speed"]) for one in training.bfloat16()] == [("ok", 2.0)]
     assert [(one.state, one.mend) for one in training.bfloat16()] == [("absent", "train without --amp")]
-    monkeypatch.setattr(training, "_seconds", lambda left, right: 1.0)
+    monkeypatch.setattr(training, "_ratio", lambda one, other: 1.0)
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self * 1.1)
     assert [one.state for one in training.bfloat16()] == ["fault"]
+
+
+def test_products_are_timed_in_turns_by_one_thread(monkeypatch):
+    one, other = ((torch.zeros(1), torch.zeros(1)) for _ in range(2))
+    seen, threads = [], torch.get_num_threads()
+
+    def seconds(left, right):
+        seen.append((left is other[0], torch.get_num_threads()))
+        waits = 9.0 if len(seen) % 7 else 0.0  # most wait for a processor that others keep busy
+        return (1.0 if left is other[0] else 4.0) + waits
+
+    monkeypatch.setattr(training, "_seconds", seconds)
+    torch.set_num_threads(2)
+    try:
+        assert training._ratio(one, other) == 4.0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [(False, 1), (True, 1)] * training.TURNS
 
 
 def test_a_compiler_that_fails_or_computes_otherwise(monkeypatch):

@@ -129,6 +129,8 @@ def test_gray_ones_are_counted_left_out_and_named(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "warning: 4 of 12 photographs hold no color (mean Lab chroma below 2) and are left out" in said
     assert "--gray-photographs keep" in said
+    assert f"warning: 4 without color left out, see {tmp_path / 'r' / 'unusable.txt'}" in said
+    assert "unusable files" not in said
     assert (tmp_path / "r" / "unusable.txt").read_text().count("no color: mean Lab chroma 0.0") == 4
     listed = json.loads((tmp_path / "r" / "photographs.json").read_text())
     assert not any("gray" in name for name in (*listed["train"], *listed["val"]))

@@ -99,7 +99,9 @@ def test_the_summary_has_the_best_checkpoint_and_commands_that_can_be_pasted(tra
     early = words.first(longer[2:])
     assert (early.resume, Path(early.runs) / early.name, early.images) == (True, trained, "8")
     fallen = outlook.summary(trained, replace(options, decay=0.5))
-    assert fallen[-1].startswith("  recolor-fast evaluate '")
+    evaluate = shlex.split(fallen[-1])
+    assert evaluate[:4] == ["recolor-fast", "evaluate", str(trained), "--data"]
+    assert evaluate[4:] == ["OTHER_PHOTOGRAPHS", "--out", str(trained / "evaluation")]  # not those it was trained on
 
 
 def test_without_numbers_the_summary_is_of_the_newest(trained, monkeypatch):

@@ -50,7 +50,7 @@ def test_runs_are_drawn_in_one_picture_raw_and_smoothed(tmp_path, drawn, capsys)
     assert plot.main([str(one), str(other), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     with Image.open(out) as picture:
-        assert "mean over 10%" in picture.text["Description"]
+        assert "mean over 10% of a run's rows, 3 at least" in picture.text["Description"]
     titles = [axis.get_title().split(" (")[0] for axis in drawn[0].axes]
     assert titles == [
         "validation: ab error",
@@ -80,6 +80,18 @@ def test_grays_error_is_seen_after_the_first_validation(tmp_path, drawn):
     (axis,) = (axis for axis in drawn[0].axes if axis.get_title().startswith("validation: ab error"))
     (gray,) = (line for line in axis.lines if line.get_label() == "_gray")
     assert gray.get_marker() == "_"  # a line of one point is not drawn
+
+
+def test_panels_have_one_x_axis_and_values_as_they_are(tmp_path, drawn):
+    rows = run_folder(tmp_path / "a") / "validation.csv"
+    rows.write_text("images,ab_rmse,ab_rmse/gray,chroma\n15,12.549,12.5576,0.98\n")
+    assert plot.main([str(tmp_path / "a"), "--out", str(tmp_path / "drawn.png")]) == 0
+    assert len({axis.get_xlim() for axis in drawn[0].axes}) == 1
+    low, high = drawn[0].axes[0].get_xlim()
+    assert low < 10 < 30 < high  # all rows, though there is one validation
+    drawn[0].canvas.draw()
+    assert [axis.yaxis.get_offset_text().get_text() for axis in drawn[0].axes] == [""] * 4
+    assert "12.55" in [label.get_text()[:5] for label in drawn[0].axes[0].get_yticklabels()]
 
 
 def test_the_losses_of_a_run_with_one_row_are_seen(tmp_path, drawn):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recolor_fast.artefact import runtime
-from recolor_fast.machine import extras, starting
+from recolor_fast.machine import extras, processors, starting
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "torchvision", "onnxruntime", "onnx", "matplotlib", "scipy", "fastapi", "skimage")
@@ -48,6 +48,14 @@ def test_help_imports_nothing_heavy(name):
     assert done.stdout.splitlines()[-1] == ""
     assert "--" in done.stdout or "serve" in done.stdout
     assert done.stderr == ""
+    assert "{None}" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "to_onnx"])
+def test_threads_of_a_verb_wait_for_each_other_briefly(name):
+    before = "import os\nos.environ.pop('GOMP_SPINCOUNT', None)\nos.environ.pop('OMP_WAIT_POLICY', None)\n"
+    before += "atexit.register(lambda: print('spins', os.environ.get('GOMP_SPINCOUNT')))"
+    assert f"spins {processors.SPINS}" in program(name, "--help", before=before).stdout.splitlines()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

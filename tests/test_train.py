@@ -242,6 +242,17 @@ def test_unusable_files_are_listed_and_left_out(photographs, tmp_path, capsys):
     assert listed.count("\n") == 1
 
 
+def test_a_name_that_is_taken_is_refused_before_files_are_looked_at(photographs, tmp_path, capsys, monkeypatch):
+    taken = tmp_path / "runs" / "mine"
+    taken.mkdir(parents=True)
+    (taken / "options.json").touch()
+    monkeypatch.setattr(train, "choose", None)
+    words = [*SMALL, "--data", str(photographs), "--runs", str(tmp_path / "runs"), "--name", "mine"]
+    assert train.main(words) == 2
+    assert f"error: {taken} exists and is not empty: give another --name" in capsys.readouterr().err
+    assert train.main([*words, "--dry-run"]) == 0  # which makes no folder
+
+
 def test_a_broken_validation_photograph_is_replaced_with_a_warning(tmp_path, capsys):
     folder = tmp_path / "data"
     write_jpegs(folder / "train", 3)

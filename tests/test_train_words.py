@@ -92,7 +92,7 @@ def test_other_verbs_answer_too(parse, argv, meant):
 )
 def test_colorize_answers_too(tmp_path, capsys, word, meant):
     assert colorize.main([str(tmp_path), word, str(tmp_path / "out")]) == colorize.USAGE
-    assert capsys.readouterr().err.startswith(f"unknown option {word}: here it is {meant}")
+    assert capsys.readouterr().err.startswith(f"error: unknown option {word}: here it is {meant}")
     assert not (tmp_path / "out").exists()
 
 

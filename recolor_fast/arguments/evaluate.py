@@ -17,7 +17,7 @@ class Arguments:
     """Measure colorizers on the same photographs and draw the papers' tables and figures."""
 
     systems: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM", help_behavior_hint="")
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]SYSTEM...", help_behavior_hint="")
     ] = ()
     """Run folders, exported .onnx and .safetensors files, folders of colored photographs (named as the photographs
     are), and shipped: the colorizer that comes with recolor_fast (./shipped is a folder of that name)."""

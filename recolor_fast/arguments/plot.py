@@ -15,14 +15,14 @@ from recolor_fast.machine.errors import UserError
 class Arguments:
     """Draw what runs have logged: validation, speed and losses, a color for each run, smoothed over the raw values."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help_behavior_hint="")]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="")]
     """Run folders, as train printed them."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")] = Path("plot.png")
     """Picture to write."""
     by: Literal["photographs", "time"] = "photographs"
     """What the curves run over: photographs seen, or the time trained."""
     smoothing: float = 0.1
-    """Share of a run's rows that each point of a smoothed curve is the mean of, 0 to 1."""
+    """Share of a run's rows that each point of a smoothed curve is the mean of, 0 to 1; 3 rows at least."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write over a file that is there."""
 

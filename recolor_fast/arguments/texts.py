@@ -4,11 +4,14 @@ import ast
 import inspect
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar, get_type_hints
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 Kind = TypeVar("Kind")
+PLAIN = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}  # as tyro calls them
 
 
 @cache
@@ -32,8 +35,23 @@ def explained(kind: type[Kind], *parts: type) -> type[Kind]:
     return kind
 
 
+def metavar(hint: Any) -> str | None:
+    """What --help calls the value of an option that need not be set, or its own name for it; None: as tyro does.
+
+    tyro calls it {None}|INT; that it may be left out is what the brackets and the default say.
+    """
+    kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    named = [mark.metavar for mark in marks if getattr(mark, "metavar", None)]
+    optional = len(get_args(kind)) == 2 and len(kinds) == 1
+    return named[-1] if named else PLAIN.get(kinds[0]) if optional else None
+
+
 @cache  # once a class: annotations would pile up
 def _explain(kind: type) -> None:
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
-    told = {name: Annotated[hints[name], tyro.conf.arg(help=text)] for name, text in texts(kind).items()}
+    told = {
+        name: Annotated[hints[name], tyro.conf.arg(help=text, metavar=metavar(hints[name]))]
+        for name, text in texts(kind).items()
+    }
     kind.__annotations__.update(told)

@@ -16,7 +16,7 @@ from recolor_fast.machine import starting
 class Arguments:
     """Export the newest or the best checkpoint of a run as an ONNX artefact, and prove that it equals torch."""
 
-    run: Annotated[Path | None, tyro.conf.Positional] = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run folder, as train printed it, or a .safetensors file of to_safetensors.py; none: the newest under runs/."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Export the checkpoint with the lowest ab error in validation.csv, not the newest."""

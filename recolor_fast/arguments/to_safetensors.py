@@ -16,7 +16,7 @@ from recolor_fast.machine import starting
 class Arguments:
     """Write the generator of a run's newest or best checkpoint as a .safetensors file."""
 
-    run: Annotated[Path | None, tyro.conf.Positional] = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run folder, as train printed it; none: the newest under runs/."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the checkpoint with the lowest ab error in validation.csv, not the newest."""

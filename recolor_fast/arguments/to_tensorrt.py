@@ -16,9 +16,9 @@ from recolor_fast.machine import starting
 class Arguments:
     """Build a TensorRT engine from an artefact for this machine's GPU, prove it against onnxruntime, and time it."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.onnx")]
     """Artefact, an .onnx file of to_onnx.py, of graph chroma. Its precision is the engine's."""
-    batch: tuple[int, int, int] | None = None
+    batch: Annotated[tuple[int, int, int] | None, tyro.conf.arg(metavar="INT INT INT")] = None
     """Least, usual and largest batch; none set: 1 8 32."""
     workspace: int = 0
     """MiB of GPU memory that building may take for scratch; 0: all there is."""

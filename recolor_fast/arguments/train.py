@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import tyro
 
 from recolor_fast.arguments import foreign
-from recolor_fast.arguments.texts import texts
+from recolor_fast.arguments.texts import metavar, texts
 from recolor_fast.machine import launched, starting
 from recolor_fast.machine.errors import UserError
 from recolor_fast.options import PASSING, Command, Data, Session, System, Training, from_dict, marked, reopened
@@ -145,7 +145,7 @@ def _grouped(default: Command) -> type:
     for number, (title, names) in enumerate(groups().items()):
         options = []
         for name in names:
-            shown = tyro.conf.arg(prefix_name=False, help=helps[name])
+            shown = tyro.conf.arg(prefix_name=False, help=helps[name], metavar=metavar(types[name]))
             options.append((name, Annotated[types[name], shown], getattr(default, name)))
         group = make_dataclass(f"group{number}", options)
         box = Annotated[group, tyro.conf.arg(name=title, help="")]  # type: ignore[valid-type]

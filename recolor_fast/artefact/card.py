@@ -199,11 +199,12 @@ def _evaluation(
         )
     row = known.validation
     if row.get("ab_rmse"):
-        gray = f" (gray: {row['ab_rmse/gray']})" if row.get("ab_rmse/gray") else ""
+        told = {name: f"{float(value):.4g}" for name, value in row.items() if value}
+        gray = f" (gray: {told['ab_rmse/gray']})" if "ab_rmse/gray" in told else ""
         parts.append(
             f"On the run's own validation photographs{SEEN if options['data'] == 'sample' else ''}: "
-            f"ab error {row['ab_rmse']}{gray}, PSNR {row.get('psnr') or '-'} dB, "
-            f"chroma {row.get('chroma') or '-'} of the truth's. No intervals."
+            f"ab error {told['ab_rmse']}{gray}, PSNR {told.get('psnr', '-')} dB, "
+            f"chroma {told.get('chroma', '-')} of the truth's. No intervals."
         )
     return "\n\n".join([*parts, _intervals(file, kind, known)])
 

@@ -12,7 +12,7 @@ from recolor_fast.arguments.benchmark import parse
 from recolor_fast.doctor import report, rows
 from recolor_fast.doctor.findings import exit_code
 from recolor_fast.doctor.table import speeds
-from recolor_fast.machine import processors, starting
+from recolor_fast.machine import starting
 from recolor_fast.machine.errors import UserError
 
 
@@ -22,7 +22,6 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if not 0 < arguments.seconds <= 3600:
         raise UserError(f"--seconds {arguments.seconds:g}: expected more than 0 and at most 3600")
-    processors.spin_briefly()  # as train does; the processes that measure have it of this one
     findings, seconds = report.looked(speeds(arguments.seconds, arguments.quick), "measuring", at_once=1)
     print(report.as_json(findings, seconds) if arguments.json else rows.as_text(findings, seconds))
     return exit_code(findings)

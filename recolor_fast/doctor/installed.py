@@ -143,7 +143,8 @@ def _whole(name: str, asked: list[Requirement]) -> Finding:
     lacking = [one.name for one in asked if not version(one.name)]
     facts = {"lacking": lacking}
     if not lacking:
-        return Finding(f"extra {name}", "ok", f"all {len(asked)} packages", facts=facts)
+        whole = f"all {len(asked)} packages" if len(asked) > 1 else "its package"
+        return Finding(f"extra {name}", "ok", whole, facts=facts)
     begun = version(LEADERS[name]) if name in LEADERS else len(lacking) < len(asked)
     broken = begun and name in LEADERS and any(not _optional(one) for one in asked if one.name in lacking)
     found = f"lacks {', '.join(lacking)}" if begun else "not installed"

@@ -187,7 +187,10 @@ def new_figure(columns: int, rows: int, height: float):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, rows * height + 1.0), dpi=DPI, layout="constrained")
-    return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    for axis in axes:
+        axis.ticklabel_format(useOffset=False)  # values as they are, not what is to be added to one above the panel
+    return figure, axes
 
 
 def save_figure(figure, path: Path, caption: str, handles: list, labels: list[str], exclusive: bool = False) -> None:

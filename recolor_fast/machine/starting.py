@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from typing import NoReturn, Protocol
 
-from recolor_fast.machine import signals
+from recolor_fast.machine import processors, signals
 from recolor_fast.machine.errors import UserError
 from recolor_fast.machine.files import say
 
@@ -32,6 +32,7 @@ def run(module: str, arguments: str = "") -> NoReturn:
     recolor_fast.arguments whose `parse` knows the words: --help and wrong ones end there, before torch is imported.
     """
     signals.importing()
+    processors.spin_briefly()
     if os.environ.get("NO_COLOR"):
         os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # of --help and of errors, read on import
     sys.exit(ended(partial(_begun, module, arguments)))

@@ -61,6 +61,8 @@ def draw(path: Path, runs: Mapping[str, Run], by: By, smoothing: float, caption:
     panels = _panels(list(runs.values()))
     figure, axes = plots.new_figure(min(COLUMNS, len(panels)), math.ceil(len(panels) / COLUMNS), 2.9)
     label, unit = UNITS[by]
+    for axis in axes[1:]:
+        axis.sharex(axes[0])  # what is below each other was at the same time
     for axis, (title, lines_of) in zip(axes, panels.items()):
         for number, (name, run) in enumerate(runs.items()):
             color, dashes = f"C{number % 10}", plots.STYLES[number // 10 % len(plots.STYLES)]

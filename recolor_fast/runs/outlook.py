@@ -4,7 +4,7 @@ its end, how it went and what to do next."""
 import io
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,11 +24,16 @@ STEADY = 5.0  # seconds of training after which its pace says how long it will t
 
 def counts(chosen: Photographs) -> str:
     """How many photographs there are to train and to validate on, and how many are left out, and why."""
-    gray = sum(reason.startswith("no color") for reason in chosen.unusable.values())
-    broken = len(chosen.unusable) - gray
-    left_out = [f"{gray:,} without color"] * bool(gray) + [f"{broken:,} unusable"] * bool(broken)
     text = f"{len(chosen.train):,} photographs, {len(chosen.val):,} to validate on"
-    return text + (f" ({' and '.join(left_out)} left out)" if left_out else "")
+    return text + (f" ({left_out(chosen.unusable)})" if chosen.unusable else "")
+
+
+def left_out(unusable: Mapping[Path, str]) -> str:
+    """How many files a training leaves out, by their reasons, and which kind: gray ones are no faults."""
+    gray = sum(reason.startswith("no color") for reason in unusable.values())
+    broken = len(unusable) - gray
+    kinds = [f"{gray:,} without color"] * bool(gray) + [f"{broken:,} unusable"] * bool(broken)
+    return f"{' and '.join(kinds)} left out"
 
 
 def sizes(options: Data, paths: Sequence[Path]) -> str:
@@ -106,6 +111,6 @@ def summary(run: Path, options: Command) -> list[str]:
     where = f"--runs {shlex.quote(str(run.parent))} --name {shlex.quote(run.name)}"
     longer = f"train --resume {where} --images {2 * options.images}"
     if options.decay:  # whose end is at this length
-        longer = f"evaluate {folder} --data {shlex.quote(options.data)} --out {shlex.quote(str(run / 'evaluation'))}"
+        longer = f"evaluate {folder} --data OTHER_PHOTOGRAPHS --out {shlex.quote(str(run / 'evaluation'))}"
     commands = (f"export {folder}{flag}", f"colorize --model {model} PHOTOGRAPHS COLORED", longer)
     return [*lines, "what you may do next:", *(f"  recolor-fast {command}" for command in commands)]

@@ -58,9 +58,7 @@ def create(options: Command) -> Path:
     runs = Path(options.runs)
     if options.name:
         folder = runs / options.name
-        ours = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
-        if any(path.name != LOCK and not is_part(path) for path in ours):
-            raise UserError(f"{folder} exists and is not empty: give another --name, or --resume to resume it")
+        check_free(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     runs.mkdir(parents=True, exist_ok=True)
@@ -72,6 +70,13 @@ def create(options: Command) -> Path:
             return runs / f"{options.preset}-{n}"
         except FileExistsError:  # another training has just taken it
             n += 1
+
+
+def check_free(folder: Path) -> None:
+    """UserError where a folder holds something that is not left of a start that was killed."""
+    ours = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+    if any(path.name != LOCK and not is_part(path) for path in ours):
+        raise UserError(f"{folder} exists and is not empty: give another --name, or --resume to resume it")
 
 
 def stored_options(folder: Path) -> Command:

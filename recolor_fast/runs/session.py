@@ -69,7 +69,7 @@ def describe(folder: Path, options: Command, photographs: Photographs, seen: int
     (folder / "unusable.txt").unlink(missing_ok=True)
     if lines:
         write_text(folder / "unusable.txt", "".join(lines))
-        index.warn(f"{len(lines)} unusable files left out, see {folder / 'unusable.txt'}")
+        index.warn(f"{outlook.left_out(photographs.unusable)}, see {folder / 'unusable.txt'}")
 
 
 EARLY = 100  # photographs after which one sees whether anything comes out
