@@ -116,6 +116,7 @@ def test_it_trains_calibrates_and_exports(shards, tmp_path, monkeypatch):
     flags += ["--flags=--width 8 --batch 2 --device cpu --encoder-weights random --gray-photographs keep"]
     assert train_shipped.main([str(flag) for flag in flags]) == 0
     made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {"colorizer.safetensors", *(f"colorizer-{graph}.onnx" for graph in ("chroma", "image", "hints"))}
+    exported = [f"colorizer-{graph}.onnx" for graph in ("chroma", "image", "hints")]
+    assert made == {"colorizer.safetensors", *exported, *(f"{name}.md" for name in exported)}  # each with its card
     for path in (tmp_path / "out").glob("*.onnx"):
         assert runtime.load(path, "cpu").options.size == 160
