@@ -110,6 +110,19 @@ def test_a_cluster_that_is_slow_to_start_is_given_more_time(works, monkeypatch):
     assert begun == ["local"] * engine.TRIES
 
 
+def test_what_ray_prints_as_it_begins_and_ends_is_no_record(monkeypatch, capsys):
+    from recolor_fast.scale import engine
+
+    monkeypatch.setattr(engine.ray, "init", lambda **how: print("begins"))
+    monkeypatch.setattr(engine.ray, "shutdown", lambda: print("a worker died"))
+    with engine._cluster(None):
+        print("is at work")
+    print("record")
+    told = capsys.readouterr()
+    assert told.out == "record\n"
+    assert told.err.splitlines() == ["begins", "is at work", "a worker died"]
+
+
 # --- an object store -----------------------------------------------------------------------------------------------
 
 

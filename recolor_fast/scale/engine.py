@@ -98,24 +98,30 @@ def _cluster(address: str | None) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS")
     if where:
         _reached(where)
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():  # Ray sets its own
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with redirect_stdout(sys.stderr):  # Ray prints there, between the records of --json, also as it ends
+        with _signals_kept():
+            _joined(where)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A block after which signals do what they did before: Ray sets handlers of its own."""
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT) if main}
     try:
-        _joined(where)
+        yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(sys.stderr):  # Ray prints there that a worker died, between the records of --json
-            yield
-    finally:
-        with suppress(Exception):
-            ray.shutdown()
 
 
 def _joined(where: str | None) -> None:
