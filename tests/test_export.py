@@ -339,6 +339,7 @@ def test_compare_prints_a_row_for_torch_and_each_artefact(run, exported, capsys)
     assert all(float(row["images/s"]) > 0 and float(row["psnr"]) > 5 for row in rows)
     assert float(rows[1]["psnr"]) == pytest.approx(float(rows[0]["psnr"]), abs=0.05)
     assert float(rows[1]["largest"]) <= 1
+    assert [int(row["seen"]) for row in rows] == [learned.trained(run).images] * 3
     assert sorted(run.iterdir()) == before
     for path in run.glob("*.onnx"):
         path.unlink()

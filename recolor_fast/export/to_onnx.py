@@ -291,7 +291,8 @@ def table(trained_in: Path, arguments: Arguments, trained: learned.Trained) -> l
     """A row for torch and one for each artefact of a run.
 
     images/s: at batch 1, median of rounds in which all take turns, on a square photograph of the model's size, with
-    all processors. ab_rmse and psnr: against the true colors of such validation photographs.
+    all processors. seen: photographs seen in training; a run may have gone on since an export.
+    ab_rmse and psnr: against the true colors of such validation photographs.
     """
     options = trained.options
     folder, _ = learned.named(trained_in)
@@ -302,13 +303,14 @@ def table(trained_in: Path, arguments: Arguments, trained: learned.Trained) -> l
     _, rgb = loader.load(data, proof.photographs(data, arguments.photographs))
     truth = list(rgb.permute(0, 2, 3, 1).numpy())
     nothing = dict.fromkeys(("MB", "largest", "mean", "ciede2000"))
-    plain = {"artefact": "torch", "graph": "chroma", "precision": "fp32", "saturation": 1.0}
+    plain = {"artefact": "torch", "seen": trained.images, "graph": "chroma", "precision": "fp32", "saturation": 1.0}
     rows: list[dict[str, Any]] = [plain | nothing]
     computed = [in_torch(options, trained.generator, "chroma")]
     for path in artefacts:
         artefact = runtime.load(path, "cpu")
         stored = json.loads(artefact.metadata.get("proof", "{}"))
-        row: dict[str, Any] = {"artefact": path.name, "graph": artefact.graph, "precision": artefact.precision}
+        row: dict[str, Any] = {"artefact": path.name, "seen": artefact.metadata.get("images")}
+        row |= {"graph": artefact.graph, "precision": artefact.precision}
         row["saturation"] = float(artefact.metadata.get("saturation", 1))
         row |= {"MB": path.stat().st_size / 1e6} | {name: stored.get(name) for name in ("largest", "mean", "ciede2000")}
         rows.append(row)
