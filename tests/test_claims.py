@@ -53,6 +53,26 @@ def test_what_another_process_has_begun_is_free_when_it_is_done_or_dies(tmp_path
     assert not (folder / claims.FILE).exists()
 
 
+def test_of_two_that_end_at_the_same_time_one_removes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, ended = Claims(tmp_path, threading.Event()), []
+    assert mine.take("a")
+    with other(tmp_path, "b") as process:
+        assert process.stdout.readline().split() == ["True"]
+        tried = mine._try
+
+        def meanwhile(how: int, length: int = 0, at: int = 0) -> bool:
+            had = tried(how, length, at)
+            if how == claims._LOCK and not length:  # all of it, which the other one is at work on
+                process.stdin.close()
+                ended.append((had, process.wait()))
+            return had
+
+        monkeypatch.setattr(mine, "_try", meanwhile)
+        mine.close()
+    assert ended == [(False, 0)]
+    assert not list(tmp_path.iterdir())
+
+
 def test_who_joins_a_run_counts_from_its_begin_and_who_finds_what_a_killed_one_left_from_now(tmp_path: Path) -> None:
     with other(tmp_path, "a") as process:
         process.stdout.readline()

@@ -97,6 +97,7 @@ class Claims:
         """Release everything, and remove the file if no other run has begun anything."""
         if self._handle is None or not self.folder:
             return
+        self._try(_UNLOCK)  # first: of two that end at the same time neither is in the other's way
         if self._try(_LOCK):
             with suppress(OSError):
                 os.unlink(self.folder / FILE)
