@@ -253,9 +253,8 @@ class Session:
     """The critic's update fused by hand (fused.py) instead of by autograd; auto: wherever it applies, which is with
     a gradient penalty and no norm in the critic."""
     winograd: Literal["auto", "on", "stride1", "last", "off"] = "auto"
-    """On a CPU, large 4x4 convolutions by Winograd's products, in float32 with amp too: on; stride1, of stride 1 alone;
-    last, none, but products for the critic's last layer; off, all are torch's. auto: on a CPU what a measurement of 50
-    ms finds to be fastest."""
+    """Large 4x4 convolutions by Winograd's products, in float32 with amp too: on; stride1, of stride 1 alone; last,
+    none but the critic's last layer; off. auto: on a CPU as a measurement of 50 ms finds to be fastest, else off."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Record the whole iteration as one CUDA graph; auto: on with CUDA, without micro-batches."""
     channels_last: Literal["auto", "on", "critic", "off"] = "auto"

@@ -9,6 +9,7 @@ from recolor_fast.machine.files import say
 from recolor_fast.settings import Settings
 
 MOST = 1000  # failures that are named at the end
+ALIKE = 10  # of these for one reason that lies in the output
 
 
 class Tally:
@@ -26,6 +27,7 @@ class Tally:
         self.skipped: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []  # the first ones
+        self.alike: Counter[str] = Counter()  # by reason without the output's name, where that is in it
         self.failed_count = 0
 
     def add(self, record: folder.Record) -> None:
@@ -36,7 +38,10 @@ class Tally:
             self.skipped[record.reason] += 1
         if record.status == "failed":
             self.failed_count += 1
-            if len(self.failures) < MOST:
+            kind = record.reason.replace(f" {record.output} ", " ")
+            if kind != record.reason and (kind in self.alike or len(self.alike) < MOST):
+                self.alike[kind] += 1
+            if len(self.failures) < MOST and self.alike[kind] <= ALIKE:
                 self.failures.append((record.input, record.reason))
         self.notes.update(record.notes)
 
@@ -55,8 +60,13 @@ class Tally:
             say(f"  {count} {folder.FILM}: each is colored alone, recolor-fast colorize FILM OUT.mp4")
         for path, reason in self.failures:
             say(f"  {path}: {reason}")
-        if self.failed_count > len(self.failures):
-            say(f"  and {self.failed_count - len(self.failures):,} more, which --json names")
+        rest = self.failed_count - len(self.failures)
+        for kind, count in self.alike.items():
+            if count > ALIKE:
+                rest -= count - ALIKE
+                say(f"  and {count - ALIKE:,} more, which --json names: {kind}")
+        if rest:
+            say(f"  and {rest:,} more, which --json names")
         for note, count in self.notes.most_common(10):
             say(f"  {count} x {note}")
 
