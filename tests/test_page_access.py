@@ -150,6 +150,7 @@ def test_everything_goes_by_keys_alone(browser, flat, tmp_path):
     browser.wait("document.activeElement.id === 'clear'")
     browser.keys(Keys.ENTER)
     browser.wait("document.getElementById('question').contains(document.activeElement)")
+    browser.js("document.getElementById('question').dispatchEvent(new Event('close'))")  # late, of the one before
     browser.keys(Keys.TAB, Keys.ENTER)
     browser.wait("!document.getElementById('empty').hidden")
     assert calls(browser, "clear") == [[]]

@@ -92,7 +92,7 @@ def test_what_is_missing_is_named_and_what_to_do(tmp_path, monkeypatch, capsys):
             make()
     assert colorize.main([str(tmp_path / "photos"), str(tmp_path / "out")]) == 4
     said = capsys.readouterr()
-    assert said.err.startswith(f"{tmp_path / 'colorizer-chroma.onnx'}: the colorizer that comes with recolor_fast is")
+    assert said.err.startswith(f"error: {tmp_path / 'colorizer-chroma.onnx'}: the colorizer that comes with ")
     assert (said.err.count("\n"), said.out) == (1, "")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="graph lab: expected chroma, image, hints"):

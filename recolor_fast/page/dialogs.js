@@ -4,6 +4,15 @@ import { number, say } from "./texts.js";
 const question = document.getElementById("question");
 const help = document.getElementById("help");
 
+/** @type {((yes: boolean) => void) | null} */
+let answer = null;
+
+question.addEventListener("close", () => {
+  if (question.open) return; // comes late, and is of the question before
+  answer?.(question.returnValue === "yes");
+  answer = null;
+});
+
 /**
  * Ask before something is lost.
  * @param {string} title @param {string} text @param {string} action what the button says that does it
@@ -14,10 +23,9 @@ export function ask(title, text, action) {
   question.querySelector("p").textContent = text;
   question.querySelector("[value=yes]").textContent = action;
   question.returnValue = "";
+  answer?.(false);
   question.showModal();
-  return new Promise((resolve) =>
-    question.addEventListener("close", () => resolve(question.returnValue === "yes"), { once: true }),
-  );
+  return new Promise((resolve) => (answer = resolve));
 }
 
 /** @param {{provider: string, threads: number, reason: string}} [runs] where the models run, if that is here */
