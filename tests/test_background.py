@@ -41,6 +41,35 @@ def test_work_is_done_in_order_beside_whoever_asks_and_before_the_block_ends():
     assert done[0] is not threading.main_thread()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not list a process' threads")
+def test_no_thread_that_it_computes_with_is_left_while_others_compute():
+    """OpenMP's would make all of this process's sleep at each barrier."""
+    program = """if True:
+    import os, time, torch
+    from recolor_fast.machine.background import Background
+    torch.set_num_threads(3)
+    threads = lambda: len(os.listdir("/proc/self/task"))
+    work = lambda: torch.ones(10**6).exp()
+    work()  # with three threads
+    before = threads()
+    with Background() as background:
+        background.begin(lambda: None)
+        background.settle()
+        waiting = threads()
+        seen = []
+        background.begin(lambda: (work(), seen.append(threads())))
+        background.settle()
+        late = time.monotonic() + 30
+        while threads() > waiting and time.monotonic() < late:
+            time.sleep(0.01)
+        print(before, waiting, seen[0], threads())
+    """
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    before, waiting, working, after = map(int, told.split())
+    assert (waiting, after) == (before + 1, before + 1)
+    assert working == before + 1 + 3  # its own and two of OpenMP's
+
+
 def test_what_fails_is_raised_once_and_ends_what_comes_after():
     go, done = threading.Event(), []
     with Background() as background:

@@ -1,5 +1,6 @@
 """Work done beside the main thread's: by one thread, one piece after the other, in the order it was asked for."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy as shallow
@@ -26,7 +27,7 @@ class Background:
     def begin(self, work: Callable[[], Any]) -> None:
         """Have this done, after all that was asked for before. Raises what that failed with, if it has by now."""
         self.check()
-        self._asked.append(self._pool.submit(work))
+        self._asked.append(self._pool.submit(_alone, work))
 
     def check(self) -> None:
         """Raise what a piece of work has failed with by now."""
@@ -56,6 +57,27 @@ class Background:
                 self.settle()
         finally:
             self._pool.shutdown(wait=True)
+
+
+def _alone(work: Callable[[], Any]) -> None:
+    """Do it in a thread that ends with it. Threads that it computes with end as well: OpenMP's that were left would be
+    more, with the main thread's, than there are processors, and all of them would from then on sleep at each barrier,
+    where small networks train half as fast (bench/LOG.md).
+    """
+    done: Future[None] = Future()
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    thread = threading.Thread(target=do, name="recolor_fast-background-work")
+    thread.start()
+    thread.join()
+    done.result()
 
 
 def copied(state: Any) -> tuple[Any, Callable[[], None]]:
