@@ -160,6 +160,7 @@ doctor.benchmark
 arguments.completion
 machine.background
 machine.environment
+machine.timing
 machine.ranks
 photographs.gray_photographs
 data.checked

@@ -387,7 +387,7 @@ def test_what_is_fastest_is_decided_by_device_processor_and_system(monkeypatch) 
 def test_the_rate_of_torchs_convolutions_is_measured_in_each_type() -> None:
     threads = torch.get_num_threads()
     for kind in (torch.float32, torch.bfloat16):
-        assert 0.01 < winograd.convolutions_rate(kind, rounds=2) < 100
+        assert 0.01 < winograd.convolutions_rate(kind, turns=2) < 100
     assert torch.get_num_threads() == threads
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from recolor_fast.doctor.coloring import has_gpu
 from recolor_fast.doctor.findings import Finding, State
 from recolor_fast.doctor.installed import HEADERS
-from recolor_fast.machine import extras
+from recolor_fast.machine import extras, timing
 from recolor_fast.machine.environment import device_name, prepare_compiler
 from recolor_fast.step.graphed import Graphed
 
@@ -75,25 +75,13 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def _ratio(one: Pair, other: Pair) -> float:
-    """How many times as fast as the product of `one` that of `other` is: the fastest of each, taken in turns.
-
-    By one thread: two of a team, where others keep a processor busy, wait for each other many times as long as a
-    product takes.
-    """
-    best, threads = [float("inf")] * 2, torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for place in (0, 1) * TURNS:
-            best[place] = min(best[place], _seconds(*(one, other)[place]))
-    finally:
-        torch.set_num_threads(threads)
-    return best[0] / best[1]
+    """How many times as fast as the product of `one` that of `other` is."""
+    slow, fast = timing.least(lambda: _seconds(*one), lambda: _seconds(*other), turns=TURNS)
+    return slow / fast
 
 
 def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
-    started = time.perf_counter()
-    (left @ right)[0, 0].item()  # waits for the device
-    return time.perf_counter() - started
+    return timing.seconds(lambda: (left @ right)[0, 0].item())  # waits for the device
 
 
 def compiles() -> Iterator[Finding]:

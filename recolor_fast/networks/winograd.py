@@ -36,7 +36,6 @@ are `convolution` and its transpose, whose forward is the gradient of the input 
 from __future__ import annotations  # a compiled function must not evaluate the annotations of inner functions
 
 import math
-import time
 from fractions import Fraction
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -46,6 +45,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from recolor_fast.machine.timing import least, seconds
+
 POINTS = {2: "0 -1 2 1/2", 4: "0 -1 -1/2 -3 4/3 3/4"}  # by taps; and infinity
 TILE = 4  # outputs of a tile in each dimension, m
 # By the option winograd: strides of the convolutions that are computed so. None: what else is faster than torch's own
@@ -54,7 +55,7 @@ Level = Literal["on", "stride1", "last", "off"]
 STRIDES: dict[Level, tuple[int, ...] | None] = {"on": (1, 2), "stride1": (1,), "last": (), "off": None}
 # By stride: how many times the rate of matrix products torch's own convolution may have (bench/LOG.md).
 RATES = {1: 3.8, 2: 2.1}
-LONG = 0.2  # seconds of a measurement that needs no second one
+LONG = 0.2  # seconds that tell of a type that this processor does not know, whose rate is not close to any of these
 # (stride, whether the type is wider than 16 bits) -> the fewest channels on either side, places of the output in all
 # photographs, and products of channels, channels and places, from which on it is faster (bench/LOG.md).
 PAYS = {(1, True): (64, 500, 2e6), (1, False): (128, 900, 1e8), (2, True): (64, 1000, 3.3e7)}
@@ -103,7 +104,7 @@ def paying(kind: torch.dtype) -> Level:
     return next(name for name, found in STRIDES.items() if found == strides)
 
 
-def convolutions_rate(kind: torch.dtype, rounds: int = 7) -> float:
+def convolutions_rate(kind: torch.dtype, turns: int = 7) -> float:
     """How many times as many products a second torch's own convolution makes in this type as float32 matrices do.
 
     Measured on one thread, in 50 ms: a layer of 128 to 256 channels, and what it is by Winograd. 3 and 4.6 in float32
@@ -115,22 +116,13 @@ def convolutions_rate(kind: torch.dtype, rounds: int = 7) -> float:
     inputs, weights = of_input(shape, x), of_weight(shape, weight)
     products = len(inputs) * shape.points**2, math.prod(shape.sides(side, side)) * shape.kernel**2
     x, weight = (one.to(memory_format=torch.channels_last) for one in (x, weight))
-    least, threads = [math.inf, math.inf], torch.get_num_threads()
-    torch.set_num_threads(1)  # whoever is busy beside it holds up one thread less than two
-    try:
-        with torch.no_grad():
-            for _ in range(rounds):
-                begun = time.perf_counter()
-                torch.bmm(inputs.permute(1, 0, 2), weights.permute(1, 2, 0))
-                between = time.perf_counter()
-                F.conv2d(x, weight, None, shape.stride, shape.padding)
-                seconds = between - begun, time.perf_counter() - between
-                least = [min(pair) for pair in zip(least, seconds)]
-                if sum(seconds) > LONG:
-                    break  # a type that this processor does not know, in which no rate is close
-    finally:
-        torch.set_num_threads(threads)
-    return products[1] / least[1] / (products[0] / least[0])
+    by_products, direct = least(
+        lambda: seconds(lambda: torch.bmm(inputs.permute(1, 0, 2), weights.permute(1, 2, 0))),
+        lambda: seconds(lambda: F.conv2d(x, weight, None, shape.stride, shape.padding)),
+        turns=turns,
+        long=LONG,
+    )
+    return products[1] / direct / (products[0] / by_products)
 
 
 def transforms(taps: int) -> tuple[list[list[Fraction]], list[list[Fraction]], list[list[Fraction]]]:
